@@ -1,0 +1,349 @@
+//! What a boot does to a machine, as data.
+//!
+//! A kind of the matrix returns [`Step`]s; the interpreter resolves what is known
+//! only at run time ([`Slot`]) and a [`crate::machine::Machine`] acts. Because steps are data they can be
+//! printed without root, undone from a journal, and replayed on a fake machine that dies at any
+//! effect. This module is pure: no I/O, no clock.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Where something acts.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Node {
+    /// The machine that runs the interpreter.
+    Host,
+    /// A system under test; the number tells several of them apart.
+    Sut(u8),
+    /// The adjacent host that runs the client.
+    Peer,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Host => f.write_str("host"),
+            Node::Sut(n) => write!(f, "sut{n}"),
+            Node::Peer => f.write_str("peer"),
+        }
+    }
+}
+
+/// When a step happens. Steps are sorted by phase and otherwise keep their order.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Objects that processes will need: cgroups, namespaces, links.
+    Prepare,
+    /// Processes are started, and held before they do anything.
+    Hold,
+    /// Links are moved to what was started.
+    Attach,
+    /// Threads are placed, knobs are turned.
+    Place,
+    /// Everything held is let go.
+    Go,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Prepare => "prepare",
+            Phase::Hold => "hold",
+            Phase::Attach => "attach",
+            Phase::Place => "place",
+            Phase::Go => "go",
+        })
+    }
+}
+
+/// What a thread of a node is there for; placement and policy are given by role.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Every thread of a process that serves (a container's or a namespace's agent).
+    Server,
+    /// Every thread of the process that asks.
+    Client,
+    /// The virtual CPUs of a guest.
+    Vcpu,
+    /// QEMU's other threads: main loop and I/O.
+    Emulator,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Server => "server",
+            Role::Client => "client",
+            Role::Vcpu => "vcpu",
+            Role::Emulator => "emulator",
+        })
+    }
+}
+
+/// A value that is known only once something was started or asked.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Slot {
+    /// The process id of a node's outermost process, as the host sees it.
+    Pid(Node),
+    /// The ids of a node's threads of one role, as the host sees them. May hold several values.
+    Threads(Node, Role),
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Slot::Pid(node) => write!(f, "${node}.pid"),
+            Slot::Threads(node, role) => write!(f, "${node}.threads.{role}"),
+        }
+    }
+}
+
+/// A piece of an [`Arg`].
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Text known when the plan was made.
+    Is(String),
+    /// The value of a slot.
+    Of(Slot),
+}
+
+/// A word of a step: text with slots in it. Printed with the slots' names (`$sut0.pid`).
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(transparent)]
+pub struct Arg(pub Vec<Part>);
+
+impl Arg {
+    /// The slots that this word needs.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.0.iter().filter_map(|part| match part {
+            Part::Of(slot) => Some(*slot),
+            Part::Is(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for Arg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Is(text) => f.write_str(text),
+            Part::Of(slot) => write!(f, "{slot}"),
+        })
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Arg {
+        Arg(vec![Part::Is(text.to_owned())])
+    }
+}
+
+impl From<String> for Arg {
+    fn from(text: String) -> Arg {
+        Arg(vec![Part::Is(text)])
+    }
+}
+
+impl From<Slot> for Arg {
+    fn from(slot: Slot) -> Arg {
+        Arg(vec![Part::Of(slot)])
+    }
+}
+
+/// Something with a value that can be read and written.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setting<V> {
+    /// A file that was there before the boot: a sysctl or sysfs path. Its old value is journaled.
+    File(V),
+    /// A file that belongs to an object of this boot and goes with it (a cgroup's limit).
+    OwnFile(V),
+    /// The CPUs that a thread of ours may use, as a list (`0,2-3`).
+    Affinity(V),
+    /// The scheduling policy of a thread of ours: `other`, `fifo:50`, `rr:50`, `batch`.
+    Policy(V),
+    /// An attribute of a link of ours. `netns` is empty for the host's own namespace.
+    Link {
+        /// The namespace that holds the link, or nothing.
+        netns: V,
+        /// The link's name there.
+        link: V,
+        /// Which attribute.
+        key: LinkKey,
+    },
+}
+
+/// What can be set on a link of ours.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkKey {
+    /// `up` or `down`.
+    State,
+    /// The bridge that the link is a port of.
+    Master,
+    /// The hardware address.
+    Mac,
+    /// An address with its prefix length; several may be added.
+    Address,
+    /// A default route through this gateway.
+    Gateway,
+}
+
+/// Something that a boot makes and that must not be there afterwards.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Object {
+    /// A cgroup (version 2, or a process-tracking version 1 hierarchy) that holds our children; made absent by killing them.
+    Cgroup(String),
+    /// A cgroup under one version 1 controller: (controller, path).
+    ControllerCgroup(String, String),
+    /// A named network namespace.
+    Netns(String),
+    /// A link in the host's namespace.
+    Link(String),
+    /// A network of the Docker engine.
+    DockerNetwork(String),
+    /// A container of the Docker engine.
+    DockerContainer(String),
+    /// An image of the Docker engine.
+    DockerImage(String),
+    /// A container of runc.
+    RuncContainer(String),
+    /// A table of nftables: `ip ek4f2a` (family and name).
+    Table(String),
+    /// A rule in a chain that is not ours: the chain (`ip filter FORWARD`), and the comment that identifies the rule.
+    Rule(String, String),
+    /// A folder of the boot, with all that is in it.
+    Dir(String),
+}
+
+/// A question to a machine.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Query<V> {
+    /// The process id of a Docker container's first process.
+    DockerPid(V),
+    /// The process id of a runc container's first process.
+    RuncPid(V),
+    /// The threads of a process.
+    Threads(V),
+    /// The threads of a QEMU's virtual CPUs, asked over the QMP socket at this path.
+    QmpVcpus(V),
+    /// The threads of the QEMU with this process id that are not virtual CPUs: (pid, QMP socket).
+    QmpOthers(V, V),
+    /// The agent of this name said hello.
+    Hello(V),
+    /// A QMP socket at this path answers.
+    QmpReady(V),
+    /// A link is up and, if it is a bridge port, forwarding: (netns or empty, link).
+    LinkForwards(V, V),
+    /// The addresses of a link are usable, not tentative: (netns or empty, link).
+    AddressesReady(V, V),
+}
+
+/// Something held that can be let go.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Held<V> {
+    /// A QEMU started with `-S`, by its QMP socket.
+    Qemu(V),
+    /// An agent waiting for its first request, by name.
+    Agent(V),
+}
+
+/// One act on a machine: `Act<Arg>` in a plan, `Act<String>` once resolved.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act<V> {
+    /// Set a value.
+    Put {
+        /// What.
+        on: Setting<V>,
+        /// To what.
+        value: V,
+    },
+    /// Make an object.
+    Make {
+        /// What; its name is fixed by the plan.
+        object: Object,
+        /// How: words whose meaning depends on the object.
+        with: Vec<V>,
+    },
+    /// Move a link of ours from the host's namespace into another, under a new name.
+    Move {
+        /// The link's name on the host.
+        link: V,
+        /// The named namespace.
+        netns: V,
+        /// Its name there.
+        name: V,
+    },
+    /// Start a process in the boot's cgroup. Its standard input and output are its control channel.
+    Start {
+        /// The channel's name: `sut0`, `peer`, `load`.
+        name: String,
+        /// Program and arguments.
+        argv: Vec<V>,
+        /// Where its process id goes.
+        gives: Slot,
+        /// What it leaves outside the cgroup (a container).
+        leaves: Vec<Object>,
+    },
+    /// Ask, and bind the answer.
+    Learn {
+        /// Where the answer goes.
+        slot: Slot,
+        /// The question.
+        query: Query<V>,
+    },
+    /// Ask until the answer is yes.
+    Await {
+        /// The question.
+        query: Query<V>,
+        /// For how long.
+        within: Duration,
+    },
+    /// Let something go that was held.
+    Go(Held<V>),
+}
+
+/// One act, where and when.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// Where.
+    pub at: Node,
+    /// When.
+    pub phase: Phase,
+    /// What.
+    pub act: Act<Arg>,
+}
+
+/// A state to reach, to bring a node back. Idempotent, and free of commands and process ids.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ensure {
+    /// A file holds its old value again, unless somebody else changed it since.
+    Value {
+        /// Where.
+        at: Node,
+        /// The path.
+        path: String,
+        /// The value before the boot.
+        is: String,
+        /// The value that we wrote: anything else found there belongs to somebody else.
+        ours: String,
+    },
+    /// An object is not there.
+    Absent {
+        /// Where.
+        at: Node,
+        /// What.
+        what: Object,
+    },
+}

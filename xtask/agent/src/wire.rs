@@ -1,0 +1,183 @@
+//! Control of an agent: one JSON object a line, over its standard input and output
+//! (namespace, container) or a virtio-serial port (guest). Requests are numbered, answers carry the number.
+//! Measured traffic never takes this way.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::samples::Samples;
+
+/// Changes with every incompatible change of these types; both sides must agree.
+pub const PROTOCOL: u32 = 1;
+
+/// The first line of an agent.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the agent.
+    pub protocol: u32,
+    /// Its process id in its own namespace.
+    pub pid: u32,
+    /// The kernel it runs on (`uname -r`).
+    pub kernel: String,
+    /// The kernel's version line (`uname -v`), which names the preemption model.
+    pub version: String,
+}
+
+/// A numbered request.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Repeated by the answer.
+    pub id: u64,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// A numbered answer.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The request's number.
+    pub id: u64,
+    /// The answer, or why there is none.
+    pub said: Result<Answer, String>,
+}
+
+/// What can be asked of an agent.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Give a link its addresses and bring it up (guests, which have no `ip`). Answer: `Done`.
+    Configure {
+        /// Hardware address by which the link is found.
+        mac: String,
+        /// Addresses with prefix length (`198.18.0.2/24`).
+        addresses: Vec<String>,
+        /// Default gateway, where the path needs one.
+        gateway: Option<IpAddr>,
+    },
+    /// Listen for measuring connections. Answer: `Listening`, once connections are accepted.
+    Serve {
+        /// Address to listen on; port 0 lets the kernel choose.
+        address: IpAddr,
+        /// Port.
+        port: u16,
+    },
+    /// Measure as a client. Answer: `Measured`.
+    Drive(Job),
+    /// Run a program to its end. Answer: `Ran`. Killed with all its children at the deadline.
+    Exec {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// Deadline.
+        within: Duration,
+    },
+    /// Start a program that serves and leave it running until the agent ends; answers `Done` once something listens on `port`.
+    Daemon {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// TCP port that shows readiness.
+        port: u16,
+        /// Deadline for readiness.
+        within: Duration,
+    },
+    /// Start the noisy load, one fixed set of workers for each of these CPUs. Answer: `Load` once every worker has moved.
+    LoadStart {
+        /// CPUs to load.
+        cpus: Vec<usize>,
+    },
+    /// Counters of the load so far. Answer: `Load`.
+    LoadCount,
+    /// Facts of the node. Answer: `Facts`.
+    Facts,
+    /// End: a guest powers off cleanly, others exit. Answer: `Done`, before it happens.
+    Quit,
+}
+
+/// What an agent answers.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// The server accepts connections here.
+    Listening {
+        /// The port in use.
+        port: u16,
+    },
+    /// What the client measured.
+    Measured(Box<Samples>),
+    /// A program ended.
+    Ran(Ran),
+    /// Counters of the load.
+    Load(LoadCounters),
+    /// Facts of the node, by name.
+    Facts(std::collections::BTreeMap<String, String>),
+}
+
+/// How a program ended.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Ran {
+    /// Exit code; absent if it was killed.
+    pub code: Option<i32>,
+    /// Whether the deadline killed it.
+    pub timed_out: bool,
+    /// Standard output, at most 1 MiB.
+    pub stdout: String,
+    /// Standard error, at most 64 KiB.
+    pub stderr: String,
+}
+
+/// How often the workers of the noisy load have moved, summed over CPUs.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LoadCounters {
+    /// Rounds of the compute workers.
+    pub compute: u64,
+    /// Expiries of the timer workers.
+    pub timers: u64,
+    /// Round trips of the context-switch pairs.
+    pub switches: u64,
+}
+
+/// A measurement by the built-in client.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Server address.
+    pub address: IpAddr,
+    /// Server port.
+    pub port: u16,
+    /// What to do.
+    pub shape: Shape,
+    /// Time before anything is counted.
+    pub warmup: Duration,
+    /// Length of a window.
+    pub window: Duration,
+    /// How many windows.
+    pub windows: u32,
+    /// Deadline for connecting and for the whole, beyond warm-up and windows.
+    pub grace: Duration,
+}
+
+/// The traffic of a job.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Request, answer, next request, as fast as answers come.
+    TcpRr {
+        /// Bytes of a request.
+        request: u32,
+        /// Bytes of an answer.
+        response: u32,
+    },
+    /// Requests at fixed intended times, whatever the answers do; latency counts from the intended time.
+    TcpRrPaced {
+        /// Bytes of a request.
+        request: u32,
+        /// Bytes of an answer.
+        response: u32,
+        /// Requests a second.
+        rate: u32,
+    },
+    /// Bulk transfer from client to server, counted by the receiver.
+    TcpStream,
+}

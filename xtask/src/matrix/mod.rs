@@ -1,0 +1,163 @@
+//! The matrix: what a user wrote, checked, as values. Pure; files are read by the caller.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// An axis of the matrix.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Axis {
+    /// The kernel under the workload.
+    Kernel,
+    /// How the system under test is isolated from the host.
+    Virtualization,
+    /// How packets reach it.
+    Network,
+    /// A profile of knobs.
+    Tuning,
+    /// What else runs.
+    Load,
+}
+
+impl Axis {
+    /// All axes, in the order of an id.
+    pub const ALL: [Axis; 5] =
+        [Axis::Kernel, Axis::Virtualization, Axis::Network, Axis::Tuning, Axis::Load];
+
+    /// The axis as written in a matrix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Axis::Kernel => "kernel",
+            Axis::Virtualization => "virtualization",
+            Axis::Network => "network",
+            Axis::Tuning => "tuning",
+            Axis::Load => "load",
+        }
+    }
+}
+
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One combination of axis values. Names only: kinds are looked up in the registries.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cell {
+    /// Kernel name: `running` or a key of the matrix's kernel table.
+    pub kernel: String,
+    /// Name of a virtualization kind.
+    pub virtualization: String,
+    /// Name of a network kind.
+    pub network: String,
+    /// Name of a tuning profile.
+    pub tuning: String,
+    /// Name of a load kind.
+    pub load: String,
+}
+
+impl Cell {
+    /// The value on one axis.
+    pub fn on(&self, axis: Axis) -> &str {
+        match axis {
+            Axis::Kernel => &self.kernel,
+            Axis::Virtualization => &self.virtualization,
+            Axis::Network => &self.network,
+            Axis::Tuning => &self.tuning,
+            Axis::Load => &self.load,
+        }
+    }
+
+    /// The readable id, stable across runs: `running/docker/bridge/isolated/noisy`.
+    pub fn id(&self) -> String {
+        Axis::ALL.map(|axis| self.on(axis)).join("/")
+    }
+}
+
+/// IP version of the measured traffic.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// What is measured in every boot.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Measure {
+    /// Names of workloads, in order.
+    pub workloads: Vec<String>,
+    /// Fresh starts of every cell.
+    pub boots: u32,
+    /// Time before anything is counted, for each workload.
+    pub warmup: Duration,
+    /// Length of a window.
+    pub window: Duration,
+    /// Windows of each workload.
+    pub windows: u32,
+    /// IP version.
+    pub family: Family,
+    /// Requests a second of the paced workload.
+    pub rate: u32,
+}
+
+/// Where a kernel comes from.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct KernelSource {
+    /// A Debian package, fetched and unpacked, never installed.
+    pub deb: Option<String>,
+    /// A kernel image that somebody built.
+    pub image: Option<String>,
+    /// The folder with that kernel's modules (`lib/modules/VERSION`).
+    pub modules: Option<String>,
+    /// Additions to its command line.
+    pub cmdline: Vec<String>,
+    /// What must be true inside.
+    pub expect: Expect,
+    /// Labels of runners whose host runs this kernel.
+    pub runner: Vec<String>,
+}
+
+/// What a kernel must be, verified from inside.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct Expect {
+    /// Start of its version (`uname -r`).
+    pub version: Option<String>,
+    /// Preemption model: `none`, `voluntary`, `full`, `lazy` or `rt`.
+    pub preempt: Option<String>,
+}
+
+/// A comparison of two values of an axis inside one run, cells equal on all other axes.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Contrast {
+    /// Its name.
+    pub name: String,
+    /// The axis.
+    pub axis: Axis,
+    /// The value compared from.
+    pub from: String,
+    /// The value compared to.
+    pub to: String,
+}
+
+/// A checked matrix: every name exists, no product is empty, no cell is there twice.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// Its name.
+    pub name: String,
+    /// Its cells in the order of the axes, excludes and includes applied.
+    pub cells: Vec<Cell>,
+    /// What is measured.
+    pub measure: Measure,
+    /// Comparisons inside the run.
+    pub contrasts: Vec<Contrast>,
+    /// Kernels by name; `running` is not among them.
+    pub kernels: BTreeMap<String, KernelSource>,
+}

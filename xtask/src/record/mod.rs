@@ -1,0 +1,182 @@
+//! What a run leaves on disk: one [`Record`] a boot, and the run's own header.
+
+use std::collections::BTreeMap;
+
+use evenkeel_agent::samples::{Noise, Samples};
+use serde::{Deserialize, Serialize};
+
+use crate::matrix::{Cell, Matrix};
+
+pub mod figures;
+pub mod results;
+
+/// Version of every file of a run.
+pub const SCHEMA: u32 = 1;
+
+/// `run.json`: what was planned, where, by whom.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Run {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of the tool.
+    pub tool: String,
+    /// The run's tag (`ek4f2a`), which everything it made carried.
+    pub tag: String,
+    /// The matrix as the user wrote it.
+    pub matrix_text: String,
+    /// The matrix, checked.
+    pub matrix: Matrix,
+    /// Seed of the order of boots.
+    pub seed: u64,
+    /// Start, seconds since 1970.
+    pub started_unix: u64,
+    /// Whether the run was cut short by `--quick`.
+    pub quick: bool,
+    /// Facts of the host.
+    pub facts: BTreeMap<String, String>,
+    /// Every cell of the plan, with what became of it.
+    pub cells: Vec<PlannedCell>,
+}
+
+/// A cell of the plan.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct PlannedCell {
+    /// The cell.
+    pub cell: Cell,
+    /// Whether it can be measured here.
+    pub status: Status,
+}
+
+/// Whether a cell can be measured.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Status {
+    /// Yes.
+    Runnable,
+    /// Not here.
+    Skipped {
+        /// Why.
+        reason: String,
+        /// What would help.
+        remedy: String,
+    },
+    /// Not anywhere: its kinds do not fit together.
+    NotApplicable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One line of `boots.jsonl`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The cell's id.
+    pub cell: String,
+    /// Which side of a comparison of revisions: `candidate` where there is only one.
+    pub side: String,
+    /// Block of the plan.
+    pub block: u32,
+    /// Position in the block.
+    pub position: u32,
+    /// Which fresh start of this cell: 0-based.
+    pub boot: u32,
+    /// Identity of the host's boot (`/proc/sys/kernel/random/boot_id`).
+    pub host_boot: String,
+    /// Identity of the guest's boot, for guests.
+    pub guest_boot: Option<String>,
+    /// Start of the system under test, seconds since 1970.
+    pub started_unix: u64,
+    /// Hash of the instrument's facts for this cell; equal ones may be compared.
+    pub fingerprint: String,
+    /// Facts behind the fingerprint, by name: `accelerator`, `kernel`, `cpu`...
+    pub instrument: BTreeMap<String, String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Wall time of each phase and of build, measuring and undo, nanoseconds.
+    pub timing_ns: BTreeMap<String, u64>,
+    /// What disturbed the host during all measuring.
+    pub noise: Option<Noise>,
+    /// Proof read back from the machine.
+    pub evidence: Vec<Evidence>,
+    /// What was measured, in order.
+    pub workloads: Vec<Measured>,
+}
+
+/// How a boot ended.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Outcome {
+    /// It was measured.
+    Measured,
+    /// It was not, and this is why. Never a number.
+    Failed {
+        /// Names the object and, where known, the remedy.
+        reason: String,
+    },
+}
+
+/// What one workload left.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The workload's name.
+    pub workload: String,
+    /// Its samples.
+    pub samples: Samples,
+}
+
+/// Proof that a knob took effect or that packets crossed a hop.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "kebab-case", tag = "of")]
+pub enum Evidence {
+    /// A hop of the path.
+    Hop {
+        /// Which one, in words.
+        hop: String,
+        /// Packets and bytes that its counters moved by during the measuring.
+        packets: u64,
+        /// Bytes.
+        bytes: u64,
+        /// The least that they had to move by, in packets.
+        needed_packets: u64,
+    },
+    /// A knob.
+    Knob {
+        /// Its name.
+        knob: String,
+        /// What the profile asked for.
+        requested: String,
+        /// What was done for it.
+        applied: String,
+        /// What was read after placing, and after the last window.
+        seen: [String; 2],
+        /// The judgement.
+        effect: Effect,
+    },
+    /// The load's workers.
+    Load {
+        /// Worker kind.
+        worker: String,
+        /// Rounds per second while measuring.
+        per_second: f64,
+    },
+}
+
+/// Whether a knob took effect.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Effect {
+    /// Both readings agree with the request.
+    Effective,
+    /// As far as this machine allows.
+    Partial {
+        /// What is missing.
+        reason: String,
+    },
+    /// It was not so, or not any more.
+    NotEffective {
+        /// What was found.
+        reason: String,
+    },
+}

@@ -1,0 +1,177 @@
+//! `results.json`: figures, contrasts and verdicts of a run, as the world sees them.
+//! The names here are a contract; `reports/results.schema.json` describes them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::matrix::Cell;
+
+/// The whole file.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Results {
+    /// Version of the file.
+    pub schema: u32,
+    /// Name of the matrix.
+    pub matrix: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Facts of the host.
+    pub facts: BTreeMap<String, String>,
+    /// One entry a cell of the plan, also for those that were not measured.
+    pub cells: Vec<CellResult>,
+    /// Comparisons inside the run.
+    pub contrasts: Vec<ContrastResult>,
+    /// Decisions; empty where nothing was compared with a base.
+    pub verdicts: Vec<VerdictRow>,
+    /// The whole in a sentence.
+    pub overall: Overall,
+}
+
+/// A cell's outcome and figures.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct CellResult {
+    /// The cell's id.
+    pub id: String,
+    /// Its axis values.
+    pub axes: Cell,
+    /// What became of it.
+    pub outcome: CellOutcome,
+    /// Why it was not measured, or what went wrong in some of its boots.
+    pub reason: Option<String>,
+    /// Fingerprint of the instrument; absent where nothing was measured.
+    pub fingerprint: Option<String>,
+    /// Figures per workload.
+    pub workloads: Vec<WorkloadResult>,
+}
+
+/// What became of a cell.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum CellOutcome {
+    /// At least one boot was measured.
+    Measured,
+    /// Every boot failed.
+    Failed,
+    /// It cannot be measured on this host.
+    Skipped,
+    /// Its kinds do not fit together.
+    NotApplicable,
+}
+
+/// Figures of one workload of a cell, pooled over boots.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct WorkloadResult {
+    /// The workload's name.
+    pub name: String,
+    /// Unit of the figures: `ns`, `bytes/s`.
+    pub unit: String,
+    /// `lower` or `higher`.
+    pub better: String,
+    /// Boots that were measured.
+    pub boots: u32,
+    /// Observations in all.
+    pub count: u64,
+    /// The figures.
+    pub figures: Figures,
+}
+
+/// Figures in the workload's unit. One that the count cannot support is `None`, never a guess.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Default)]
+pub struct Figures {
+    /// Median of all observations.
+    pub median: Option<f64>,
+    /// Arithmetic mean.
+    pub mean: Option<f64>,
+    /// Root mean square over boots of the standard deviation inside a boot.
+    pub sd_within: Option<f64>,
+    /// Standard deviation of window means (or rates) inside a boot, root mean square over boots.
+    pub sd_windows: Option<f64>,
+    /// Standard deviation of boot means.
+    pub sd_between: Option<f64>,
+    /// Median absolute deviation from the median, unscaled.
+    pub mad: Option<f64>,
+    /// Interquartile range.
+    pub iqr: Option<f64>,
+    /// p99 - p50 for latencies; p50 - p1 for rates where the count supports it.
+    pub jitter: Option<f64>,
+    /// 50th percentile.
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    pub p99_9: Option<f64>,
+    /// 99.99th percentile.
+    pub p99_99: Option<f64>,
+    /// 99.999th percentile.
+    pub p99_999: Option<f64>,
+    /// Largest observation.
+    pub max: Option<f64>,
+    /// Share of time spent inside transactions longer than the stall threshold; absent for rates.
+    pub stall_share: Option<f64>,
+}
+
+/// A ratio between two cells of the same run.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct ContrastResult {
+    /// The contrast's name.
+    pub name: String,
+    /// Cell compared from.
+    pub from_cell: String,
+    /// Cell compared to.
+    pub to_cell: String,
+    /// Workload.
+    pub workload: String,
+    /// `location`, `dispersion`, `tail`, `stall`.
+    pub aspect: String,
+    /// The figure that stands for the aspect.
+    pub figure: String,
+    /// to / from; absent where a side has none.
+    pub ratio: Option<f64>,
+    /// Lower end of the 95 % interval; absent with fewer than two boots a side.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Boots from and to.
+    pub boots: [u32; 2],
+    /// Why there is no ratio or why it must be read with care.
+    pub note: Option<String>,
+}
+
+/// One decision.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct VerdictRow {
+    /// Cell.
+    pub cell: String,
+    /// Workload.
+    pub workload: String,
+    /// Aspect.
+    pub aspect: String,
+    /// `regressed`, `improved`, `equivalent`, `inconclusive`, `missing`.
+    pub verdict: String,
+    /// candidate / base.
+    pub ratio: Option<f64>,
+    /// Lower end of the interval.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Raw p-value.
+    pub p: Option<f64>,
+    /// Corrected p-value.
+    pub p_corrected: Option<f64>,
+    /// Smallest ratio that could have been seen.
+    pub detectable_ratio: Option<f64>,
+    /// In words.
+    pub reason: String,
+}
+
+/// The whole in a sentence.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Overall {
+    /// `measured`, `incomplete`, `failed`, or the gate's verdict.
+    pub verdict: String,
+    /// The sentence.
+    pub sentence: String,
+}

@@ -1,0 +1,1 @@
+//! Statistics on slices and histograms: no I/O, no clock.
