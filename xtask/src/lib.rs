@@ -1,4 +1,19 @@
 //! Evenkeel: a test-matrix tool that finds determinism regressions in container and VM networking.
+//!
+//! One direction: a matrix becomes a plan, a plan becomes boots, boots leave records, records become results, and results a
+//! report. Each arrow is a value. `ARCHITECTURE.md` has the map and the invariants.
 
+pub mod artifact;
+pub mod axis;
+pub mod benchmark;
+pub mod check;
+pub mod cli;
+pub mod command;
+pub mod doctor;
+pub mod fingerprint;
 pub mod matrix;
+pub mod plan;
 pub mod record;
+pub mod report;
+pub mod run;
+pub mod workload;

@@ -1,2 +1,44 @@
-//! Entry point.
-fn main() {}
+//! Entry point: a table of contents.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use xtask::cli::{Cli, Command};
+use xtask::command::{self, Exit, WrongInput};
+use xtask::run::progress::Detail;
+use xtask::{benchmark, check};
+
+fn main() -> ExitCode {
+    let done = if evenkeel_agent::entry::is_agent() {
+        evenkeel_agent::entry::main().map(|()| Exit::Fine)
+    } else {
+        run(&Cli::parse())
+    };
+    match done {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let wrong = error.downcast_ref::<WrongInput>().is_some();
+            ExitCode::from(if wrong { Exit::Input } else { Exit::Host } as u8)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<Exit> {
+    let detail = match (cli.quiet, cli.verbose) {
+        (true, _) => Detail::Quiet,
+        (_, true) => Detail::Verbose,
+        _ => Detail::Normal,
+    };
+    match &cli.command {
+        Command::Doctor(told) => command::doctor(told),
+        Command::Plan(told) => command::plan(told),
+        Command::Bench(told) => command::bench(told, detail),
+        Command::Report(told) => command::report(told, detail),
+        Command::Restore => command::restore(),
+        Command::Benchmark => benchmark::benchmark(),
+        Command::Test(told) => check::test(told),
+        Command::Boot => command::boot(),
+        Command::Agent => evenkeel_agent::entry::main().map(|()| Exit::Fine),
+    }
+}

@@ -87,7 +87,8 @@ pub struct Noise {
 /// What a closed loop would have reported of an open-loop run (coordinated omission).
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ClosedView {
-    /// Latencies from the *actual* send time, histogram as in [`Samples::histogram`].
+    /// Latencies from the *actual* send time, histogram as in [`Samples::histogram`]; only of those sends
+    /// that a closed loop would have made, so that their count and `omitted` make all transactions.
     pub histogram: String,
     /// Their exact moments.
     pub moments: Moments,
@@ -114,6 +115,10 @@ pub struct Samples {
     pub values: Vec<f64>,
     /// Slices of the measured time.
     pub windows: Vec<Window>,
+    /// When the measured time began on the client's `CLOCK_MONOTONIC`: on one host, windows are joined
+    /// with the noise by it. For streams, which the receiver counts, the client's best estimate.
+    #[serde(default)]
+    pub began_monotonic_ns: u64,
     /// Measured time, nanoseconds, warm-up not counted.
     pub measured_ns: u64,
     /// Transactions in all, warm-up included: what the counters of a path must have seen at least.

@@ -20,6 +20,8 @@ pub enum Node {
     Sut(u8),
     /// The adjacent host that runs the client.
     Peer,
+    /// What keeps the host busy meanwhile.
+    Load,
 }
 
 impl fmt::Display for Node {
@@ -28,6 +30,7 @@ impl fmt::Display for Node {
             Node::Host => f.write_str("host"),
             Node::Sut(n) => write!(f, "sut{n}"),
             Node::Peer => f.write_str("peer"),
+            Node::Load => f.write_str("load"),
         }
     }
 }
@@ -40,7 +43,7 @@ pub enum Phase {
     Prepare,
     /// Processes are started, and held before they do anything.
     Hold,
-    /// Links are moved to what was started.
+    /// Links are given to what was started.
     Attach,
     /// Threads are placed, knobs are turned.
     Place,
@@ -162,12 +165,20 @@ impl From<Slot> for Arg {
 pub enum Setting<V> {
     /// A file that was there before the boot: a sysctl or sysfs path. Its old value is journaled.
     File(V),
-    /// A file that belongs to an object of this boot and goes with it (a cgroup's limit).
-    OwnFile(V),
+    /// A file that belongs to an object of this boot and goes with it: a sysctl of a namespace of ours.
+    OwnFile {
+        /// The namespace through which the file is seen.
+        netns: V,
+        /// The path.
+        path: V,
+    },
     /// The CPUs that a thread of ours may use, as a list (`0,2-3`).
     Affinity(V),
     /// The scheduling policy of a thread of ours: `other`, `fifo:50`, `rr:50`, `batch`.
     Policy(V),
+    /// The realtime budget (microseconds a second, -1 for no limit) of the cgroup that holds this process, on kernels that
+    /// give realtime time by cgroup (version 1 with `RT_GROUP_SCHED`). The cgroup is ours; elsewhere this does nothing.
+    RealtimeBudget(V),
     /// An attribute of a link of ours. `netns` is empty for the host's own namespace.
     Link {
         /// The namespace that holds the link, or nothing.
@@ -201,12 +212,17 @@ pub enum LinkKey {
 pub enum Object {
     /// A cgroup (version 2, or a process-tracking version 1 hierarchy) that holds our children; made absent by killing them.
     Cgroup(String),
-    /// A cgroup under one version 1 controller: (controller, path).
-    ControllerCgroup(String, String),
+    /// The cgroups of this name under every version 1 controller, made by an engine or by us.
+    ControllerCgroups(String),
     /// A named network namespace.
     Netns(String),
-    /// A link in the host's namespace.
-    Link(String),
+    /// A link, in the host's namespace if `netns` is empty, else in a namespace of the boot, with which it goes.
+    Link {
+        /// The named namespace, or nothing.
+        netns: String,
+        /// The link.
+        name: String,
+    },
     /// A network of the Docker engine.
     DockerNetwork(String),
     /// A container of the Docker engine.
@@ -215,12 +231,17 @@ pub enum Object {
     DockerImage(String),
     /// A container of runc.
     RuncContainer(String),
-    /// A table of nftables: `ip ek4f2a` (family and name).
-    Table(String),
-    /// A rule in a chain that is not ours: the chain (`ip filter FORWARD`), and the comment that identifies the rule.
-    Rule(String, String),
-    /// A folder of the boot, with all that is in it.
+    /// A table of nftables in a namespace of the boot, with which it goes.
+    Table {
+        /// The named namespace.
+        netns: String,
+        /// Family and name: `inet ek4f2a`.
+        name: String,
+    },
+    /// A folder of ours, with all that is in it.
     Dir(String),
+    /// The mount that `ip netns` makes on `/run/netns` where there is none.
+    NetnsMount,
 }
 
 /// A question to a machine.
@@ -274,15 +295,6 @@ pub enum Act<V> {
         object: Object,
         /// How: words whose meaning depends on the object.
         with: Vec<V>,
-    },
-    /// Move a link of ours from the host's namespace into another, under a new name.
-    Move {
-        /// The link's name on the host.
-        link: V,
-        /// The named namespace.
-        netns: V,
-        /// Its name there.
-        name: V,
     },
     /// Start a process in the boot's cgroup. Its standard input and output are its control channel.
     Start {
@@ -346,4 +358,138 @@ pub enum Ensure {
         /// What.
         what: Object,
     },
+}
+
+impl Ensure {
+    /// Whether reaching this state ends processes of ours; those states come first.
+    pub fn holds_processes(&self) -> bool {
+        matches!(self, Ensure::Absent { what: Object::Cgroup(_), .. })
+    }
+}
+
+/// The states that undo an act. Pure: `before` is the old value of a file that the act overwrites.
+///
+/// Acts on objects of the boot itself need none: they go with the object. `Learn`, `Await` and `Go` change nothing
+/// that outlives it.
+pub fn undo(at: Node, act: &Act<String>, before: Option<&str>) -> Vec<Ensure> {
+    match act {
+        Act::Put { on: Setting::File(path), value } => before
+            .map(|is| Ensure::Value {
+                at,
+                path: path.clone(),
+                is: is.to_owned(),
+                ours: value.clone(),
+            })
+            .into_iter()
+            .collect(),
+        Act::Make { object: Object::Link { netns, .. } | Object::Table { netns, .. }, .. }
+            if !netns.is_empty() =>
+        {
+            Vec::new()
+        }
+        Act::Make { object, .. } => vec![Ensure::Absent { at, what: object.clone() }],
+        Act::Start { leaves, .. } => {
+            leaves.iter().map(|what| Ensure::Absent { at, what: what.clone() }).collect()
+        }
+        Act::Put { .. } | Act::Learn { .. } | Act::Await { .. } | Act::Go(_) => Vec::new(),
+    }
+}
+
+impl<V: fmt::Display> fmt::Display for Setting<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setting::File(path) => write!(f, "{path}"),
+            Setting::OwnFile { netns, path } => write!(f, "{path}{}", within(netns)),
+            Setting::Affinity(thread) => write!(f, "CPUs of thread {thread}"),
+            Setting::Policy(thread) => write!(f, "policy of thread {thread}"),
+            Setting::RealtimeBudget(pid) => write!(f, "realtime budget of process {pid}"),
+            Setting::Link { netns, link, key } => {
+                let key = match key {
+                    LinkKey::State => "state",
+                    LinkKey::Master => "master",
+                    LinkKey::Mac => "hardware address",
+                    LinkKey::Address => "address",
+                    LinkKey::Gateway => "default gateway",
+                };
+                write!(f, "{key} of link {link}{}", within(netns))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Object::Cgroup(name) => write!(f, "cgroup {name}"),
+            Object::ControllerCgroups(name) => write!(f, "cgroups {name} of all controllers"),
+            Object::Netns(name) => write!(f, "network namespace {name}"),
+            Object::Link { netns, name } => write!(f, "link {name}{}", within(netns)),
+            Object::DockerNetwork(name) => write!(f, "docker network {name}"),
+            Object::DockerContainer(name) => write!(f, "docker container {name}"),
+            Object::DockerImage(name) => write!(f, "docker image {name}"),
+            Object::RuncContainer(name) => write!(f, "runc container {name}"),
+            Object::Table { netns, name } => write!(f, "nftables table {name}{}", within(netns)),
+            Object::Dir(path) => write!(f, "folder {path}"),
+            Object::NetnsMount => f.write_str("mount of network namespaces"),
+        }
+    }
+}
+
+impl<V: fmt::Display> fmt::Display for Query<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Query::DockerPid(name) => write!(f, "process of docker container {name}"),
+            Query::RuncPid(name) => write!(f, "process of runc container {name}"),
+            Query::Threads(pid) => write!(f, "threads of process {pid}"),
+            Query::QmpVcpus(socket) => write!(f, "vcpu threads by {socket}"),
+            Query::QmpOthers(pid, _) => write!(f, "emulator threads of process {pid}"),
+            Query::Hello(name) => write!(f, "hello of agent {name}"),
+            Query::QmpReady(socket) => write!(f, "qmp greeting on {socket}"),
+            Query::LinkForwards(netns, link) => write!(f, "link {link}{} forwards", within(netns)),
+            Query::AddressesReady(netns, link) => {
+                write!(f, "addresses of {link}{} are usable", within(netns))
+            }
+        }
+    }
+}
+
+fn within(netns: &impl fmt::Display) -> String {
+    match netns.to_string() {
+        name if name.is_empty() => name,
+        name => format!(" in {name}"),
+    }
+}
+
+impl<V: fmt::Display> fmt::Display for Act<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |words: &[V]| words.iter().map(|w| format!(" {w}")).collect::<String>();
+        match self {
+            Act::Put { on, value } => write!(f, "put {on} = {value}"),
+            Act::Make { object, with } => write!(f, "make {object}{}", words(with)),
+            Act::Start { name, argv, gives, .. } => {
+                write!(f, "start {name} ({gives}):{}", words(argv))
+            }
+            Act::Learn { slot, query } => write!(f, "learn {slot}: {query}"),
+            Act::Await { query, within } => {
+                write!(f, "await {query}, at most {} s", within.as_secs_f64())
+            }
+            Act::Go(Held::Qemu(socket)) => write!(f, "let go the guest by {socket}"),
+            Act::Go(Held::Agent(name)) => write!(f, "let go agent {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.act)
+    }
+}
+
+impl fmt::Display for Ensure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ensure::Value { at, path, is, .. } => write!(f, "{at}: {path} = {is}"),
+            Ensure::Absent { at, what } => write!(f, "{at}: no {what}"),
+        }
+    }
 }

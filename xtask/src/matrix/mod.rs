@@ -1,10 +1,48 @@
-//! The matrix: what a user wrote, checked, as values. Pure; files are read by the caller.
+//! The matrix: what a user wrote, checked, as values. [`parse`] makes them of text, with every error at its place;
+//! [`find`] looks the text up and is the only part that does I/O. What a cell does to a machine is not known here.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+mod duration;
+mod kernel;
+mod measure;
+mod nearest;
+mod pairs;
+mod parse;
+mod problem;
+mod product;
+mod read;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use kernel::{PREEMPTION, RUNNING};
+pub use measure::{BOOTS, LONGEST_BOOT, quick};
+pub use nearest::nearest;
+pub use pairs::pairs;
+pub use parse::{parse, parse_bytes};
+pub use problem::{Errors, Problem};
+pub(crate) use problem::{printable, quoted, suggestion};
+pub use source::{EMBEDDED, Found, NotFound, find, find_in, names_in};
+
+/// Names that a matrix may use, from the registries of kinds. Kernels are not among them: a matrix defines its own.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Vocabulary {
+    /// Kinds of virtualization.
+    pub virtualization: Vec<String>,
+    /// Kinds of network.
+    pub network: Vec<String>,
+    /// Tuning profiles.
+    pub tuning: Vec<String>,
+    /// Kinds of load.
+    pub load: Vec<String>,
+    /// Workloads.
+    pub workloads: Vec<String>,
+}
 
 /// An axis of the matrix.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,7 +112,24 @@ impl Cell {
 
     /// The readable id, stable across runs: `running/docker/bridge/isolated/noisy`.
     pub fn id(&self) -> String {
-        Axis::ALL.map(|axis| self.on(axis)).join("/")
+        let mut id = String::with_capacity(self.id_len());
+        self.push_id(&mut id);
+        id
+    }
+
+    /// Bytes of the id.
+    pub fn id_len(&self) -> usize {
+        Axis::ALL.iter().map(|axis| self.on(*axis).len() + 1).sum::<usize>() - 1
+    }
+
+    /// Appends the id: for a million cells, one text is used again and again.
+    pub fn push_id(&self, text: &mut String) {
+        for (nth, axis) in Axis::ALL.into_iter().enumerate() {
+            if nth > 0 {
+                text.push('/');
+            }
+            text.push_str(self.on(axis));
+        }
     }
 }
 

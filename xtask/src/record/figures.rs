@@ -1,37 +1,267 @@
 //! Figures of a cell from the records of its boots. Pure.
+//!
+//! Latencies come from merged histograms, rates from one value a window; percentiles are never averaged.
+//! [`Pooled`] is what a cell did in all its boots, [`BootFigures`] what one boot did: comparisons
+//! are made between boots, because boots, not samples, are independent.
 
-use evenkeel_agent::samples::Samples;
+mod contrast;
+mod observed;
+mod sentence;
+mod summary;
 
-use super::results::{Figures, Results};
-use super::{Record, Run};
+use std::borrow::Cow;
+
+use anyhow::{Result, bail, ensure};
+use evenkeel_agent::samples::{Samples, Unit};
+use evenkeel_stats::components::{components, root_mean_square};
+use evenkeel_stats::distribution::Distribution;
+use evenkeel_stats::moments::Moments;
+use evenkeel_stats::quantile::{self, supported};
+use hdrhistogram::Histogram;
+
+use self::observed::{Observed, Shape, distribution};
+use super::results::Figures;
+
+pub use self::summary::results;
+
+/// A transaction longer than this is a stall: an order of magnitude above a scheduler's slice, below the 50 ms
+/// for which realtime throttling stops a thread.
+pub const STALL_THRESHOLD_NS: u64 = 10_000_000;
+
+/// Steps of [`Pooled::percentile_curve`] for each further nine.
+const STEPS_A_NINE: u32 = 8;
 
 /// Observations of one workload of one cell, pooled over boots by merging histograms.
 #[derive(Debug)]
-pub struct Pooled {}
+pub struct Pooled {
+    unit: Unit,
+    /// Of all observations, exact.
+    moments: Moments,
+    /// Of each boot.
+    boots: Vec<Moments>,
+    /// Root mean square over boots of the standard deviation of windows.
+    sd_windows: Option<f64>,
+    max: f64,
+    body: Body,
+}
+
+/// All observations.
+#[derive(Debug)]
+enum Body {
+    Transactions(Distribution),
+    /// Ascending.
+    Values(Vec<f64>),
+}
 
 impl Pooled {
-    /// Pools the boots of one cell; every sample must have the same unit.
-    pub fn new(_boots: &[&Samples]) -> anyhow::Result<Pooled> {
-        anyhow::bail!("not written")
+    /// Pools the boots of one cell; every sample must have the same unit. Samples that cannot be decoded are an error that says what
+    /// is wrong with them.
+    pub fn new(boots: &[&Samples]) -> Result<Pooled> {
+        let observed =
+            boots.iter().map(|samples| Observed::of(samples)).collect::<Result<Vec<_>>>()?;
+        Pooled::of(&observed.iter().collect::<Vec<_>>())
     }
 
-    /// The quantile `q` in 0..=1, interpolated inside the bucket; `None` where the count cannot support it.
-    pub fn quantile(&self, _q: f64) -> Option<f64> {
-        None
+    /// Pools what boots observed.
+    fn of(boots: &[&Observed]) -> Result<Pooled> {
+        let Some(first) = boots.first() else { bail!("no boots to pool") };
+        let unit = first.unit;
+        if let Some(other) = boots.iter().find(|boot| boot.unit != unit) {
+            bail!("boots are in different units: {} and {}", unit.symbol(), other.unit.symbol());
+        }
+        let min = boots.iter().map(|boot| boot.min).fold(f64::INFINITY, f64::min);
+        let max = boots.iter().map(|boot| boot.max).fold(f64::NEG_INFINITY, f64::max);
+        let moments: Vec<Moments> = boots.iter().map(|boot| boot.moments).collect();
+        let sd_windows: Vec<f64> = boots.iter().filter_map(|boot| boot.sd_windows).collect();
+        Ok(Pooled {
+            unit,
+            moments: moments.iter().fold(Moments::default(), |all, boot| all.merge(*boot)),
+            boots: moments,
+            sd_windows: root_mean_square(&sd_windows),
+            max,
+            body: merge(boots, min, max)?,
+        })
+    }
+
+    /// The unit of all figures.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// Observations in all: transactions, or windows for rates.
+    pub fn count(&self) -> u64 {
+        self.moments.count
+    }
+
+    /// The quantile `q` in 0..=1, interpolated inside the bucket; `None` where the count cannot support it
+    /// ([`evenkeel_stats::quantile::supported`]).
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        supported(self.count(), q).then(|| self.any_quantile(q))
     }
 
     /// All figures.
     pub fn figures(&self) -> Figures {
-        Figures::default()
+        let spread = components(&self.boots);
+        let several = self.count() >= 2;
+        let quartiles = self.quantile(0.75).zip(self.quantile(0.25));
+        Figures {
+            median: self.quantile(0.5),
+            mean: Some(self.moments.mean),
+            sd_within: spread.within,
+            sd_windows: self.sd_windows,
+            sd_between: spread.between,
+            mad: several.then(|| self.mad()),
+            iqr: quartiles.map(|(high, low)| high - low),
+            jitter: self.jitter(0.99),
+            p50: self.quantile(0.5),
+            p90: self.quantile(0.9),
+            p99: self.quantile(0.99),
+            p99_9: self.quantile(0.999),
+            p99_99: self.quantile(0.9999),
+            p99_999: self.quantile(0.99999),
+            max: Some(self.max),
+            stall_share: self.stall_share(),
+        }
     }
 
-    /// Points of the cumulative distribution: (value in the unit, share at or below), at most `points`.
-    pub fn ecdf(&self, _points: usize) -> Vec<(f64, f64)> {
-        Vec::new()
+    /// Points of the cumulative distribution: (value in the unit, share at or below), at most `points`, ascending, evenly
+    /// spaced in share from the smallest observation to the largest.
+    pub fn ecdf(&self, points: usize) -> Vec<(f64, f64)> {
+        let last = points.saturating_sub(1).max(1) as f64;
+        (0..points)
+            .map(|point| point as f64 / last)
+            .map(|share| (self.any_quantile(share), share))
+            .collect()
+    }
+
+    /// (q, value), ascending, for a percentile plot whose axis is the number of nines, -log10(1 - q): evenly spaced on that
+    /// axis, from q = 0, the smallest observation, to the last step that the count supports.
+    pub fn percentile_curve(&self) -> Vec<(f64, f64)> {
+        (0..)
+            .map(|step| 1.0 - 10f64.powf(-f64::from(step) / f64::from(STEPS_A_NINE)))
+            // Below the median the curve only leads up to what the axis is about.
+            .take_while(|&q| q < 0.5 || supported(self.count(), q))
+            .map(|q| (q, self.any_quantile(q)))
+            .collect()
+    }
+
+    /// The quantile, supported or not.
+    fn any_quantile(&self, q: f64) -> f64 {
+        match &self.body {
+            Body::Transactions(distribution) => distribution.quantile(q),
+            // `of` lets no empty body through.
+            Body::Values(sorted) => {
+                quantile::quantile(sorted, q.clamp(0.0, 1.0)).unwrap_or(f64::NAN)
+            }
+        }
+    }
+
+    fn mad(&self) -> f64 {
+        match &self.body {
+            Body::Transactions(distribution) => distribution.mad(),
+            Body::Values(sorted) => quantile::mad(sorted).unwrap_or(f64::NAN),
+        }
+    }
+
+    /// How far the bad tail, beyond which the share 1 - `q` lies, is from the median: upwards where lower is better, else downwards.
+    fn jitter(&self, q: f64) -> Option<f64> {
+        let middle = self.quantile(0.5)?;
+        match self.unit {
+            Unit::Nanoseconds => Some(self.quantile(q)? - middle),
+            Unit::BytesPerSecond | Unit::TransactionsPerSecond => {
+                Some(middle - self.quantile(1.0 - q)?)
+            }
+        }
+    }
+
+    fn stall_share(&self) -> Option<f64> {
+        match &self.body {
+            Body::Transactions(distribution) => {
+                distribution.share_of_sum_above(STALL_THRESHOLD_NS as f64)
+            }
+            Body::Values(_) => None,
+        }
     }
 }
 
-/// `results.json` from what a run left. The bootstrap is seeded by the run's seed: equal input gives equal bytes.
-pub fn results(_run: &Run, _records: &[Record]) -> anyhow::Result<Results> {
-    anyhow::bail!("not written")
+/// All observations of boots that have one unit.
+fn merge(boots: &[&Observed], min: f64, max: f64) -> Result<Body> {
+    let mut merged: Option<Cow<'_, Histogram<u64>>> = None;
+    let mut values = Vec::new();
+    for boot in boots {
+        match (&boot.shape, &mut merged) {
+            (Shape::Values(more), _) => values.extend_from_slice(more),
+            (Shape::Transactions(first), none @ None) => *none = Some(Cow::Borrowed(first)),
+            (Shape::Transactions(more), Some(all)) => {
+                let all = all.to_mut();
+                all.auto(true);
+                all.add(more)?;
+            }
+        }
+    }
+    let Some(histogram) = merged else { return Ok(Body::Values(quantile::sorted(&values))) };
+    ensure!(values.is_empty(), "some boots have a histogram, others only values");
+    Ok(Body::Transactions(distribution(&histogram, min, max)?))
 }
+
+/// Figures of one workload of one boot, in its unit; comparisons take their logs. `None` where the count cannot support one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BootFigures {
+    /// Unit of the figures.
+    pub unit: Unit,
+    /// Observations.
+    pub count: u64,
+    /// Median.
+    pub median: Option<f64>,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Standard deviation.
+    pub sd: Option<f64>,
+    /// Median absolute deviation from the median, unscaled.
+    pub mad: Option<f64>,
+    /// Interquartile range.
+    pub iqr: Option<f64>,
+    /// p99 - p50; p50 - p1 for rates.
+    pub jitter: Option<f64>,
+    /// p99.9 - p50; p50 - p0.1 for rates.
+    pub far_jitter: Option<f64>,
+    /// Share of time spent inside transactions longer than [`STALL_THRESHOLD_NS`]; absent for rates.
+    pub stall_share: Option<f64>,
+    /// The smallest `stall_share` above zero that this boot could have shown: one transaction of [`STALL_THRESHOLD_NS`] in
+    /// its time. Stands for zero where a logarithm is taken.
+    pub stall_floor: Option<f64>,
+    /// The 95th percentile over time instead of over transactions; absent for rates.
+    pub time_p95: Option<f64>,
+}
+
+/// Figures of one boot. An error says what is wrong with its samples.
+pub fn per_boot(samples: &Samples) -> Result<BootFigures> {
+    boot_figures(&Observed::of(samples)?)
+}
+
+fn boot_figures(observed: &Observed) -> Result<BootFigures> {
+    let pooled = Pooled::of(&[observed])?;
+    let figures = pooled.figures();
+    let total = pooled.moments.mean * pooled.moments.count as f64;
+    let floor = (STALL_THRESHOLD_NS as f64 / total).min(1.0);
+    Ok(BootFigures {
+        unit: pooled.unit,
+        count: pooled.moments.count,
+        median: figures.median,
+        mean: pooled.moments.mean,
+        sd: pooled.moments.sd(),
+        mad: figures.mad,
+        iqr: figures.iqr,
+        jitter: figures.jitter,
+        far_jitter: pooled.jitter(0.999),
+        stall_share: figures.stall_share,
+        stall_floor: figures.stall_share.map(|_| floor),
+        time_p95: match &pooled.body {
+            Body::Transactions(distribution) => distribution.quantile_of_sum(0.95),
+            Body::Values(_) => None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::matrix::{Cell, Matrix};
 
+pub mod check;
 pub mod figures;
 pub mod results;
+pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// Version of every file of a run.
 pub const SCHEMA: u32 = 1;
+
+/// [`Record::side`] of what a run is about, also where nothing is compared with a base.
+pub const CANDIDATE: &str = "candidate";
 
 /// `run.json`: what was planned, where, by whom.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -140,6 +147,8 @@ pub enum Evidence {
         bytes: u64,
         /// The least that they had to move by, in packets.
         needed_packets: u64,
+        /// The least that they had to move by, in bytes.
+        needed_bytes: u64,
     },
     /// A knob.
     Knob {

@@ -51,7 +51,7 @@ pub struct CellResult {
 pub enum CellOutcome {
     /// At least one boot was measured.
     Measured,
-    /// Every boot failed.
+    /// Every boot failed, or none left a record.
     Failed,
     /// It cannot be measured on this host.
     Skipped,
@@ -83,11 +83,13 @@ pub struct Figures {
     pub median: Option<f64>,
     /// Arithmetic mean.
     pub mean: Option<f64>,
-    /// Root mean square over boots of the standard deviation inside a boot.
+    /// Root mean square over boots of the standard deviation inside a boot, over its transactions or, for rates, its
+    /// windows. Not the standard deviation of repeated runs' means: that is `sd_between`.
     pub sd_within: Option<f64>,
-    /// Standard deviation of window means (or rates) inside a boot, root mean square over boots.
+    /// Root mean square over boots of the standard deviation, inside a boot, of its windows' *medians* (means of windows
+    /// are not recorded; windows without a transaction do not count). For rates that of the windows' rates, which is `sd_within`.
     pub sd_windows: Option<f64>,
-    /// Standard deviation of boot means.
+    /// Standard deviation of boot means; needs two boots.
     pub sd_between: Option<f64>,
     /// Median absolute deviation from the median, unscaled.
     pub mad: Option<f64>,
@@ -109,7 +111,7 @@ pub struct Figures {
     pub p99_999: Option<f64>,
     /// Largest observation.
     pub max: Option<f64>,
-    /// Share of time spent inside transactions longer than the stall threshold; absent for rates.
+    /// Share of time spent inside transactions longer than [`super::figures::STALL_THRESHOLD_NS`]; absent for rates.
     pub stall_share: Option<f64>,
 }
 
@@ -128,13 +130,14 @@ pub struct ContrastResult {
     pub aspect: String,
     /// The figure that stands for the aspect.
     pub figure: String,
-    /// to / from; absent where a side has none.
+    /// Ratio of the geometric means over boots, to / from; absent where a side has none.
     pub ratio: Option<f64>,
     /// Lower end of the 95 % interval; absent with fewer than two boots a side.
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
-    /// Boots from and to.
+    /// Boots from and to that have the figure. For a contrast of kernels, boots of those kernels: ten containers under one boot of
+    /// the host are one.
     pub boots: [u32; 2],
     /// Why there is no ratio or why it must be read with care.
     pub note: Option<String>,

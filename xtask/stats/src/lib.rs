@@ -1,1 +1,15 @@
-//! Statistics on slices and histograms: no I/O, no clock.
+//! Statistics on slices and histograms: no I/O, no clock, no global state.
+//!
+//! - [`moments`]: count, mean and standard deviation, exact, mergeable
+//! - [`quantile`]: quantiles of a slice, and when a count supports one
+//! - [`distribution`]: the same figures from buckets with counts, and shares of the sum
+//! - [`components`]: spread inside groups and between them
+//! - [`interval`]: confidence intervals of a mean, a difference and a ratio for few observations
+//!
+//! What may be missing is an `Option`: a figure that its input cannot support is never a number.
+
+pub mod components;
+pub mod distribution;
+pub mod interval;
+pub mod moments;
+pub mod quantile;

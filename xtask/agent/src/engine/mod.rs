@@ -1,0 +1,51 @@
+//! The measuring engine: a built-in server and clients for TCP request/response and bulk transfer.
+//!
+//! The tools that exist resolve microseconds and report means; this engine keeps nanoseconds, every
+//! observation, and windows of time. [`Server`] answers any number of jobs on one port;
+//! [`drive`] does one job against it and returns its samples. Nothing here decides where a
+//! thread runs: threads inherit placement and policy from the thread that calls.
+
+mod client;
+mod cost;
+mod distribution;
+mod header;
+mod paced;
+mod recorder;
+mod rr;
+mod server;
+mod stream;
+mod watchdog;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+
+pub use self::cost::{RecordingCost, recording_cost};
+pub use self::server::Server;
+pub use self::window::MOST_WINDOWS;
+use crate::samples::Samples;
+use crate::wire::{Job, Shape};
+
+/// Does a job against a [`Server`], on the calling thread.
+///
+/// # Errors
+/// A job that makes no sense; a server that does not answer, ends, or says something else. Each
+/// names the server's address and the phase, and comes at the latest `grace` after warm-up and windows.
+pub fn drive(job: &Job) -> Result<Samples> {
+    let name = match job.shape {
+        Shape::TcpRr { .. } => "tcp-rr",
+        Shape::TcpRrPaced { .. } => "tcp-rr-paced",
+        Shape::TcpStream => "tcp-stream",
+    };
+    let server = SocketAddr::new(job.address, job.port);
+    match job.shape {
+        Shape::TcpRr { request, response } => rr::drive(job, request, response),
+        Shape::TcpRrPaced { request, response, rate } => paced::drive(job, request, response, rate),
+        Shape::TcpStream => stream::drive(job),
+    }
+    .with_context(|| format!("{name} with {server}"))
+}

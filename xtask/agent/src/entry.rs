@@ -1,0 +1,154 @@
+//! The agent as a program: on a host or in a container over standard input and output, in a guest as init over its control port.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Child;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::serve::{self, Hooks, Runner};
+use crate::wire::Ran;
+use crate::{command, facts, guest, wait};
+
+/// The name by which the program is an agent.
+pub const NAME: &str = "evenkeel-agent";
+
+/// Whether this process was started as an agent: by name, or as the init of a guest.
+pub fn is_agent() -> bool {
+    let name = std::env::args_os().next();
+    guest::is_init() || name.is_some_and(|name| Path::new(&name).ends_with(NAME))
+}
+
+/// The life of an agent.
+///
+/// # Errors
+/// The control channel cannot be read or written.
+pub fn main() -> anyhow::Result<()> {
+    if guest::is_init() {
+        guest::main(|port| {
+            let output = port.try_clone().context("failed to share the control port")?;
+            serve::run(port, output, &Programs::default(), &Inside)
+        })
+    }
+    serve::run(io::stdin().lock(), io::stdout().lock(), &Programs::default(), &Outside)
+}
+
+/// A process on a host or in a container.
+struct Outside;
+
+impl Hooks for Outside {
+    fn facts(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        Ok(facts_and_boot())
+    }
+}
+
+/// Facts of this node, and which boot of its kernel this is.
+fn facts_and_boot() -> BTreeMap<String, String> {
+    let mut all = facts::facts();
+    all.extend(facts::boot_id().map(|id| ("boot-id".to_owned(), id)));
+    all
+}
+
+/// A guest.
+struct Inside;
+
+impl Hooks for Inside {
+    fn configure(
+        &self,
+        mac: &str,
+        addresses: &[String],
+        gateway: Option<IpAddr>,
+    ) -> anyhow::Result<()> {
+        guest::configure(mac, addresses, gateway)
+    }
+
+    fn facts(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        Ok(facts_and_boot())
+    }
+}
+
+/// Programs of the node. Servers that were started run until the agent ends, and end with it.
+#[derive(Debug, Default)]
+struct Programs(Mutex<Vec<Child>>);
+
+impl Runner for Programs {
+    fn run(&self, argv: &[String], within: Duration) -> anyhow::Result<Ran> {
+        let ended = command::run(argv, within)?;
+        let text = |bytes: &[u8], most: usize| -> String {
+            String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+        };
+        Ok(Ran {
+            code: ended.code,
+            timed_out: ended.timed_out,
+            stdout: text(&ended.stdout, 1 << 20),
+            stderr: text(&ended.stderr, 1 << 16),
+        })
+    }
+
+    fn daemon(&self, argv: &[String], port: u16, within: Duration) -> anyhow::Result<()> {
+        if listens(port)? {
+            bail!("port {port} is in use already: `{}` cannot listen on it", argv.join(" "));
+        }
+        let null = std::fs::File::create("/dev/null").context("failed to open /dev/null")?;
+        let mut child = command::start(None, argv, null)?;
+        // It must not wait for us to read what it prints.
+        drop(child.stdout.take());
+        wait::until(&format!("`{}` to listen on port {port}", argv.join(" ")), within, || {
+            if let Some(status) = child.try_wait()? {
+                bail!("`{}` ended at once: {status}", argv.join(" "));
+            }
+            Ok(listens(port)?.then_some(()))
+        })?;
+        let mut running = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        running.push(child);
+        Ok(())
+    }
+}
+
+/// Whether some socket of this network namespace listens on a TCP port (proc(5): local address in hexadecimal, state 0A).
+fn listens(port: u16) -> anyhow::Result<bool> {
+    const LISTEN: &str = "0A";
+    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        let text = match std::fs::read_to_string(table) {
+            Ok(text) => text,
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("failed to read {table}")),
+        };
+        let wanted = format!(":{port:04X}");
+        let found = text.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&wanted))
+                && fields.nth(1) == Some(LISTEN)
+        });
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_port_is_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listens(port).unwrap());
+        drop(listener);
+        assert!(!listens(port).unwrap());
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_an_error() {
+        let argv = ["true".to_owned()];
+        let error = Programs::default().daemon(&argv, 1, Duration::from_secs(20)).unwrap_err();
+        assert!(error.to_string().contains("ended at once"), "{error}");
+    }
+}

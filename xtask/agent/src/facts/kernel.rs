@@ -1,0 +1,140 @@
+//! The kernel: how it preempts, which weaknesses it works around, what it offers. Pure functions
+//! of the texts of /proc and /sys.
+
+use std::collections::BTreeMap;
+
+/// The preemption model: `none`, `voluntary`, `full`, `lazy` or `rt`; `dynamic` where the kernel
+/// chose at boot and does not show what (debugfs is not mounted); `none-or-voluntary` where the
+/// version line cannot tell them apart. Absent without a version line.
+///
+/// `version` is `uname -v` or /proc/version, `realtime` is /sys/kernel/realtime, `debug` is
+/// /sys/kernel/debug/sched/preempt (`none voluntary (full) lazy`).
+pub(super) fn preemption(
+    version: Option<&str>,
+    realtime: Option<&str>,
+    debug: Option<&str>,
+    command_line: Option<&str>,
+) -> Option<String> {
+    let version = version?;
+    let says = |mark: &str| version.split_whitespace().any(|word| word == mark);
+    // A realtime kernel also shows a dynamic model ("full" or "lazy"): it comes first.
+    if realtime == Some("1") || says("PREEMPT_RT") || version.contains("PREEMPT RT") {
+        return Some("rt".to_owned());
+    }
+    let chosen = || debug?.split_once('(')?.1.split_once(')').map(|(model, _)| model.to_owned());
+    let asked = || {
+        let words = command_line?.split_whitespace();
+        words.filter_map(|word| word.strip_prefix("preempt=")).next_back().map(str::to_owned)
+    };
+    let by_version = if says("PREEMPT_DYNAMIC") {
+        return Some(chosen().or_else(asked).unwrap_or_else(|| "dynamic".to_owned()));
+    } else if says("PREEMPT") {
+        "full"
+    } else {
+        "none-or-voluntary"
+    };
+    Some(chosen().unwrap_or_else(|| by_version.to_owned()))
+}
+
+/// The weaknesses that the processor has, each with what the kernel does about it:
+/// `mds=Vulnerable; spectre_v2=Retpolines`. `not affected` where it has none of those known;
+/// absent where the kernel lists none.
+pub(super) fn mitigations(vulnerabilities: &BTreeMap<String, String>) -> Option<String> {
+    if vulnerabilities.is_empty() {
+        return None;
+    }
+    let affected: Vec<String> = vulnerabilities
+        .iter()
+        .filter(|(_, state)| *state != "Not affected")
+        .map(|(name, state)| format!("{name}={}", state.trim_start_matches("Mitigation: ")))
+        .map(|text| text.replace(';', ","))
+        .collect();
+    Some(if affected.is_empty() { "not affected".to_owned() } else { affected.join("; ") })
+}
+
+/// The kernel's own part of its command line. What follows `--` is for the first process, says
+/// nothing of the kernel, and may hold what is nobody's business.
+pub(super) fn parameters(command_line: &str) -> String {
+    command_line.split_whitespace().take_while(|word| *word != "--").collect::<Vec<_>>().join(" ")
+}
+
+/// All memory of the node with its unit, from /proc/meminfo.
+pub(super) fn memory(meminfo: &str) -> Option<String> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.trim().to_owned())
+}
+
+/// Versions of control groups that are mounted: `v1`, `v2`, `v1+v2`; from /proc/self/mounts.
+pub(super) fn cgroup(mounts: &str) -> Option<String> {
+    let mounted = |kind| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));
+    match (mounted("cgroup"), mounted("cgroup2")) {
+        (false, false) => None,
+        (true, false) => Some("v1".to_owned()),
+        (false, true) => Some("v2".to_owned()),
+        (true, true) => Some("v1+v2".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_line_names_realtime_and_full_kernels() {
+        let model = |version| preemption(Some(version), None, None, None).unwrap();
+        assert_eq!(model("#1 SMP PREEMPT_RT Debian 6.1.140-1 (2025-05-22)"), "rt");
+        assert_eq!(model("#1 SMP PREEMPT RT Debian 4.19.208-1"), "rt");
+        assert_eq!(model("#1 SMP PREEMPT Thu Apr 4 2024"), "full");
+        assert_eq!(model("#1 SMP Debian 5.10.0"), "none-or-voluntary");
+        assert_eq!(model("#1 SMP PREEMPT_DYNAMIC @0"), "dynamic");
+    }
+
+    #[test]
+    fn a_dynamic_kernel_is_what_it_shows_then_what_it_was_asked_to_be() {
+        let dynamic = Some("#1 SMP PREEMPT_DYNAMIC Debian 6.12");
+        let model = |debug, line| preemption(dynamic, None, debug, line).unwrap();
+        assert_eq!(model(Some("none (voluntary) full"), Some("preempt=full")), "voluntary");
+        assert_eq!(model(Some("full (lazy)"), None), "lazy");
+        assert_eq!(model(None, Some("quiet preempt=none preempt=full")), "full");
+    }
+
+    #[test]
+    fn a_realtime_kernel_is_one_whatever_its_dynamic_model() {
+        let dynamic = Some("#1 SMP PREEMPT_DYNAMIC");
+        assert_eq!(preemption(dynamic, Some("1"), Some("(full) lazy"), None).unwrap(), "rt");
+        assert_eq!(preemption(None, None, None, None), None);
+    }
+
+    #[test]
+    fn mitigations_name_what_is_affected_only() {
+        let text = |pairs: &[(&str, &str)]| {
+            mitigations(&pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
+        };
+        assert_eq!(text(&[]), None);
+        assert_eq!(text(&[("mds", "Not affected")]).unwrap(), "not affected");
+        assert_eq!(
+            text(&[
+                ("spectre_v2", "Mitigation: Retpolines; STIBP: disabled"),
+                ("spec_rstack_overflow", "Vulnerable: Safe RET, no microcode"),
+                ("mds", "Not affected"),
+            ])
+            .unwrap(),
+            "spec_rstack_overflow=Vulnerable: Safe RET, no microcode; spectre_v2=Retpolines, STIBP: disabled"
+        );
+    }
+
+    #[test]
+    fn words_for_the_first_process_are_not_the_kernels() {
+        assert_eq!(parameters("quiet isolcpus=1 -- --token 123"), "quiet isolcpus=1");
+        assert_eq!(parameters("quiet --x=1"), "quiet --x=1");
+    }
+
+    #[test]
+    fn both_versions_of_cgroups_may_be_mounted() {
+        let v1 = "cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n";
+        let v2 = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+        assert_eq!(cgroup("tmpfs /sys/fs/cgroup tmpfs rw 0 0\n"), None);
+        assert_eq!(cgroup(v1).unwrap(), "v1");
+        assert_eq!(cgroup(&format!("{v1}{v2}")).unwrap(), "v1+v2");
+    }
+}

@@ -1,0 +1,131 @@
+//! Docker, runc and nftables, through their own command lines.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::links::Tools;
+use crate::command;
+
+/// Deadline of one call of an engine: starting and removing containers takes tenths of a second, on a busy host seconds.
+const ENGINE: Duration = Duration::from_secs(60);
+
+/// Where runc keeps the state of our containers; not where other users of runc keep theirs.
+pub const RUNC_ROOT: &str = "/run/evenkeel-runc";
+
+pub(crate) fn make_docker_network(
+    tools: Tools<'_>,
+    name: &str,
+    with: &[String],
+) -> anyhow::Result<()> {
+    let mut argv = vec!["docker", "network", "create"];
+    argv.extend(with.iter().map(String::as_str));
+    argv.push(name);
+    tools.output_within(&argv, ENGINE)?;
+    Ok(())
+}
+
+pub(crate) fn make_docker_image(
+    tools: Tools<'_>,
+    name: &str,
+    with: &[String],
+) -> anyhow::Result<()> {
+    let [archive] = with else { bail!("docker image {name}: exactly one archive to import") };
+    tools.output_within(&["docker", "import", archive, name], ENGINE)?;
+    Ok(())
+}
+
+/// Removes something of the engine. An engine that is not there cannot hold anything that runs, but may hold it again
+/// once it is started: that is an error, so that the state stays journaled.
+pub(crate) fn remove_from_docker(tools: Tools<'_>, argv: &[&str]) -> anyhow::Result<()> {
+    crate::wait::until(&format!("`{}`", argv.join(" ")), ENGINE, || {
+        let ended = command::run_in(tools.cgroup, argv, b"", ENGINE)?;
+        let words = ended.last_words();
+        let gone = ["No such", "not found"].iter().any(|said| words.contains(said));
+        let busy =
+            ["already in progress", "has active endpoints"].iter().any(|said| words.contains(said));
+        match ended.code {
+            Some(0) => Ok(Some(())),
+            _ if gone => Ok(Some(())),
+            _ if busy => Ok(None),
+            _ => command::expect_success(argv, ended, ENGINE).map(|_| Some(())),
+        }
+    })
+}
+
+pub(crate) fn docker_pid(tools: Tools<'_>, name: &str) -> anyhow::Result<Option<String>> {
+    let argv = ["docker", "inspect", "--format", "{{.State.Pid}} {{.State.Status}}", name];
+    let ended = command::run_in(tools.cgroup, &argv, b"", ENGINE)?;
+    if ended.code != Some(0) && ended.last_words().contains("No such") {
+        return Ok(None);
+    }
+    let text = command::expect_success(&argv, ended, ENGINE)?;
+    match text.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [pid, "running"] if *pid != "0" => Ok(Some((*pid).to_owned())),
+        [_, "created" | "running"] => Ok(None),
+        _ => bail!("docker container {name} is not running: {}", text.trim()),
+    }
+}
+
+pub(crate) fn runc_pid(tools: Tools<'_>, name: &str) -> anyhow::Result<Option<String>> {
+    let argv = ["runc", "--root", RUNC_ROOT, "state", name];
+    let ended = command::run_in(tools.cgroup, &argv, b"", ENGINE)?;
+    if ended.code != Some(0) && ended.last_words().contains("does not exist") {
+        return Ok(None);
+    }
+    let text = command::expect_success(&argv, ended, ENGINE)?;
+    let state: serde_json::Value = serde_json::from_str(&text)
+        .with_context(|| format!("`{}` printed no JSON", argv.join(" ")))?;
+    match (state["status"].as_str(), state["pid"].as_i64()) {
+        (Some("running"), Some(pid)) if pid > 0 => Ok(Some(pid.to_string())),
+        (Some("creating" | "created"), _) => Ok(None),
+        _ => bail!("runc container {name} is not running: {}", text.trim()),
+    }
+}
+
+pub(crate) fn remove_runc(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
+    if !std::path::Path::new(RUNC_ROOT).join(name).exists() {
+        return Ok(());
+    }
+    let argv = ["runc", "--root", RUNC_ROOT, "delete", "--force", name];
+    let ended = command::run_in(tools.cgroup, &argv, b"", ENGINE)?;
+    if ended.code != Some(0) {
+        // runc was killed before it wrote its state: then there is no container, only its folder.
+        let folder = std::path::Path::new(RUNC_ROOT).join(name);
+        if folder.join("state.json").exists() {
+            command::expect_success(&argv, ended, ENGINE)?;
+        }
+        remove_dir(&folder)?;
+    }
+    // The root goes with the last container.
+    match std::fs::remove_dir(RUNC_ROOT) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("failed to remove {RUNC_ROOT}")),
+    }
+}
+
+pub(crate) fn remove_dir(folder: &std::path::Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => {
+            Err(error).with_context(|| format!("failed to remove folder {}", folder.display()))
+        }
+    }
+}
+
+/// Makes a table of nftables whose content is given as text, at once or not at all.
+pub(crate) fn make_table(
+    tools: Tools<'_>,
+    netns: &str,
+    name: &str,
+    with: &[String],
+) -> anyhow::Result<()> {
+    let text = format!("table {name} {{\n{}\n}}\n", with.join("\n"));
+    let argv = ["ip", "netns", "exec", netns, "nft", "-f", "-"];
+    let ended = command::run_in(tools.cgroup, &argv, text.as_bytes(), ENGINE)?;
+    command::expect_success(&argv, ended, ENGINE).with_context(|| format!("in table {name}"))?;
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! Network namespaces and links, through `ip`; counters read from the kernel directly.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::command;
+use crate::step::LinkKey;
+
+/// Deadline of one call of a network tool. They take milliseconds; a kernel that holds its network lock takes longer.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Runs tools, inside the boot's cgroup where there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tools<'a> {
+    pub(crate) cgroup: Option<&'a Path>,
+}
+
+impl Tools<'_> {
+    pub(crate) fn output<S: AsRef<str>>(self, argv: &[S]) -> anyhow::Result<String> {
+        self.output_within(argv, SOON)
+    }
+
+    pub(crate) fn output_within<S: AsRef<str>>(
+        self,
+        argv: &[S],
+        within: Duration,
+    ) -> anyhow::Result<String> {
+        command::expect_success(argv, command::run_in(self.cgroup, argv, b"", within)?, within)
+    }
+}
+
+/// Packets and bytes that a link has received and sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+/// Where `ip` keeps named network namespaces.
+const NETNS: &str = "/run/netns";
+
+fn netns_file(name: &str) -> PathBuf {
+    Path::new(NETNS).join(name)
+}
+
+/// Whether the folder of named network namespaces is there: the first `ip netns add` of a host makes it, mounted on itself.
+pub fn has_netns_mount() -> bool {
+    Path::new(NETNS).exists()
+}
+
+/// What `ip netns add` would do by itself, done before so that it can be undone.
+pub(crate) fn make_netns_mount() -> anyhow::Result<()> {
+    use nix::mount::{MsFlags, mount};
+    const NONE: Option<&str> = None;
+    std::fs::create_dir_all(NETNS).with_context(|| format!("failed to make {NETNS}"))?;
+    mount(Some(NETNS), NETNS, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+        .and_then(|()| mount(NONE, NETNS, NONE, MsFlags::MS_SHARED | MsFlags::MS_REC, NONE))
+        .with_context(|| format!("failed to mount {NETNS} on itself"))
+}
+
+/// Undoes [`make_netns_mount`], unless somebody else has named a namespace since.
+pub(crate) fn remove_netns_mount() -> anyhow::Result<()> {
+    let Ok(mut entries) = std::fs::read_dir(NETNS) else { return Ok(()) };
+    if entries.next().is_some() {
+        return Ok(());
+    }
+    match nix::mount::umount(NETNS) {
+        // It was not mounted yet when we were killed.
+        Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
+        Err(error) => return Err(error).with_context(|| format!("failed to unmount {NETNS}")),
+    }
+    std::fs::remove_dir(NETNS).with_context(|| format!("failed to remove {NETNS}"))
+}
+
+pub(crate) fn make_netns(tools: Tools<'_>, name: &str, with: &[String]) -> anyhow::Result<()> {
+    match with {
+        [] => tools.output(&["ip", "netns", "add", name])?,
+        [pid] => tools.output(&["ip", "netns", "attach", name, pid])?,
+        _ => bail!("network namespace {name}: at most one process to attach to"),
+    };
+    Ok(())
+}
+
+pub(crate) fn remove_netns(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
+    let file = netns_file(name);
+    if !file.exists() {
+        return Ok(());
+    }
+    match tools.output(&["ip", "netns", "delete", name]) {
+        Ok(_) => Ok(()),
+        // `ip netns add` was killed between making the file and mounting on it: then it is a plain file.
+        Err(_) if is_plain(&file) => std::fs::remove_file(&file)
+            .with_context(|| format!("failed to remove {}", file.display())),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_plain(file: &Path) -> bool {
+    const NSFS_MAGIC: i64 = 0x6e73_6673;
+    nix::sys::statfs::statfs(file).is_ok_and(|fs| fs.filesystem_type().0 != NSFS_MAGIC)
+}
+
+pub(crate) fn make_link(
+    tools: Tools<'_>,
+    netns: &str,
+    name: &str,
+    with: &[String],
+) -> anyhow::Result<()> {
+    let mut argv = ip_in(netns);
+    if with.first().is_some_and(|kind| kind == "tap") {
+        argv.extend(["tuntap", "add", "dev", name, "mode", "tap"]);
+    } else {
+        argv.extend(["link", "add", "name", name]);
+    }
+    argv.extend(with.iter().map(String::as_str).filter(|word| *word != "tap"));
+    tools.output(&argv)?;
+    Ok(())
+}
+
+/// The beginning of a command line for links of a namespace, ours if the name is empty.
+fn ip_in(netns: &str) -> Vec<&str> {
+    if netns.is_empty() { vec!["ip"] } else { vec!["ip", "-n", netns] }
+}
+
+pub(crate) fn remove_link(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
+    if !exists(name) {
+        return Ok(());
+    }
+    match tools.output(&["ip", "link", "delete", "dev", name]) {
+        Ok(_) => Ok(()),
+        // It went with its other end or its namespace meanwhile.
+        Err(_) if !exists(name) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn exists(link: &str) -> bool {
+    Path::new("/sys/class/net").join(link).exists()
+}
+
+pub(crate) fn set(
+    tools: Tools<'_>,
+    netns: &str,
+    link: &str,
+    key: LinkKey,
+    value: &str,
+) -> anyhow::Result<()> {
+    let mut argv = ip_in(netns);
+    match key {
+        LinkKey::State => argv.extend(["link", "set", "dev", link, value]),
+        LinkKey::Master => argv.extend(["link", "set", "dev", link, "master", value]),
+        LinkKey::Mac => argv.extend(["link", "set", "dev", link, "address", value]),
+        // `nodad`: an address that is still tentative cannot be bound to, and nobody else is on our links.
+        LinkKey::Address if value.contains(':') => {
+            argv.extend(["address", "add", value, "dev", link, "nodad"]);
+        }
+        LinkKey::Address => argv.extend(["address", "add", value, "dev", link]),
+        LinkKey::Gateway => argv.extend(["route", "add", "default", "via", value, "dev", link]),
+    }
+    tools.output(&argv)?;
+    Ok(())
+}
+
+/// Whether a link has a carrier and, if it is a port of a bridge, forwards.
+pub(crate) fn forwards(tools: Tools<'_>, netns: &str, link: &str) -> anyhow::Result<bool> {
+    let shown = show(tools, netns, "link", link)?;
+    let up = |flag: &serde_json::Value| flag == "LOWER_UP";
+    let carrier = shown[0]["flags"].as_array().is_some_and(|flags| flags.iter().any(up));
+    let port = &shown[0]["linkinfo"]["info_slave_data"]["state"];
+    Ok(carrier && (port.is_null() || port == "forwarding"))
+}
+
+/// Whether no address of a link is tentative.
+pub(crate) fn addresses_ready(tools: Tools<'_>, netns: &str, link: &str) -> anyhow::Result<bool> {
+    let shown = show(tools, netns, "address", link)?;
+    let tentative = |address: &serde_json::Value| address["tentative"] == true;
+    let addresses = shown[0]["addr_info"].as_array();
+    Ok(addresses.is_some_and(|all| !all.is_empty() && !all.iter().any(tentative)))
+}
+
+fn show(
+    tools: Tools<'_>,
+    netns: &str,
+    what: &str,
+    link: &str,
+) -> anyhow::Result<serde_json::Value> {
+    let mut argv = ip_in(netns);
+    argv.extend(["-details", "-json", what, "show", "dev", link]);
+    let text = tools.output(&argv)?;
+    serde_json::from_str(&text).with_context(|| format!("`{}` printed no JSON", argv.join(" ")))
+}
+
+/// Counters of a link in a named namespace, or in ours if the name is empty.
+///
+/// # Errors
+/// No such namespace or link.
+pub fn counters(netns: &str, link: &str) -> anyhow::Result<Counters> {
+    let text = if netns.is_empty() {
+        std::fs::read_to_string("/proc/thread-self/net/dev").context("failed to read net/dev")?
+    } else {
+        inside(netns, || Ok(std::fs::read_to_string("/proc/thread-self/net/dev")?))?
+    };
+    parse_counters(&text, link)
+        .with_context(|| format!("no link {link} in network namespace `{netns}`"))
+}
+
+/// The one port of a bridge of the host's that is not `ours`.
+///
+/// # Errors
+/// No such bridge, or it has not exactly one other port.
+pub fn other_port(bridge: &str, ours: &str) -> anyhow::Result<String> {
+    let folder = Path::new("/sys/class/net").join(bridge).join("brif");
+    let entries = std::fs::read_dir(&folder)
+        .with_context(|| format!("failed to list the ports of bridge {bridge}"))?;
+    let mut others: Vec<String> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|port| port != ours)
+        .collect();
+    match (others.pop(), others.is_empty()) {
+        (Some(port), true) => Ok(port),
+        (None, _) => bail!("bridge {bridge} has no port but {ours}"),
+        (Some(_), false) => bail!("bridge {bridge} has more ports than two"),
+    }
+}
+
+/// Does something in a named network namespace, on a thread of its own. It must not start processes: they would die with the thread.
+///
+/// # Errors
+/// The namespace is not there, or `work` fails.
+pub fn inside<T: Send>(
+    netns: &str,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let path = netns_file(netns);
+    let file = std::fs::File::open(&path)
+        .with_context(|| format!("failed to open network namespace {}", path.display()))?;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            nix::sched::setns(&file, nix::sched::CloneFlags::CLONE_NEWNET)
+                .with_context(|| format!("failed to enter network namespace {}", path.display()))?;
+            work()
+        });
+        thread.join().unwrap_or_else(|_| bail!("a thread in network namespace {netns} panicked"))
+    })
+}
+
+/// Parses `/proc/net/dev` (proc(5)): after the name, eight fields received and eight sent.
+fn parse_counters(text: &str, link: &str) -> Option<Counters> {
+    text.lines().find_map(|line| {
+        let (name, fields) = line.split_once(':')?;
+        if name.trim() != link {
+            return None;
+        }
+        let fields: Vec<u64> = fields.split_whitespace().map_while(|f| f.parse().ok()).collect();
+        Some(Counters {
+            rx_bytes: *fields.first()?,
+            rx_packets: *fields.get(1)?,
+            tx_bytes: *fields.get(8)?,
+            tx_packets: *fields.get(9)?,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_by_name() {
+        let text = "Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:     100       2    0    0    0     0          0         0      300       4    0    0    0     0       0          0
+ek1-p:18446744073709551615 7 0 0 0 0 0 0 8 9 0 0 0 0 0 0
+";
+        let lo = Counters { rx_bytes: 100, rx_packets: 2, tx_bytes: 300, tx_packets: 4 };
+        assert_eq!(parse_counters(text, "lo"), Some(lo));
+        assert_eq!(parse_counters(text, "ek1-p").unwrap().rx_bytes, u64::MAX);
+        assert_eq!(parse_counters(text, "ek1"), None);
+    }
+
+    #[test]
+    fn the_host_has_a_loopback() {
+        assert!(counters("", "lo").is_ok());
+    }
+}

@@ -1,0 +1,49 @@
+//! Where acts become effects: the real machine, and one in memory that dies at any effect.
+
+use crate::step::{Act, Ensure, Node};
+
+pub use engines::RUNC_ROOT;
+pub use files::read as value_of;
+
+pub mod cgroup;
+mod engines;
+pub mod fake;
+mod files;
+pub mod links;
+pub mod real;
+
+/// Something that steps can be run on.
+pub trait Machine {
+    /// The value of a file that is about to be overwritten.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn read(&mut self, at: Node, path: &str) -> anyhow::Result<String>;
+
+    /// Makes states durable, before anything that they undo is applied.
+    ///
+    /// # Errors
+    /// They could not be made durable: nothing may be applied.
+    fn journal(&mut self, states: &[Ensure]) -> anyhow::Result<()>;
+
+    /// Acts. Answers the values of the slot that the act binds, if it binds one.
+    ///
+    /// # Errors
+    /// The act failed; it may have happened in part.
+    fn apply(&mut self, at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>>;
+
+    /// Reaches a state. Doing so again is harmless.
+    ///
+    /// # Errors
+    /// The state was not reached.
+    fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached>;
+}
+
+/// How a state was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It holds.
+    Yes,
+    /// Somebody else changed the value since, so it was left as it is; says what was found.
+    LeftAlone(String),
+}

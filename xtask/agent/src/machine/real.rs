@@ -1,0 +1,323 @@
+//! The machine that is there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::links::{self, Tools};
+use super::{Machine, Reached, cgroup, engines, files};
+use crate::control::Control;
+use crate::journal::Journal;
+use crate::qmp::Qmp;
+use crate::step::{Act, Ensure, Held, Node, Object, Query, Setting};
+use crate::{command, threads, wait};
+
+/// How long a container that was started may take to have a process.
+const CONTAINER: Duration = Duration::from_secs(60);
+/// How long QMP may take to answer.
+const QMP: Duration = Duration::from_secs(20);
+
+/// The machine. Children that it started end with it at the latest.
+#[derive(Debug)]
+pub struct Real {
+    journal: Option<Journal>,
+    cgroup: Option<PathBuf>,
+    /// Where the standard error of children goes.
+    words: PathBuf,
+    agents: BTreeMap<String, Agent>,
+}
+
+/// A child and its control channel.
+#[derive(Debug)]
+struct Agent {
+    child: Child,
+    control: Control,
+}
+
+impl Real {
+    /// A machine that journals before it acts, and keeps what children print to standard error in the folder `words`, which
+    /// an earlier step makes.
+    pub fn new(journal: Journal, words: &Path) -> Real {
+        Real {
+            journal: Some(journal),
+            cgroup: None,
+            words: words.to_owned(),
+            agents: BTreeMap::new(),
+        }
+    }
+
+    /// A machine that can only reach states.
+    pub fn for_restore() -> Real {
+        Real { journal: None, cgroup: None, words: PathBuf::new(), agents: BTreeMap::new() }
+    }
+
+    /// The control channel of an agent that was started.
+    ///
+    /// # Errors
+    /// No agent of this name was started.
+    pub fn control(&mut self, name: &str) -> anyhow::Result<&mut Control> {
+        let agent = self.agents.get_mut(name);
+        Ok(&mut agent.with_context(|| format!("agent `{name}` was not started"))?.control)
+    }
+
+    /// What a child last printed to standard error, in one line; empty if it said nothing.
+    pub fn last_words(&self, name: &str) -> String {
+        // Without the file there are no words; this only enriches another error.
+        let text = std::fs::read(self.words.join(name)).unwrap_or_default();
+        let ended =
+            command::Ended { code: None, timed_out: false, stdout: Vec::new(), stderr: text };
+        ended.last_words()
+    }
+
+    /// Waits for a child to end by itself.
+    ///
+    /// # Errors
+    /// It was not started, or does not end in time.
+    pub fn ended(&mut self, name: &str, within: Duration) -> anyhow::Result<()> {
+        let agent = self.agents.get_mut(name);
+        let child = &mut agent.with_context(|| format!("agent `{name}` was not started"))?.child;
+        wait::until(&format!("`{name}` to end"), within, || Ok(child.try_wait()?)).map(|_| ())
+    }
+
+    /// Empties the journal: everything was undone.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn finish(self) -> anyhow::Result<()> {
+        self.journal.map_or(Ok(()), Journal::clear)
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools { cgroup: self.cgroup.as_deref() }
+    }
+
+    fn make(&mut self, object: &Object, with: &[String]) -> anyhow::Result<()> {
+        let tools = self.tools();
+        match object {
+            Object::Cgroup(name) => {
+                self.cgroup = Some(cgroup::make(name)?);
+                Ok(())
+            }
+            Object::ControllerCgroups(name) => cgroup::make_controllers(name),
+            Object::Netns(name) => links::make_netns(tools, name, with),
+            Object::Link { netns, name } => links::make_link(tools, netns, name, with),
+            Object::DockerNetwork(name) => engines::make_docker_network(tools, name, with),
+            Object::DockerImage(name) => engines::make_docker_image(tools, name, with),
+            Object::Table { netns, name } => engines::make_table(tools, netns, name, with),
+            Object::Dir(path) => make_dir(path, with),
+            Object::NetnsMount => links::make_netns_mount(),
+            Object::DockerContainer(_) | Object::RuncContainer(_) => {
+                bail!("{object} is made by starting it")
+            }
+        }
+    }
+
+    fn start(&mut self, name: &str, argv: &[String]) -> anyhow::Result<u32> {
+        let words = self.words.join(name);
+        let file = std::fs::File::create(&words)
+            .with_context(|| format!("failed to make {}", words.display()))?;
+        let mut child = command::start(self.cgroup.as_deref(), argv, file)?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("`{name}` has no pipes");
+        };
+        let pid = child.id();
+        let control = Control::new(output, input, name)?;
+        self.agents.insert(name.to_owned(), Agent { child, control });
+        Ok(pid)
+    }
+
+    /// Asks an engine for a container's process until it has one, or whoever was to start it has ended.
+    fn await_container(
+        &mut self,
+        query: &Query<String>,
+        ask: impl Fn(Tools<'_>) -> anyhow::Result<Option<String>>,
+    ) -> anyhow::Result<Vec<String>> {
+        let found = wait::until(&query.to_string(), CONTAINER, || {
+            if let Some(pid) = ask(self.tools())? {
+                return Ok(Some(vec![pid]));
+            }
+            for (name, agent) in &mut self.agents {
+                if let Some(status) = agent.child.try_wait()? {
+                    bail!("`{name}` ended before it had one: {status}");
+                }
+            }
+            Ok(None)
+        });
+        found.map_err(|error| self.explain(error))
+    }
+
+    fn learn(&mut self, query: &Query<String>) -> anyhow::Result<Vec<String>> {
+        let numbers = |list: Vec<i32>| list.iter().map(ToString::to_string).collect();
+        match query {
+            Query::DockerPid(name) => {
+                self.await_container(query, |tools| engines::docker_pid(tools, name))
+            }
+            Query::RuncPid(name) => {
+                self.await_container(query, |tools| engines::runc_pid(tools, name))
+            }
+            Query::Threads(pid) => Ok(numbers(threads::of_process(number(pid)?)?)),
+            Query::QmpVcpus(socket) => Ok(numbers(vcpus(socket)?)),
+            Query::QmpOthers(pid, socket) => {
+                let vcpus = vcpus(socket)?;
+                let mut all = threads::of_process(number(pid)?)?;
+                all.retain(|thread| !vcpus.contains(thread));
+                Ok(numbers(all))
+            }
+            Query::Hello(_)
+            | Query::QmpReady(_)
+            | Query::LinkForwards(..)
+            | Query::AddressesReady(..) => bail!("`{query}` has no value to learn"),
+        }
+    }
+
+    /// Adds what the children said to an error about something that they should have done.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let said: Vec<String> = self
+            .agents
+            .keys()
+            .map(|name| (name, self.last_words(name)))
+            .filter(|(_, words)| !words.is_empty())
+            .map(|(name, words)| format!("`{name}` said: {words}"))
+            .collect();
+        if said.is_empty() { error } else { error.context(said.join("; ")) }
+    }
+
+    fn wait(&mut self, query: &Query<String>, within: Duration) -> anyhow::Result<()> {
+        let what = query.to_string();
+        match query {
+            Query::Hello(name) => match self.control(name)?.hello(within) {
+                Ok(_) => Ok(()),
+                Err(error) => match self.last_words(name) {
+                    words if words.is_empty() => Err(error),
+                    words => Err(error.context(format!("`{name}` said: {words}"))),
+                },
+            },
+            Query::QmpReady(socket) => {
+                wait::until(&what, within, || Ok(Path::new(socket).exists().then_some(())))
+                    .map_err(|error| self.explain(error))?;
+                Qmp::connect(Path::new(socket), within).map(|_| ())
+            }
+            Query::LinkForwards(netns, link) => wait::until(&what, within, || {
+                Ok(links::forwards(self.tools(), netns, link)?.then_some(()))
+            }),
+            Query::AddressesReady(netns, link) => wait::until(&what, within, || {
+                Ok(links::addresses_ready(self.tools(), netns, link)?.then_some(()))
+            }),
+            _ => bail!("`{query}` is learned, not awaited"),
+        }
+    }
+}
+
+impl Machine for Real {
+    fn read(&mut self, _at: Node, path: &str) -> anyhow::Result<String> {
+        files::read(path)
+    }
+
+    fn journal(&mut self, states: &[Ensure]) -> anyhow::Result<()> {
+        let journal = self.journal.as_mut().context("this machine only restores")?;
+        journal.append(states)
+    }
+
+    fn apply(&mut self, _at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>> {
+        match act {
+            Act::Put { on, value } => put(self.tools(), on, value)?,
+            Act::Make { object, with } => self.make(object, with)?,
+            Act::Start { name, argv, .. } => return Ok(vec![self.start(name, argv)?.to_string()]),
+            Act::Learn { query, .. } => return self.learn(query),
+            Act::Await { query, within } => self.wait(query, *within)?,
+            Act::Go(Held::Qemu(socket)) => Qmp::connect(Path::new(socket), QMP)?.resume()?,
+            // An agent does nothing before its first request: asking it is letting it go.
+            Act::Go(Held::Agent(name)) => self.control(name).map(|_| ())?,
+        }
+        Ok(Vec::new())
+    }
+
+    fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached> {
+        // Outside of the boot's cgroup, which may just have been removed.
+        let tools = Tools::default();
+        match state {
+            Ensure::Value { path, is, ours, .. } => return files::restore(path, is, ours),
+            Ensure::Absent { what, .. } => match what {
+                Object::Cgroup(name) => {
+                    self.cgroup = None;
+                    cgroup::remove(name)?;
+                    self.reap()?;
+                }
+                Object::ControllerCgroups(name) => cgroup::remove_controllers(name)?,
+                Object::Netns(name) => links::remove_netns(tools, name)?,
+                Object::Link { netns, name } if netns.is_empty() => {
+                    links::remove_link(tools, name)?
+                }
+                // They went, or will go, with their namespace.
+                Object::Link { .. } | Object::Table { .. } => {}
+                Object::DockerNetwork(name) => {
+                    engines::remove_from_docker(tools, &["docker", "network", "rm", name])?;
+                }
+                Object::DockerContainer(name) => {
+                    engines::remove_from_docker(
+                        tools,
+                        &["docker", "rm", "--force", "--volumes", name],
+                    )?;
+                }
+                Object::DockerImage(name) => {
+                    engines::remove_from_docker(
+                        tools,
+                        &["docker", "image", "rm", "--force", name],
+                    )?;
+                }
+                Object::RuncContainer(name) => engines::remove_runc(tools, name)?,
+                Object::Dir(path) => engines::remove_dir(Path::new(path))?,
+                Object::NetnsMount => links::remove_netns_mount()?,
+            },
+        }
+        Ok(Reached::Yes)
+    }
+}
+
+impl Real {
+    /// Waits for children whose cgroup was killed, so that no zombie is left.
+    fn reap(&mut self) -> anyhow::Result<()> {
+        for (name, agent) in &mut self.agents {
+            agent.child.wait().with_context(|| format!("failed to wait for `{name}`"))?;
+        }
+        Ok(())
+    }
+}
+
+fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()> {
+    match on {
+        Setting::File(path) => files::write(path, value),
+        Setting::OwnFile { netns, path } => links::inside(netns, || files::write(path, value)),
+        Setting::Affinity(thread) => {
+            threads::set_affinity(number(thread)?, &threads::parse_list(value)?)
+        }
+        Setting::Policy(thread) => threads::set_policy(number(thread)?, value.parse()?),
+        Setting::RealtimeBudget(pid) => cgroup::realtime_budget(number(pid)?, value),
+        Setting::Link { netns, link, key } => links::set(tools, netns, link, *key, value),
+    }
+}
+
+/// Makes a folder for the boot and the files in it: `with` alternates names and contents.
+fn make_dir(path: &str, with: &[String]) -> anyhow::Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("failed to make folder {path}"))?;
+    for pair in with.chunks(2) {
+        let [name, content] = pair else { bail!("folder {path}: a file without content") };
+        let file = Path::new(path).join(name);
+        std::fs::write(&file, content)
+            .with_context(|| format!("failed to write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn vcpus(socket: &str) -> anyhow::Result<Vec<i32>> {
+    let mut threads = Qmp::connect(Path::new(socket), QMP)?.vcpu_threads()?;
+    threads.sort_unstable();
+    Ok(threads)
+}
+
+fn number(text: &str) -> anyhow::Result<i32> {
+    text.parse().with_context(|| format!("`{text}` is not a process id"))
+}

@@ -1,0 +1,130 @@
+//! Programs of the host, with the shared libraries that they need, at the same paths in another
+//! root: so netperf and iperf3 run in a container or a guest that has nothing else. The program's
+//! own loader says which libraries these are; it knows the search path and we do not.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use evenkeel_agent::command;
+
+use super::elf::Elf;
+use super::rootfs::{Entry, RootFs, Source};
+
+const LOADER_ANSWERS: Duration = Duration::from_secs(10);
+/// Where the loader remembers folders outside of its built-in search path.
+const LOADER_CACHE: &str = "/etc/ld.so.cache";
+
+/// A root file system with these programs (absolute paths) and all that they need to run.
+///
+/// # Errors
+/// If a program is missing or no ELF file, or one of its libraries is missing on this host.
+pub fn bundle(programs: &[PathBuf]) -> anyhow::Result<RootFs> {
+    let mut root = RootFs::base();
+    let mut put = |path: &Path| root.put(path, Entry::File(Source::Host(path.to_owned()), 0o755));
+    let mut dynamic = false;
+    for program in programs {
+        put(program)?;
+        for library in libraries(program)? {
+            put(&library)?;
+            dynamic = true;
+        }
+    }
+    let loader_cache = Path::new(LOADER_CACHE);
+    if dynamic && loader_cache.exists() {
+        root.put(loader_cache, Entry::File(Source::Host(loader_cache.to_owned()), 0o644))?;
+    }
+    Ok(root)
+}
+
+/// The loader and every library, direct or not, of a program; none if it is static.
+fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let of_program = || format!("cannot bundle `{}`", program.display());
+    let bytes = std::fs::read(program).with_context(of_program)?;
+    let loader = Elf::parse(&bytes).and_then(|elf| elf.interpreter()).with_context(of_program)?;
+    let Some(loader) = loader else { return Ok(Vec::new()) };
+    let program = program.to_str().context("its path is not UTF-8").with_context(of_program)?;
+    let listing =
+        command::output(&[loader, "--list", program], LOADER_ANSWERS).with_context(of_program)?;
+    let mut libraries = read_listing(&listing).with_context(of_program)?;
+    libraries.push(PathBuf::from(loader));
+    Ok(libraries)
+}
+
+/// Reads what `ld.so --list` prints: `name => path (address)` of a library that was searched for,
+/// `path (address)` of one named by its path, and the kernel's own `linux-vdso.so.1 (address)`.
+fn read_listing(listing: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut libraries = Vec::new();
+    for line in listing.lines() {
+        let (name, found) = line.trim().split_once(" => ").unwrap_or((line.trim(), line.trim()));
+        let path = found.rsplit_once(" (").map_or(found, |(path, _)| path);
+        if path.starts_with('/') {
+            libraries.push(PathBuf::from(path));
+        } else if path == "not found" {
+            bail!("library `{name}` is not found on this host: install the package that has it");
+        }
+    }
+    Ok(libraries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_gives_files_and_not_the_kernels_own_library() {
+        let listing = "\tlinux-vdso.so.1 (0x00007f2d4025f000)\n\
+            \tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f2d40127000)\n\
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007f2d40261000)\n";
+        let expected = ["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/ld-linux-x86-64.so.2"];
+        assert_eq!(read_listing(listing).unwrap(), expected.map(PathBuf::from));
+        assert_eq!(read_listing("\tstatically linked\n").unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_missing_library_is_named() {
+        let error = read_listing("\tlibsctp.so.1 => not found\n").unwrap_err();
+        assert!(error.to_string().contains("`libsctp.so.1`"), "{error}");
+    }
+
+    #[test]
+    fn a_static_program_needs_nothing_else() {
+        let own = std::env::current_exe().unwrap();
+        let root = bundle(std::slice::from_ref(&own)).unwrap();
+        let mut expected = RootFs::base();
+        expected.put(&own, Entry::File(Source::Host(own.clone()), 0o755)).unwrap();
+        assert_eq!(root, expected);
+    }
+
+    #[test]
+    fn a_script_cannot_be_bundled() {
+        let place = tempfile::tempdir().unwrap();
+        let script = place.path().join("script");
+        std::fs::write(&script, "#!/bin/sh\n").unwrap();
+        let error = bundle(&[script]).unwrap_err();
+        assert!(format!("{error:#}").ends_with("/script`: not an ELF file"), "{error:#}");
+    }
+
+    /// The one proof that counts: the programs run where there is nothing else.
+    #[test]
+    fn real_tools_run_in_a_root_of_their_own() {
+        let tools = ["netserver", "netperf", "iperf3"].map(|t| Path::new("/usr/bin").join(t));
+        for tool in &tools {
+            assert!(tool.exists(), "`{}` is missing: install netperf and iperf3", tool.display());
+        }
+        assert!(nix::unistd::geteuid().is_root(), "chroot needs root");
+        let place = tempfile::Builder::new().prefix("ekt").tempdir().unwrap();
+        bundle(&tools).unwrap().write_folder(place.path()).unwrap();
+        let root = place.path().to_str().unwrap();
+        for (tool, shows) in [
+            ("/usr/bin/netserver", "Netperf version"),
+            ("/usr/bin/netperf", "Netperf version"),
+            ("/usr/bin/iperf3", "iperf 3"),
+        ] {
+            let version = if tool.ends_with("iperf3") { "--version" } else { "-V" };
+            let argv = ["chroot", root, tool, version];
+            let said = command::output(&argv, Duration::from_secs(20)).unwrap();
+            assert!(said.contains(shows), "{tool}: {said}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The cache: folders named by what is in them, complete or not there. Two runs may fill it at
+//! once; whoever finishes first wins, and the other uses that.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+/// A folder of things that can be made again.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// The cache of this user: `/var/cache/evenkeel` for root, else `$XDG_CACHE_HOME/evenkeel` or
+    /// `~/.cache/evenkeel`.
+    ///
+    /// # Errors
+    /// If there is no home folder, or the folder cannot be made.
+    pub fn open() -> anyhow::Result<Cache> {
+        let root = if nix::unistd::geteuid().is_root() {
+            PathBuf::from("/var/cache/evenkeel")
+        } else {
+            let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+            set("XDG_CACHE_HOME")
+                .or_else(|| set("HOME").map(|home| home.join(".cache")))
+                .context("no place for the cache: set HOME or XDG_CACHE_HOME")?
+                .join("evenkeel")
+        };
+        Cache::at(&root)
+    }
+
+    /// A cache in this folder.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn at(root: &Path) -> anyhow::Result<Cache> {
+        fs::create_dir_all(root)
+            .with_context(|| format!("failed to make the cache folder `{}`", root.display()))?;
+        Ok(Cache { root: root.to_owned() })
+    }
+
+    /// The entry of this name, if it is complete.
+    pub fn get(&self, name: &str) -> Option<PathBuf> {
+        let path = self.root.join(name);
+        path.exists().then_some(path)
+    }
+
+    /// The entry of this name: a folder. If it is not there, `fill` writes into an empty folder, which
+    /// then appears under the name at once and as a whole.
+    ///
+    /// # Errors
+    /// What `fill` returns, and errors of the file system; nothing is left behind.
+    pub fn folder(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<PathBuf> {
+        if let Some(path) = self.get(name) {
+            return Ok(path);
+        }
+        let path = self.root.join(name);
+        let in_cache = || format!("failed to write `{}`", path.display());
+        let parent = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).with_context(in_cache)?;
+        let unfinished = tempfile::Builder::new()
+            .prefix(".unfinished-")
+            .tempdir_in(parent)
+            .with_context(in_cache)?;
+        fill(unfinished.path())?;
+        match fs::rename(unfinished.path(), &path) {
+            // Somebody else was faster, with the same contents.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) => {}
+            done => done.with_context(in_cache)?,
+        }
+        Ok(path)
+    }
+
+    /// A remembered value; nothing if it was never remembered or cannot be read any more.
+    pub fn recall<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let text = fs::read(self.root.join(name)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Remembers a value, in place of an older one.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub fn remember<T: Serialize>(&self, name: &str, value: &T) -> anyhow::Result<()> {
+        let path = self.root.join(name);
+        let in_cache = || format!("failed to write `{}`", path.display());
+        let parent = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).with_context(in_cache)?;
+        let unfinished = tempfile::NamedTempFile::new_in(parent).with_context(in_cache)?;
+        serde_json::to_writer(&unfinished, value).with_context(in_cache)?;
+        unfinished.persist(&path).with_context(in_cache)?;
+        Ok(())
+    }
+}
+
+/// SHA-256 of a file's contents, in hexadecimal.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn sha256_of_file(path: &Path) -> anyhow::Result<String> {
+    let of_file = || format!("failed to read `{}`", path.display());
+    let mut file = fs::File::open(path).with_context(of_file)?;
+    let mut hash = Sha256::new();
+    io::copy(&mut file, &mut hash).with_context(of_file)?;
+    Ok(hex(&hash.finalize()))
+}
+
+/// Bytes in hexadecimal, lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn an_entry_is_filled_once() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::at(place.path()).unwrap();
+        let first = cache.folder("a/b", |at| Ok(fs::write(at.join("x"), "1")?)).unwrap();
+        let second = cache.folder("a/b", |_| panic!("it is there")).unwrap();
+        assert_eq!(first, second);
+        assert_eq!(fs::read_to_string(second.join("x")).unwrap(), "1");
+    }
+
+    #[test]
+    fn what_failed_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::at(place.path()).unwrap();
+        let failed = cache.folder("entry", |at| {
+            fs::write(at.join("half"), "")?;
+            anyhow::bail!("no network")
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no network");
+        assert_eq!(cache.get("entry"), None);
+        assert!(names(place.path()).is_empty());
+    }
+
+    #[test]
+    fn the_slower_of_two_writers_uses_what_the_faster_made() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::at(place.path()).unwrap();
+        let slower = cache.folder("entry", |at| {
+            cache.folder("entry", |at| Ok(fs::write(at.join("by"), "faster")?))?;
+            Ok(fs::write(at.join("by"), "slower")?)
+        });
+        assert_eq!(fs::read_to_string(slower.unwrap().join("by")).unwrap(), "faster");
+        assert_eq!(names(place.path()), ["entry"]);
+    }
+
+    #[test]
+    fn a_damaged_memory_is_no_memory() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::at(place.path()).unwrap();
+        assert_eq!(cache.recall::<u32>("answers/x"), None);
+        cache.remember("answers/x", &42u32).unwrap();
+        assert_eq!(cache.recall::<u32>("answers/x"), Some(42));
+        fs::write(place.path().join("answers/x"), "{").unwrap();
+        assert_eq!(cache.recall::<u32>("answers/x"), None);
+    }
+
+    #[test]
+    fn a_file_is_hashed_as_sha256sum_does() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("abc");
+        fs::write(&file, "abc").unwrap();
+        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_of_file(&file).unwrap(), known);
+    }
+}

@@ -1,0 +1,69 @@
+//! How packets reach the system under test.
+//!
+//! What we make ourselves between the two ends lies in a network namespace of its own. So neither the host's firewall nor
+//! its sysctls and routes are in the path or changed for it: `bridge-nf-call-iptables` with a FORWARD policy of DROP, which a
+//! Docker engine leaves behind, does not touch our bridge. Engines' networks lie in the host's namespace, as they do for users.
+
+use std::net::IpAddr;
+
+use evenkeel_agent::step::{Arg, Query, Step};
+
+use super::{Hop, Kind, Port, Site};
+
+mod bridge;
+mod nat;
+mod veth;
+
+/// How long a link of ours may take to forward: it takes milliseconds.
+const READY: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Ports of the measuring servers: ours, netperf's control and data, iperf3's. Published where the path translates addresses.
+pub const PORTS: std::ops::RangeInclusive<u16> = 5200..=5203;
+
+/// A kind of network.
+pub trait Network: Kind {
+    /// What it can attach.
+    fn ports(&self) -> &'static [Port];
+
+    /// How it is made and attached.
+    fn steps(&self, site: &Site, port: Port) -> Vec<Step>;
+
+    /// Counters that every measured packet must move, in order from the peer.
+    fn hops(&self, site: &Site, port: Port) -> Vec<Hop>;
+
+    /// Words for the engine's command line that attach a container.
+    fn engine_words(&self, site: &Site) -> Vec<String>;
+
+    /// The address that the client connects to.
+    fn target(&self, site: &Site) -> IpAddr {
+        site.addresses.sut()
+    }
+
+    /// The default gateway of the system under test, where the path is routed.
+    fn gateway(&self, _site: &Site) -> Option<IpAddr> {
+        None
+    }
+}
+
+/// All kinds.
+pub const ALL: &[&dyn Network] = &[&veth::Veth, &bridge::Bridge, &nat::Nat];
+
+/// The kind of this name.
+pub fn find(name: &str) -> Option<&'static dyn Network> {
+    ALL.iter().copied().find(|kind| kind.name() == name)
+}
+
+/// A hop that is a link.
+fn hop(what: &str, netns: &str, link: &str) -> Hop {
+    Hop::Link { what: what.to_owned(), netns: netns.to_owned(), link: link.to_owned() }
+}
+
+/// Waits until a link is as the query asks.
+fn forwards(
+    netns: &str,
+    link: &str,
+    query: fn(Arg, Arg) -> Query<Arg>,
+) -> evenkeel_agent::step::Act<Arg> {
+    use evenkeel_agent::step::Act;
+    Act::Await { query: query(netns.into(), link.into()), within: READY }
+}

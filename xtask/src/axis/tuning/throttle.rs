@@ -1,0 +1,51 @@
+//! The scheduler's limit on realtime threads: by default they may not run for 50 ms of each second, which a pinned server
+//! feels as a stall. Older kernels throttle by `sched_rt_runtime_us`; since 6.12 a fair server takes the time instead, and the
+//! throttle remains where realtime is accounted by cgroup. The knob covers both.
+
+use evenkeel_agent::step::{Act, Phase, Role, Setting};
+
+use super::{Knob, Probe, Turned};
+use crate::axis::{Site, steps};
+
+/// The knob.
+#[derive(Debug)]
+pub(super) struct Throttle;
+
+const RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
+
+impl Knob for Throttle {
+    fn name(&self) -> &'static str {
+        "rt-throttle"
+    }
+
+    fn about(&self) -> &'static str {
+        "the limit on realtime threads, machine-wide: `off` lifts it, fair servers included"
+    }
+
+    fn turn(&self, want: &str, site: &Site, _roles: &[Role]) -> anyhow::Result<Turned> {
+        anyhow::ensure!(want == "off", "`{want}` is not a throttle: the only value is `off`");
+        let throttle = (RUNTIME.to_owned(), "-1".to_owned());
+        let servers = site.fair_servers.iter().map(|path| (path.clone(), "0".to_owned()));
+        let files: Vec<(String, String)> = std::iter::once(throttle).chain(servers).collect();
+        let put = |(path, value): &(String, String)| Act::Put {
+            on: Setting::File(path.as_str().into()),
+            value: value.as_str().into(),
+        };
+        Ok(Turned {
+            knob: self.name().to_owned(),
+            requested: want.to_owned(),
+            applied: match site.fair_servers.len() {
+                0 => "no limit (shared by the whole machine)".to_owned(),
+                count => {
+                    format!("no limit, {count} fair servers off (shared by the whole machine)")
+                }
+            },
+            probes: files
+                .iter()
+                .map(|(path, is)| (Probe::File(path.clone()), is.clone()))
+                .collect(),
+            partial: None,
+            steps: steps(Phase::Place, files.iter().map(put).collect::<Vec<_>>()),
+        })
+    }
+}

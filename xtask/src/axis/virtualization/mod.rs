@@ -1,0 +1,56 @@
+//! How the system under test is isolated from the host.
+
+use evenkeel_agent::step::{Node, Query, Role, Slot, Step};
+
+use super::{Kind, Port, Site};
+
+pub mod accelerator;
+mod docker;
+mod netns;
+mod qemu;
+mod runc;
+
+pub use qemu::MAC as GUEST_MAC;
+
+/// The agent's name in the first system under test.
+pub const NAME: &str = "sut0";
+/// The first system under test.
+pub const SUT: Node = Node::Sut(0);
+
+/// A kind of virtualization.
+pub trait Virtualization: Kind {
+    /// By what it can be attached to a network, preferred first.
+    fn ports(&self) -> &'static [Port];
+
+    /// The roles of its threads, as tuning sees them.
+    fn roles(&self) -> &'static [Role];
+
+    /// Whether it has a kernel of its own.
+    fn is_guest(&self) -> bool {
+        false
+    }
+
+    /// How it is made, started and let go, attached by `port`. Binds the process id of the system under test and the threads of every role.
+    fn steps(&self, site: &Site, port: Port, network: &dyn super::network::Network) -> Vec<Step>;
+}
+
+/// All kinds.
+pub const ALL: &[&dyn Virtualization] = &[&netns::Netns, &runc::Runc, &docker::Docker, &qemu::Qemu];
+
+/// The kind of this name.
+pub fn find(name: &str) -> Option<&'static dyn Virtualization> {
+    ALL.iter().copied().find(|kind| kind.name() == name)
+}
+
+/// Learns the threads of a process on this host that serves, once it has said hello.
+fn learn_server() -> [evenkeel_agent::step::Act<evenkeel_agent::step::Arg>; 2] {
+    use evenkeel_agent::step::Act;
+    let within = std::time::Duration::from_secs(60);
+    [
+        Act::Await { query: Query::Hello(NAME.into()), within },
+        Act::Learn {
+            slot: Slot::Threads(SUT, Role::Server),
+            query: Query::Threads(Slot::Pid(SUT).into()),
+        },
+    ]
+}

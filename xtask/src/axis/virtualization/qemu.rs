@@ -1,0 +1,135 @@
+//! A virtual machine of QEMU: machine type q35, virtio network, our initramfs. KVM where a guest really boots, else TCG.
+
+use std::time::Duration;
+
+use evenkeel_agent::step::{Act, Arg, Held, Phase, Query, Role, Slot, Step};
+
+use evenkeel_agent::guest::CONTROL_PORT;
+
+use super::accelerator::QEMU;
+use super::{NAME, SUT, Virtualization};
+use crate::axis::{Kind, Port, Site, network::Network, steps};
+use crate::doctor::NeedName;
+
+/// The kind.
+#[derive(Debug)]
+pub struct Qemu;
+
+/// The guest's hardware address, by which its init finds the link.
+pub const MAC: &str = "02:65:6b:00:00:02";
+
+/// How long QEMU may take to open its monitor, and a guest to say hello: emulated guests under load are slow.
+const MONITOR: Duration = Duration::from_secs(30);
+const HELLO: Duration = Duration::from_secs(180);
+
+impl Kind for Qemu {
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
+
+    fn about(&self) -> &'static str {
+        "a virtual machine with a kernel of its own; emulated, and marked so, where KVM does not boot a guest"
+    }
+
+    fn needs(&self) -> &'static [NeedName] {
+        &[
+            NeedName::Root,
+            NeedName::Ip,
+            NeedName::Veth,
+            NeedName::Cgroup,
+            NeedName::Tun,
+            NeedName::Qemu,
+            NeedName::GuestKernels,
+        ]
+    }
+}
+
+impl Virtualization for Qemu {
+    fn ports(&self) -> &'static [Port] {
+        &[Port::Tap]
+    }
+
+    fn roles(&self) -> &'static [Role] {
+        &[Role::Vcpu, Role::Emulator]
+    }
+
+    fn is_guest(&self) -> bool {
+        true
+    }
+
+    fn steps(&self, site: &Site, _port: Port, _network: &dyn Network) -> Vec<Step> {
+        let names = &site.names;
+        let qmp = names.qmp();
+        let start = Act::Start {
+            name: NAME.to_owned(),
+            argv: argv(site).into_iter().map(Arg::from).collect(),
+            gives: Slot::Pid(SUT),
+            leaves: Vec::new(),
+        };
+        let monitor = || Arg::from(qmp.as_str());
+        let mut all = steps(
+            Phase::Hold,
+            [start, Act::Await { query: Query::QmpReady(monitor()), within: MONITOR }],
+        );
+        all.extend(steps(
+            Phase::Place,
+            [
+                Act::Learn {
+                    slot: Slot::Threads(SUT, Role::Vcpu),
+                    query: Query::QmpVcpus(monitor()),
+                },
+                Act::Learn {
+                    slot: Slot::Threads(SUT, Role::Emulator),
+                    query: Query::QmpOthers(Slot::Pid(SUT).into(), monitor()),
+                },
+            ],
+        ));
+        all.extend(steps(
+            Phase::Go,
+            [
+                Act::Go(Held::Qemu(monitor())),
+                Act::Await { query: Query::Hello(NAME.into()), within: HELLO },
+            ],
+        ));
+        all
+    }
+}
+
+/// QEMU's command line. It runs in the namespace that holds the tap device, and is started held.
+fn argv(site: &Site) -> Vec<String> {
+    let names = &site.names;
+    let guest = site.artifacts.guest.as_ref();
+    let path = |file: Option<&std::path::PathBuf>| {
+        file.map_or_else(String::new, |file| file.display().to_string())
+    };
+    let mut cmdline = CMDLINE.to_owned();
+    for word in guest.into_iter().flat_map(|guest| &guest.cmdline) {
+        cmdline.push(' ');
+        cmdline.push_str(word);
+    }
+    let accelerator =
+        guest.map_or(["-accel", "tcg", "-cpu", "qemu64"], |g| g.accelerator.arguments());
+    let mut words = ["ip", "netns", "exec", &names.path_netns(), QEMU].map(str::to_owned).to_vec();
+    words.extend(accelerator.map(str::to_owned));
+    #[rustfmt::skip]
+    words.extend([
+        "-name", &format!("{},debug-threads=on", names.container()),
+        "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,graphics=off",
+        "-smp", "1", "-m", "512",
+        "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-S",
+        "-qmp", &format!("unix:{},server=on,wait=off", names.qmp()),
+        "-kernel", &path(guest.map(|guest| &guest.kernel)),
+        "-initrd", &path(guest.map(|guest| &guest.initramfs)),
+        "-append", &cmdline,
+        "-serial", &format!("file:{}/console", names.dir()),
+        "-netdev", &format!("tap,id=net0,ifname={},script=no,downscript=no", names.sut_port()),
+        "-device", &format!("virtio-net-pci,netdev=net0,mac={MAC},romfile="),
+        "-device", "virtio-serial-pci",
+        "-chardev", "stdio,id=control,signal=off",
+        "-device", &format!("virtserialport,chardev=control,name={CONTROL_PORT}"),
+    ].map(str::to_owned));
+    words
+}
+
+/// What every guest's kernel is told: a console, silence, and a reset instead of a halt when it panics.
+const CMDLINE: &str = "console=ttyS0 quiet panic=-1";

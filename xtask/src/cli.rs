@@ -1,0 +1,150 @@
+//! The command line, nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::plan::{Filter, Shard};
+
+/// Measures the network performance of containers and virtual machines over a matrix, and tells whether it stays deterministic.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+pub struct Cli {
+    /// Say less: only what goes wrong, and the end.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: every phase of every boot.
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show what this host can run, why not the rest, and what would help.
+    Doctor(Doctor),
+    /// Show the cells of a matrix: runnable, skipped with a reason, or not applicable.
+    #[command(after_help = "Examples:
+  cargo xtask plan
+  cargo xtask plan smoke --format json
+  cargo xtask plan --explain running/docker/bridge/isolated/noisy")]
+    Plan(Plan),
+    /// Measure a matrix on this host and write a report.
+    #[command(after_help = "Examples:
+  cargo xtask bench --provision            install what is missing, then measure the default matrix
+  cargo xtask bench smoke --out D          one cell of every virtualization, into D
+  cargo xtask bench --only docker,netns    some cells of the default matrix
+  cargo xtask bench --resume D             go on with a run that was stopped")]
+    Bench(Bench),
+    /// Write the report of a run again, from its records alone. Needs no root.
+    #[command(after_help = "Example:
+  cargo xtask report out/default-20260101-120000")]
+    Report(Report),
+    /// Bring this host back after a run that could not do so itself.
+    Restore,
+    /// Measure how fast the tool itself is: the table of its speeds, as ratios from one run.
+    Benchmark,
+    /// Run every check of the project.
+    Test(Test),
+    /// One boot, told on standard input.
+    #[command(hide = true)]
+    Boot,
+    /// An agent on standard input and output.
+    #[command(hide = true)]
+    Agent,
+}
+
+/// `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Install what is missing, after listing it.
+    #[arg(long)]
+    pub provision: bool,
+}
+
+/// Which cells, in which order.
+#[derive(Args, Debug)]
+pub struct Selection {
+    /// A name in ./matrices, a built-in name, or a path.
+    #[arg(default_value = "default")]
+    pub matrix: String,
+    /// Seed of the order of boots.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Only cells that match: ids with `*`, values (`docker`), `axis=value`, and `!` for not; comma separated.
+    #[arg(long, value_name = "FILTER")]
+    pub only: Option<Filter>,
+    /// Part I of N; cells that are compared stay together.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Fresh starts of every cell, instead of the matrix's number.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub boots: Option<u32>,
+    /// Fewest boots and windows that still give every figure; marked as such.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// `plan`.
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// Which cells.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Print every step of this cell and what undoes it. Needs no root.
+    #[arg(long, value_name = "CELL")]
+    pub explain: Option<String>,
+}
+
+/// How a plan is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// `bench`.
+#[derive(Args, Debug)]
+pub struct Bench {
+    /// Which cells.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Where the run is written; `out/NAME-DATE` if not given.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with the run in this directory.
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+    /// Install what is missing first, after listing it.
+    #[arg(long)]
+    pub provision: bool,
+}
+
+/// `report`.
+#[derive(Args, Debug)]
+pub struct Report {
+    /// The run's directory.
+    pub run: PathBuf,
+    /// Where the report is written; the run's directory if not given.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `test`.
+#[derive(Args, Debug)]
+pub struct Test {
+    /// Install what is missing first, after listing it.
+    #[arg(long)]
+    pub provision: bool,
+    /// The long checks too: random kills of real runs.
+    #[arg(long)]
+    pub long: bool,
+}

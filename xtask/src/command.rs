@@ -1,0 +1,214 @@
+//! The commands: each takes what the command line said and answers an exit code.
+
+use std::io::IsTerminal as _;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use evenkeel_agent::restore;
+use evenkeel_agent::state::StateDir;
+
+use crate::artifact::cache::Cache;
+use crate::axis::kernel;
+use crate::cli;
+use crate::doctor::provision;
+use crate::matrix::{self, Matrix};
+use crate::plan::{Json, Options, Plan, Table};
+use crate::run::host::{self, Host};
+use crate::run::progress::{Detail, display};
+use crate::run::{self, End, Order, boot};
+
+/// Exit codes, which callers rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Fine.
+    Fine = 0,
+    /// The input was wrong.
+    Input = 2,
+    /// The host failed us: nothing was measured, or a change was not undone.
+    Host = 4,
+    /// Interrupted, and the host restored.
+    Interrupted = 130,
+}
+
+/// An error that is the user's input, not the host's failure.
+#[derive(Debug)]
+pub struct WrongInput(pub String);
+
+impl std::fmt::Display for WrongInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongInput {}
+
+/// Marks an error as the user's input.
+fn wrong(error: impl std::fmt::Display) -> anyhow::Error {
+    WrongInput(error.to_string()).into()
+}
+
+/// `doctor`.
+///
+/// # Errors
+/// Provisioning failed.
+pub fn doctor(told: &cli::Doctor) -> anyhow::Result<Exit> {
+    let cache = Cache::open()?;
+    if told.provision {
+        install(&cache)?;
+    }
+    let host = Host::look(&cache);
+    println!("{}", host.survey.table(std::io::stdout().is_terminal()));
+    Ok(Exit::Fine)
+}
+
+/// Installs what is missing, saying what on standard error.
+///
+/// # Errors
+/// No root, or the package manager failed.
+pub fn install(cache: &Cache) -> anyhow::Result<()> {
+    let kernels = provision::GuestKernels {
+        planned: &|| match kernel::cached(cache) {
+            Some(_) => Vec::new(),
+            None => vec!["fetch and unpack, not install: a kernel for guests".to_owned()],
+        },
+        fetch: &|| kernel::running(cache).map(|found| vec![found.provenance]),
+    };
+    let outcome = provision::provision(&kernels, &mut |line| eprintln!("{line}"))?;
+    if let provision::Outcome::Changed { refused } = outcome {
+        for line in refused {
+            eprintln!("could not be had: {line}");
+        }
+    }
+    Ok(())
+}
+
+/// `plan`.
+///
+/// # Errors
+/// Wrong input.
+pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
+    let (matrix, _) = load(&told.selection)?;
+    let host = Host::look(&Cache::open()?);
+    if let Some(id) = &told.explain {
+        print!("{}", run::explain(id, &matrix, &host).map_err(wrong)?);
+        return Ok(Exit::Fine);
+    }
+    let judge = |cell: &matrix::Cell| host.judge(cell, &matrix);
+    let plan =
+        Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
+    match told.format {
+        cli::Format::Table => print!("{}", Table(&plan)),
+        cli::Format::Json => println!("{}", serde_json::to_string(&Json(&plan))?),
+    }
+    Ok(Exit::Fine)
+}
+
+/// `bench`.
+///
+/// # Errors
+/// Wrong input, or the host failed us.
+pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
+    let state = StateDir::of_user()?;
+    let (resume, out) = match (&told.resume, &told.out) {
+        (Some(dir), _) => (true, dir.clone()),
+        (None, Some(dir)) => (false, dir.clone()),
+        (None, None) => (false, default_out(&told.selection.matrix)?),
+    };
+    let order = if resume {
+        let (run, _, _) =
+            crate::record::store::read(&out).map_err(|error| wrong(format!("{error:#}")))?;
+        let mut options = options(&told.selection);
+        options.seed = run.seed;
+        Order { text: run.matrix_text, matrix: run.matrix, options, out, resume, quick: run.quick }
+    } else {
+        let (matrix, text) = load(&told.selection)?;
+        let quick = told.selection.quick;
+        Order { text, matrix, options: options(&told.selection), out, resume, quick }
+    };
+    if told.provision {
+        install(&Cache::open()?)?;
+    }
+    let end = run::run(&order, &state, display(detail).as_mut())?;
+    if end != End::Interrupted {
+        println!("{}", order.out.join(run::PAGE).display());
+    }
+    Ok(match end {
+        End::Measured => Exit::Fine,
+        End::Nothing => Exit::Host,
+        End::Interrupted => Exit::Interrupted,
+    })
+}
+
+/// `report`.
+///
+/// # Errors
+/// The run cannot be read, or the report not written.
+pub fn report(told: &cli::Report, detail: Detail) -> anyhow::Result<Exit> {
+    let out = told.out.as_ref().unwrap_or(&told.run);
+    if !told.run.join(crate::record::store::RUN).exists() {
+        return Err(wrong(format!("{} is no run: it has no run.json", told.run.display())));
+    }
+    let sentence = run::report_into(&told.run, out, display(detail).as_mut())?;
+    if detail > Detail::Quiet {
+        eprintln!("{sentence}");
+    }
+    println!("{}", out.join(run::PAGE).display());
+    Ok(Exit::Fine)
+}
+
+/// `restore`.
+///
+/// # Errors
+/// A run is under way, or something was not restored.
+pub fn restore() -> anyhow::Result<Exit> {
+    let restored = restore::restore(&StateDir::of_user()?)?;
+    for left in &restored.undone.left_alone {
+        eprintln!("left alone: {left}");
+    }
+    for failed in &restored.undone.failed {
+        eprintln!("{failed}");
+    }
+    match &restored.tag {
+        None => println!("nothing to restore"),
+        Some(tag) => println!("run {tag}: {} states restored", restored.states),
+    }
+    Ok(if restored.undone.failed.is_empty() { Exit::Fine } else { Exit::Host })
+}
+
+/// `boot`: one boot, told on standard input.
+///
+/// # Errors
+/// Nothing was built.
+pub fn boot() -> anyhow::Result<Exit> {
+    let spec = serde_json::from_reader(std::io::stdin().lock())
+        .context("failed to read the boot's order")?;
+    let state = StateDir::of_user()?;
+    let report = boot::boot(&spec, &state, |phase| eprintln!("{}{phase}", run::PHASE))?;
+    serde_json::to_writer(std::io::stdout().lock(), &report)?;
+    Ok(Exit::Fine)
+}
+
+fn options(told: &cli::Selection) -> Options {
+    Options { seed: told.seed, only: told.only.clone(), shard: told.shard }
+}
+
+/// The matrix that was named, and its text.
+fn load(told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
+    let found = matrix::find(&told.matrix).map_err(wrong)?;
+    let mut matrix =
+        matrix::parse_bytes(&found.bytes, &found.file, &host::vocabulary()).map_err(wrong)?;
+    if told.quick {
+        matrix = matrix::quick(&matrix);
+    }
+    if let Some(boots) = told.boots {
+        matrix.measure.boots = boots;
+    }
+    Ok((matrix, String::from_utf8_lossy(&found.bytes).into_owned()))
+}
+
+/// `out/NAME-SECONDS`: a directory that is not there yet.
+fn default_out(name: &str) -> anyhow::Result<std::path::PathBuf> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let name = std::path::Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
+    Ok(std::path::Path::new("out").join(format!("{name}-{now}")))
+}

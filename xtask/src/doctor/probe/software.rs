@@ -1,0 +1,115 @@
+//! Probes of programs, the Docker engine, guests and package sources.
+
+use std::path::Path;
+
+use evenkeel_agent::command;
+
+use super::Host;
+use crate::doctor::engine::Engine;
+use crate::doctor::provision::{component_here, package_of};
+use crate::doctor::{Finding, PROVISION, tools};
+
+/// A program, by its package where it is missing.
+pub(super) fn program(name: &str) -> Finding {
+    match command::which(name) {
+        Some(path) => {
+            Finding::Ok(tools::version(name).unwrap_or_else(|| path.display().to_string()))
+        }
+        None => Finding::missing(
+            format!("`{name}` is not installed"),
+            match package_of(name) {
+                Some(package) => format!("{PROVISION}, or install the package {package}"),
+                None => format!("install {name}"),
+            },
+        ),
+    }
+}
+
+/// An engine that answers.
+pub(super) fn docker_engine(host: &Host<'_>) -> Finding {
+    match Engine::ask() {
+        Ok(engine) => judge_engine(&engine, &host.kernel.release),
+        Err(why) => Finding::missing(why, format!("{PROVISION}, or start the engine yourself")),
+    }
+}
+
+/// The client may talk to another machine or to a virtual one: the kernel, `release` here, gives that away.
+fn judge_engine(engine: &Engine, release: &str) -> Finding {
+    let Engine { version, storage, cgroup_version, kernel_version } = engine;
+    if !kernel_version.is_empty() && kernel_version != release {
+        return Finding::missing(
+            format!("the Docker engine runs its containers elsewhere, on kernel {kernel_version}"),
+            "unset DOCKER_HOST, or docker context use default",
+        );
+    }
+    let cgroup = match cgroup_version.as_str() {
+        "" => String::new(),
+        version => format!(", cgroup v{version}"),
+    };
+    Finding::Ok(format!("{version}, {storage}{cgroup}"))
+}
+
+/// KVM that was seen to boot a guest: the device alone proves nothing.
+pub(super) fn kvm(host: &Host<'_>) -> Finding {
+    let booted = match Path::new("/dev/kvm").exists() {
+        true => (host.outside.kvm_boots)(),
+        false => Err("/dev/kvm is not there".to_owned()),
+    };
+    match booted {
+        Ok(detail) => Finding::Ok(detail),
+        Err(why) => Finding::missing(
+            why,
+            "guests are emulated (TCG) meanwhile; use a host with (nested) virtualization to gate on them",
+        ),
+    }
+}
+
+/// Kernels to boot.
+pub(super) fn guest_kernels(host: &Host<'_>) -> Finding {
+    match (host.outside.guest_kernels)() {
+        Ok(kernels) if !kernels.is_empty() => Finding::Ok(kernels.join(", ")),
+        Ok(_) => Finding::missing("no kernel for guests is cached or on offer", PROVISION),
+        Err(why) => Finding::missing(why, PROVISION),
+    }
+}
+
+/// Both ends of netperf.
+pub(super) fn netperf() -> Finding {
+    match program("netserver") {
+        Finding::Ok(_) => program("netperf"),
+        missing => missing,
+    }
+}
+
+/// The component that has netperf, unless nothing is wanted of it any more.
+pub(super) fn package_sources() -> Finding {
+    match component_here() {
+        Ok(Some(component)) => Finding::Ok(format!("{component} is enabled")),
+        Ok(None) if command::which("netperf").is_some() => {
+            Finding::Ok("nothing is wanted of them".to_owned())
+        }
+        Ok(None) => Finding::missing("no package source offers netperf", PROVISION),
+        Err(_) if command::which("netperf").is_some() => {
+            Finding::Ok("nothing is wanted of them".to_owned())
+        }
+        Err(why) => Finding::missing(why, "install netperf yourself"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_on_another_machine_is_none_of_ours() {
+        let engine = Engine {
+            version: "28.0".to_owned(),
+            storage: "overlay2".to_owned(),
+            cgroup_version: "2".to_owned(),
+            kernel_version: "6.10.14-linuxkit".to_owned(),
+        };
+        let here = judge_engine(&engine, "6.10.14-linuxkit");
+        assert_eq!(here, Finding::Ok("28.0, overlay2, cgroup v2".to_owned()));
+        assert!(matches!(judge_engine(&engine, "6.12.0"), Finding::Missing { .. }));
+    }
+}

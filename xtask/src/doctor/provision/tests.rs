@@ -1,0 +1,238 @@
+//! Provisioning on a host that only remembers what was done to it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+/// A host in memory. `sources` are the packages that its lists have; the component adds netperf.
+#[derive(Default)]
+struct Fake {
+    programs: BTreeSet<&'static str>,
+    sources: BTreeMap<&'static str, &'static str>,
+    has_component: bool,
+    has_lists: bool,
+    has_engine: bool,
+    /// Names of effects that fail: `update`, `install netperf`, `start-engine`.
+    broken: Vec<&'static str>,
+    effects: Vec<String>,
+}
+
+impl Fake {
+    fn act(&mut self, effect: String) -> anyhow::Result<()> {
+        let fails = self.broken.contains(&effect.as_str());
+        self.effects.push(effect);
+        match fails {
+            true => bail!("it is broken"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl System for Fake {
+    fn has(&self, program: &str) -> bool {
+        self.programs.contains(program)
+    }
+    fn candidate(&mut self, package: &str) -> Option<String> {
+        let known = self.has_lists && (package != "netperf" || self.has_component);
+        known.then(|| self.sources.get(package).map(|version| (*version).to_owned())).flatten()
+    }
+    fn stale(&mut self) -> Option<String> {
+        (!self.has_lists).then(|| "there are none".to_owned())
+    }
+    fn edit(&mut self) -> Option<Edit> {
+        (!self.has_component).then(|| Edit {
+            path: "/etc/apt/sources.list".to_owned(),
+            component: "non-free".to_owned(),
+            old_line: "deb x bookworm main".to_owned(),
+            change: LineEdit { line: 2, text: "deb x bookworm main non-free".to_owned() },
+        })
+    }
+    fn along(&mut self, packages: &[&str]) -> Vec<String> {
+        packages.contains(&"docker.io").then(|| "containerd 1.6".to_owned()).into_iter().collect()
+    }
+    fn engine_answers(&mut self) -> bool {
+        self.has_engine
+    }
+    fn write(&mut self, _: &Edit) -> anyhow::Result<()> {
+        self.has_component = true;
+        self.act("edit".to_owned())
+    }
+    fn take_back(&mut self, _: &Edit) -> anyhow::Result<()> {
+        self.has_component = false;
+        self.broken.retain(|effect| *effect != "update");
+        self.act("take-back".to_owned())
+    }
+    fn update(&mut self) -> anyhow::Result<()> {
+        self.act("update".to_owned())?;
+        self.has_lists = true;
+        Ok(())
+    }
+    fn install(&mut self, packages: &[&str]) -> anyhow::Result<()> {
+        if packages.iter().any(|name| self.broken.contains(&format!("install {name}").as_str())) {
+            self.effects.push(format!("install {}", packages.join(" ")));
+            bail!("unmet dependencies");
+        }
+        self.act(format!("install {}", packages.join(" ")))?;
+        for package in PACKAGES.iter().filter(|package| packages.contains(&package.name)) {
+            self.programs.extend(package.programs);
+        }
+        Ok(())
+    }
+    fn start_engine(&mut self) -> anyhow::Result<String> {
+        self.act("start-engine".to_owned())?;
+        self.has_engine = true;
+        Ok("20.10, overlay2".to_owned())
+    }
+}
+
+/// A fresh machine of the distribution, with lists and without its non-free part.
+fn fresh() -> Fake {
+    let sources = PACKAGES.iter().map(|package| (package.name, "1.0")).collect();
+    Fake { sources, has_lists: true, ..Fake::default() }
+}
+
+/// Provisions with one kernel that is wanted until it was fetched; gives back what was said, and what was refused.
+fn run(system: &mut Fake, fetched: &RefCell<bool>) -> (Vec<String>, Vec<String>) {
+    let wanted =
+        || if *fetched.borrow() { vec![] } else { vec!["linux-image-amd64 6.1".to_owned()] };
+    let fetch = || {
+        *fetched.borrow_mut() = true;
+        Ok(vec!["fetched linux-image-amd64 6.1".to_owned()])
+    };
+    let kernels = GuestKernels { planned: &wanted, fetch: &fetch };
+    let changes = Changes::needed(system, wanted());
+    if changes.is_empty() {
+        return (vec!["nothing to do".to_owned()], vec![]);
+    }
+    let mut said = changes.lines(system);
+    let refused = changes.make(system, &kernels, &mut |line| said.push(line.to_owned()));
+    (said, refused)
+}
+
+#[test]
+fn a_fresh_machine_is_told_first_and_then_gets_everything() {
+    let (mut system, fetched) = (fresh(), RefCell::new(false));
+    let (said, refused) = run(&mut system, &fetched);
+    insta::assert_snapshot!(said.join("\n"), @r"
+    will add the component non-free to line 3 of /etc/apt/sources.list: `deb x bookworm main non-free`
+    will fetch the lists of packages: the sources change
+    will install iproute2 (1.0) for ip
+    will install nftables (1.0) for nft
+    will install runc (1.0) for runc
+    will install docker.io (1.0) for docker, dockerd
+    will install qemu-system-x86 (1.0) for qemu-system-x86_64
+    will install iperf3 (1.0) for iperf3
+    will install netperf (the version that the lists will have) for netperf, netserver
+    will install with them: containerd 1.6
+    will start the Docker engine, which then keeps running
+    will fetch linux-image-amd64 6.1
+    added non-free to /etc/apt/sources.list
+    fetched the lists of packages
+    installed iproute2, nftables, runc, docker.io, qemu-system-x86, iperf3, netperf
+    the Docker engine answers: 20.10, overlay2
+    fetched linux-image-amd64 6.1
+    ");
+    assert_eq!(refused, Vec::<String>::new());
+    assert_eq!(
+        system.effects,
+        [
+            "edit",
+            "update",
+            "install iproute2 nftables runc docker.io qemu-system-x86 iperf3 netperf",
+            "start-engine"
+        ]
+    );
+}
+
+#[test]
+fn a_second_run_has_nothing_to_do() {
+    let (mut system, fetched) = (fresh(), RefCell::new(false));
+    run(&mut system, &fetched);
+    system.effects.clear();
+    assert_eq!(run(&mut system, &fetched).0, ["nothing to do"]);
+    assert_eq!(system.effects, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_there_is_left_alone_even_with_old_lists() {
+    let mut system = fresh();
+    system.programs = PACKAGES.iter().flat_map(|package| package.programs).copied().collect();
+    system.has_lists = false;
+    let (_, refused) = run(&mut system, &RefCell::new(true));
+    assert_eq!(refused, Vec::<String>::new());
+    assert_eq!(system.effects, ["start-engine"]);
+}
+
+#[test]
+fn one_package_that_fails_does_not_keep_the_others_away() {
+    let mut system = fresh();
+    system.broken = vec!["install qemu-system-x86"];
+    let (_, refused) = run(&mut system, &RefCell::new(true));
+    assert_eq!(refused, ["qemu-system-x86: unmet dependencies"]);
+    assert!(system.has("netperf") && system.has_engine && !system.has("qemu-system-x86_64"));
+}
+
+#[test]
+fn sources_that_cannot_be_fetched_with_the_component_are_taken_back() {
+    let mut system = fresh();
+    system.broken = vec!["update"];
+    let (_, refused) = run(&mut system, &RefCell::new(true));
+    assert_eq!(
+        refused,
+        ["the component non-free: it is broken", "netperf: no package source has it"]
+    );
+    assert!(!system.has_component && system.has("iperf3"));
+    assert_eq!(system.effects[..4], ["edit", "update", "take-back", "update"]);
+}
+
+#[test]
+fn a_component_that_does_not_have_it_is_taken_back() {
+    let mut system = fresh();
+    system.sources.remove("netperf");
+    let (_, refused) = run(&mut system, &RefCell::new(true));
+    assert_eq!(
+        refused,
+        [
+            "the component non-free: it does not have what is wanted of it",
+            "netperf: no package source has it"
+        ]
+    );
+    assert_eq!(system.effects[..4], ["edit", "update", "take-back", "update"]);
+}
+
+#[test]
+fn an_engine_that_does_not_start_is_named_and_kernels_are_still_fetched() {
+    let (mut system, fetched) = (fresh(), RefCell::new(false));
+    system.broken = vec!["start-engine"];
+    let (_, refused) = run(&mut system, &fetched);
+    assert_eq!(refused, ["the Docker engine: it is broken"]);
+    assert!(*fetched.borrow());
+}
+
+#[test]
+fn without_apt_packages_are_left_to_the_user_and_the_rest_goes_on() {
+    let mut system = fresh();
+    system.programs.extend(["docker", "dockerd"]);
+    let mut changes = Changes::needed(&mut system, vec![]);
+    let left = changes.leave_packages("ID=fedora\n").unwrap();
+    assert!(left.ends_with(": iproute nftables runc qemu-system-x86 iperf3 netperf"), "{left}");
+    let kernels = GuestKernels { planned: &Vec::new, fetch: &|| Ok(Vec::new()) };
+    assert_eq!(changes.make(&mut system, &kernels, &mut |_| {}), Vec::<String>::new());
+    assert_eq!(system.effects, ["start-engine"]);
+}
+
+#[test]
+fn without_root_the_same_is_told_as_commands() {
+    let changes = Changes::needed(&mut fresh(), vec![]);
+    let commands = changes.commands();
+    assert_eq!(
+        commands[..3],
+        [
+            r"sed -i '3c\deb x bookworm main non-free' /etc/apt/sources.list",
+            "apt-get update",
+            "apt-get install --no-install-recommends iproute2 nftables runc docker.io qemu-system-x86 iperf3 netperf",
+        ]
+    );
+    assert!(commands[3].contains("docker"));
+}

@@ -1,0 +1,154 @@
+//! The plan: which cells of a matrix are measured, in what order, how long it takes, and why not the rest.
+//! Pure: what the host can do is asked through closures. What a boot does is not known here.
+
+use std::time::Duration;
+
+use crate::matrix::{Cell, Matrix, pairs};
+use crate::record::{PlannedCell, Status};
+
+mod estimate;
+mod filter;
+mod json;
+mod order;
+mod shard;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use estimate::{Limits, TooLarge, boot_time, human};
+pub use filter::{BadFilter, Filter};
+pub use json::Json;
+pub use order::{block, id_hash};
+pub use shard::{BadShard, Shard};
+pub use table::Table;
+
+/// What the command line asks of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Seed of the order of boots.
+    pub seed: u64,
+    /// `--only`.
+    pub only: Option<Filter>,
+    /// `--shard`: a part of what `only` leaves.
+    pub shard: Option<Shard>,
+}
+
+/// A plan of a matrix on a host.
+#[derive(Clone, Debug)]
+pub struct Plan<'m> {
+    /// What is planned.
+    pub matrix: &'m Matrix,
+    /// The options it was made with.
+    pub options: Options,
+    /// The cells that options leave, in the order of the matrix. None, where a shard has none.
+    pub cells: Vec<Planned<'m>>,
+}
+
+/// A cell of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned<'m> {
+    /// The cell.
+    pub cell: &'m Cell,
+    /// Whether it can be measured here.
+    pub status: Status,
+    /// Estimated time of one boot, building and undoing included.
+    pub boot_time: Duration,
+}
+
+impl Planned<'_> {
+    /// Whether it can be measured here.
+    pub fn is_runnable(&self) -> bool {
+        self.status == Status::Runnable
+    }
+}
+
+/// One boot of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedBoot {
+    /// Index into [`Plan::cells`].
+    pub cell: usize,
+    /// Which fresh start of this cell: 0-based.
+    pub boot: u32,
+    /// The block: 0-based. A block holds one boot of every runnable cell.
+    pub block: u32,
+    /// Position in the block: 0-based.
+    pub position: u32,
+}
+
+impl<'m> Plan<'m> {
+    /// Plans a matrix. `judge` tells whether a cell can be measured on the host, `overhead` estimates what building and
+    /// undoing one boot of it takes. The filter and the shard are applied before the host is asked, so that
+    /// every runner parts a matrix alike.
+    pub fn new(
+        matrix: &'m Matrix,
+        options: Options,
+        judge: &dyn Fn(&Cell) -> Status,
+        overhead: &dyn Fn(&Cell) -> Duration,
+    ) -> Result<Plan<'m>, BadFilter> {
+        let mut selected = match &options.only {
+            Some(filter) => filter.select(&matrix.cells)?,
+            None => (0..matrix.cells.len()).collect(),
+        };
+        let cell = |index: &usize| &matrix.cells[*index];
+        let time = |cell| boot_time(&matrix.measure, overhead(cell));
+        if let Some(shard) = options.shard {
+            let times: Vec<Duration> = selected.iter().map(|index| time(cell(index))).collect();
+            let joined: Vec<_> = matrix
+                .contrasts
+                .iter()
+                .flat_map(|contrast| pairs(selected.iter().map(cell), contrast))
+                .collect();
+            selected = shard.select(&times, &joined).into_iter().map(|at| selected[at]).collect();
+        }
+        let cells = selected.iter().map(|index| {
+            let cell = cell(index);
+            Planned { cell, status: judge(cell), boot_time: time(cell) }
+        });
+        Ok(Plan { matrix, cells: cells.collect(), options })
+    }
+
+    /// The boots in their order, block by block (see [`block`]). Made while they are asked for.
+    pub fn boots(&self) -> impl Iterator<Item = PlannedBoot> + '_ {
+        let runnable: Vec<usize> = self.runnable().map(|(index, _)| index).collect();
+        let ids: Vec<u64> =
+            self.runnable().map(|(_, planned)| id_hash(&planned.cell.id())).collect();
+        let (seed, blocks) = (self.options.seed, self.matrix.measure.boots);
+        (0..blocks).flat_map(move |number| {
+            let order = block(&ids, seed, number, blocks);
+            let cells: Vec<usize> = order.into_iter().map(|at| runnable[at]).collect();
+            (0..).zip(cells).map(move |(position, cell)| PlannedBoot {
+                cell,
+                boot: number,
+                block: number,
+                position,
+            })
+        })
+    }
+
+    /// How many boots there are.
+    pub fn boot_count(&self) -> u64 {
+        self.runnable().count() as u64 * u64::from(self.matrix.measure.boots)
+    }
+
+    /// Estimated time of all boots.
+    pub fn estimate(&self) -> Duration {
+        let block = self
+            .runnable()
+            .fold(Duration::ZERO, |sum, (_, planned)| sum.saturating_add(planned.boot_time));
+        block.saturating_mul(self.matrix.measure.boots)
+    }
+
+    /// The cells and what becomes of them, for the header of a run.
+    pub fn record(&self) -> Vec<PlannedCell> {
+        let own = |planned: &Planned<'_>| PlannedCell {
+            cell: planned.cell.clone(),
+            status: planned.status.clone(),
+        };
+        self.cells.iter().map(own).collect()
+    }
+
+    /// Cells that can be measured, with their indices.
+    fn runnable(&self) -> impl Iterator<Item = (usize, &Planned<'m>)> {
+        self.cells.iter().enumerate().filter(|(_, planned)| planned.is_runnable())
+    }
+}

@@ -1,0 +1,208 @@
+//! Plans of whole matrices.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::matrix::{Axis, Contrast, Measure};
+
+/// A matrix of so many tuning profiles, with three kinds of virtualization and two loads.
+fn matrix(profiles: usize, boots: u32) -> Matrix {
+    let mut cells = Vec::new();
+    for virtualization in ["netns", "docker", "qemu"] {
+        for tuning in 0..profiles {
+            for load in ["idle", "noisy"] {
+                cells.push(Cell {
+                    kernel: "running".into(),
+                    virtualization: virtualization.into(),
+                    network: "bridge".into(),
+                    tuning: format!("t{tuning}"),
+                    load: load.into(),
+                });
+            }
+        }
+    }
+    let contrast =
+        Contrast { name: "t".into(), axis: Axis::Tuning, from: "t0".into(), to: "t1".into() };
+    Matrix {
+        name: "m".into(),
+        cells,
+        measure: Measure { boots, ..Measure::default() },
+        contrasts: vec![contrast],
+        kernels: Default::default(),
+    }
+}
+
+fn judge(cell: &Cell) -> Status {
+    match (&*cell.virtualization, &*cell.tuning) {
+        ("docker", _) => Status::Skipped {
+            reason: "dockerd does not answer:\n\u{1b}[31mno socket".into(),
+            remedy: "start it, or add --provision".into(),
+        },
+        ("qemu", "t1") => Status::NotApplicable { reason: "`qemu` and `t1` share no port".into() },
+        _ => Status::Runnable,
+    }
+}
+
+fn overhead(cell: &Cell) -> Duration {
+    Duration::from_secs(if cell.virtualization == "qemu" { 10 } else { 0 })
+}
+
+fn plan(matrix: &Matrix, options: Options) -> Plan<'_> {
+    Plan::new(matrix, options, &judge, &overhead).unwrap()
+}
+
+#[test]
+fn the_table_tells_every_reason_once() {
+    let matrix = matrix(2, 5);
+    let options = Options { seed: 7, ..Options::default() };
+    insta::assert_snapshot!(Table(&plan(&matrix, options)), @"
+    matrix m: 12 cells, 6 runnable, 4 skipped, 2 not applicable
+    30 boots (5 of each cell), seed 7, about 2 min 52 s
+
+      kernel/virtualization/network/tuning/load  a boot
+    runnable
+      running/netns/bridge/t0/idle               3 s
+      running/netns/bridge/t0/noisy              3 s
+      running/netns/bridge/t1/idle               3 s
+      running/netns/bridge/t1/noisy              3 s
+      running/qemu/bridge/t0/idle                13 s
+      running/qemu/bridge/t0/noisy               13 s
+
+    skipped: dockerd does not answer: �[31mno socket
+      remedy: start it, or add --provision
+      running/docker/bridge/t0/idle
+      running/docker/bridge/t0/noisy
+      running/docker/bridge/t1/idle
+      running/docker/bridge/t1/noisy
+
+    not applicable: `qemu` and `t1` share no port
+      running/qemu/bridge/t1/idle
+      running/qemu/bridge/t1/noisy
+    ");
+}
+
+#[test]
+fn a_shard_without_cells_is_an_empty_plan() {
+    let matrix = matrix(2, 5);
+    let shard = Some("1000/1000".parse().unwrap());
+    let plan = plan(&matrix, Options { shard, ..Options::default() });
+    assert_eq!((plan.boots().count(), plan.estimate()), (0, Duration::ZERO));
+    insta::assert_snapshot!(Table(&plan), @"
+    matrix m, shard 1000/1000: 0 cells, 0 runnable, 0 skipped, 0 not applicable
+    0 boots (5 of each cell), seed 0, about 0 s
+    ");
+}
+
+#[test]
+fn json_keeps_its_names() {
+    let matrix = matrix(1, 3);
+    let only = Some("idle".parse().unwrap());
+    let plan = plan(&matrix, Options { seed: 7, only, shard: None });
+    insta::assert_snapshot!(serde_json::to_string_pretty(&Json(&plan)).unwrap(), @r#"
+    {
+      "schema": 1,
+      "matrix": "m",
+      "cells": [
+        {
+          "id": "running/netns/bridge/t0/idle",
+          "axes": {
+            "kernel": "running",
+            "virtualization": "netns",
+            "network": "bridge",
+            "tuning": "t0",
+            "load": "idle"
+          },
+          "runnable": true,
+          "status": "runnable",
+          "skip": null,
+          "remedy": null
+        },
+        {
+          "id": "running/docker/bridge/t0/idle",
+          "axes": {
+            "kernel": "running",
+            "virtualization": "docker",
+            "network": "bridge",
+            "tuning": "t0",
+            "load": "idle"
+          },
+          "runnable": false,
+          "status": "skipped",
+          "skip": "dockerd does not answer:\n\u001b[31mno socket",
+          "remedy": "start it, or add --provision"
+        },
+        {
+          "id": "running/qemu/bridge/t0/idle",
+          "axes": {
+            "kernel": "running",
+            "virtualization": "qemu",
+            "network": "bridge",
+            "tuning": "t0",
+            "load": "idle"
+          },
+          "runnable": true,
+          "status": "runnable",
+          "skip": null,
+          "remedy": null
+        }
+      ],
+      "estimate_s": 45,
+      "boots": 6,
+      "seed": 7,
+      "shard": null
+    }
+    "#);
+}
+
+#[test]
+fn a_plan_that_is_too_large_is_refused_with_its_estimate() {
+    let matrix = matrix(2, 10_000);
+    let plan = plan(&matrix, Options::default());
+    insta::assert_snapshot!(plan.check(Limits { boots: 1000, ..Limits::default() }).unwrap_err(), @"matrix `m` has 60000 boots, which take about 3 d 23 h; a run has at most 1000 boots and 7 d: choose cells with --only, a part with --shard, or fewer --boots");
+    assert!(plan.check(Limits { boots: u64::MAX, time: Duration::MAX }).is_ok());
+    assert!(plan.check(Limits { boots: u64::MAX, time: Duration::from_secs(3600) }).is_err());
+}
+
+#[test]
+fn a_filter_that_matches_nothing_is_no_plan() {
+    let matrix = matrix(2, 5);
+    let options = Options { only: Some("podman".parse().unwrap()), ..Options::default() };
+    let error = Plan::new(&matrix, options, &judge, &overhead).unwrap_err();
+    assert!(error.to_string().starts_with("filter term `podman` matches no cell"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn every_runnable_cell_boots_once_a_block(profiles in 1usize..5, boots in 1u32..8, seed: u64) {
+        let matrix = matrix(profiles, boots);
+        let plan = plan(&matrix, Options { seed, ..Options::default() });
+        let all: Vec<PlannedBoot> = plan.boots().collect();
+        prop_assert_eq!(all.len() as u64, plan.boot_count());
+        prop_assert!(all.iter().all(|boot| plan.cells[boot.cell].is_runnable()));
+        let distinct: BTreeSet<(usize, u32)> = all.iter().map(|boot| (boot.cell, boot.block)).collect();
+        prop_assert_eq!(distinct.len(), all.len());
+        prop_assert!(all.is_sorted_by_key(|boot| (boot.block, boot.position)));
+        prop_assert!(all.iter().eq(plan.boots().collect::<Vec<_>>().iter()));
+    }
+
+    #[test]
+    fn shards_part_a_matrix_whatever_their_hosts_can_do(profiles in 1usize..5, of in 1u32..6) {
+        let matrix = matrix(profiles, 5);
+        let mut seen = BTreeSet::new();
+        for index in 1..=of {
+            let options = Options { shard: Some(format!("{index}/{of}").parse().unwrap()), ..Options::default() };
+            let here = plan(&matrix, options.clone());
+            let elsewhere = Plan::new(&matrix, options, &|_| Status::Runnable, &overhead).unwrap();
+            let ids = |plan: &Plan<'_>| plan.cells.iter().map(|planned| planned.cell.id()).collect::<Vec<_>>();
+            prop_assert_eq!(ids(&here), ids(&elsewhere));
+            for id in ids(&here) {
+                let partner = id.replace("/t0/", "/t1/");
+                prop_assert!(profiles == 1 || ids(&here).contains(&partner));
+                prop_assert!(seen.insert(id));
+            }
+        }
+        prop_assert_eq!(seen.len(), matrix.cells.len());
+    }
+}

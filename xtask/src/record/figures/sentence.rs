@@ -1,0 +1,103 @@
+//! The whole run in a sentence: counts and ratios, no judgement.
+
+use super::contrast::is_emulated;
+use super::summary::{CellView, DIFFERS};
+use crate::record::Run;
+use crate::record::results::{CellOutcome, ContrastResult, Overall};
+
+/// The figure by which the sentence tells a contrast.
+const TOLD: &str = "mad";
+
+/// Says what was measured, and per contrast what it did to the dispersion of the first workload.
+pub(super) fn overall(
+    run: &Run,
+    views: &[CellView<'_>],
+    contrasts: &[ContrastResult],
+    strangers: usize,
+) -> Overall {
+    let with = |outcome| views.iter().filter(|view| view.result.outcome == outcome).count();
+    let [measured, failed, skipped, not_applicable] = [
+        CellOutcome::Measured,
+        CellOutcome::Failed,
+        CellOutcome::Skipped,
+        CellOutcome::NotApplicable,
+    ]
+    .map(with);
+    let mut parts = vec![format!("{measured} of {} cells measured", views.len() - not_applicable)];
+    let failed_boots: usize = views.iter().map(|view| view.failed).sum();
+    let emulated =
+        views.iter().filter(|view| view.measured.iter().any(|record| is_emulated(record))).count();
+    let cells = [
+        (emulated, "emulated"),
+        (failed, "failed"),
+        (skipped, "skipped"),
+        (not_applicable, "not applicable"),
+    ];
+    parts.extend(
+        cells.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
+    );
+    let asides = [(failed_boots, "failed boots"), (strangers, "cells recorded but not planned")];
+    parts.extend(
+        asides
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{what}: {count}")),
+    );
+    let mut sentence = parts.join(", ");
+    for contrast in &run.matrix.contrasts {
+        let name = &contrast.name;
+        let rows: Vec<&ContrastResult> =
+            contrasts.iter().filter(|row| row.name == *name && row.figure == TOLD).collect();
+        if let Some(text) = contrast_told(&rows) {
+            let differs = rows
+                .iter()
+                .any(|row| row.note.as_deref().is_some_and(|note| note.contains(DIFFERS)));
+            let caution = if differs { format!(" ({DIFFERS})") } else { String::new() };
+            sentence.push_str(&format!("; {name}: {text}{caution}"));
+        }
+    }
+    let verdict = match (measured, failed + skipped) {
+        (0, _) => "failed",
+        (_, 0) => "measured",
+        _ => "incomplete",
+    };
+    Overall { verdict: verdict.to_owned(), sentence }
+}
+
+/// `tcp-rr dispersion x0.020 [0.010-0.040]`, or the middle and range of several pairs and in how many the interval is clear of 1.
+fn contrast_told(rows: &[&ContrastResult]) -> Option<String> {
+    let workload = &rows.first()?.workload;
+    let rows: Vec<&&ContrastResult> = rows.iter().filter(|row| row.workload == *workload).collect();
+    let mut ratios: Vec<f64> = rows.iter().filter_map(|row| row.ratio).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    let (Some(&least), Some(&most)) = (ratios.first(), ratios.last()) else {
+        return Some(format!("no ratio of {workload} dispersion"));
+    };
+    let what = format!("{workload} dispersion");
+    if let [row] = rows[..] {
+        let ends = match (row.low, row.high) {
+            (Some(low), Some(high)) => format!(" [{}-{}]", short(low), short(high)),
+            _ => " (no interval)".to_owned(),
+        };
+        return Some(format!("{what} x{}{ends}", short(least)));
+    }
+    let middle = ratios[ratios.len() / 2];
+    let [lower, higher] = [
+        rows.iter().filter(|row| row.high.is_some_and(|high| high < 1.0)).count(),
+        rows.iter().filter(|row| row.low.is_some_and(|low| low > 1.0)).count(),
+    ];
+    Some(format!(
+        "{what} x{} ({} to {}), lower in {lower} and higher in {higher} of {} pairs",
+        short(middle),
+        short(least),
+        short(most),
+        rows.len(),
+    ))
+}
+
+/// A ratio with two significant digits below 10.
+fn short(ratio: f64) -> String {
+    let digits =
+        if ratio >= 10.0 { 0.0 } else { (1.0 - ratio.max(1e-9).log10().floor()).clamp(1.0, 4.0) };
+    format!("{ratio:.*}", digits as usize)
+}

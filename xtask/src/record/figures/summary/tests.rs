@@ -1,0 +1,208 @@
+//! Results of whole runs: every cell appears, every ratio says how far it can be trusted.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::matrix::{Axis, Cell, Contrast};
+use crate::record::Evidence;
+use crate::record::results::ContrastResult;
+use crate::record::testing::{bell, cell, failed, latencies, rates, record, run};
+
+/// Boots of tcp-rr about 30 us; each a little different from the others, `width` apart on average.
+fn boots(cell: &Cell, width: f64, count: u32) -> Vec<Record> {
+    (0..count)
+        .map(|boot| {
+            let factor = 1.0 + 0.03 * f64::from(boot * 7 % 5);
+            record(cell, boot, "tcp-rr", latencies(&bell(30_000.0, width * factor, 2000)))
+        })
+        .collect()
+}
+
+fn two_cells() -> [Cell; 2] {
+    [cell("docker", "stock"), cell("docker", "isolated")]
+}
+
+/// A run over the two cells where isolation makes the spread twenty times smaller.
+fn isolated() -> (Run, Vec<Record>) {
+    let [stock, isolated] = two_cells();
+    (
+        run(&[stock.clone(), isolated.clone()]),
+        [boots(&stock, 2000.0, 5), boots(&isolated, 100.0, 5)].concat(),
+    )
+}
+
+fn told(rows: &[ContrastResult]) -> String {
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let line = |row: &ContrastResult| {
+        format!(
+            "{} {} {} {} [{} {}] {:?} {}",
+            row.workload,
+            row.aspect,
+            row.figure,
+            number(row.ratio),
+            number(row.low),
+            number(row.high),
+            row.boots,
+            row.note.as_deref().unwrap_or("")
+        )
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_contrast_has_a_row_for_each_figure() {
+    let (run, records) = isolated();
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(told(&found.contrasts), @r"
+tcp-rr location median 1.000 [- -] [5, 5] no interval: all boots of each side have the same figure
+tcp-rr dispersion mad 0.050 [0.047 0.053] [5, 5] 
+tcp-rr dispersion sd_within 0.050 [0.047 0.053] [5, 5] 
+tcp-rr tail jitter 0.050 [0.047 0.054] [5, 5] 
+tcp-rr stall stall_share - [- -] [5, 5] no transaction longer than 10 ms on either side
+");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: tcp-rr dispersion x0.050 [0.047-0.053]");
+    assert_eq!(found.overall.verdict, "measured");
+    assert_eq!(found.cells[0].workloads[0].count, 10_000);
+}
+
+#[test]
+fn every_planned_cell_appears_with_its_reason() {
+    let [stock, isolated] = two_cells();
+    let rest = ["netns", "runc", "qemu", "gvisor", "podman"].map(|kind| cell(kind, "stock"));
+    let mut run = run(&[&[stock.clone(), isolated.clone()][..], &rest].concat());
+    run.cells[3].status =
+        Status::Skipped { reason: "no runc".into(), remedy: "install runc".into() };
+    run.cells[4].status = Status::NotApplicable { reason: "no common port".into() };
+    let mut records = boots(&stock, 100.0, 5);
+    records[1] = failed(&stock, 1, "no packets on bridge");
+    records[3] = failed(&stock, 3, "no packets on bridge");
+    records.push(failed(&isolated, 0, "docker: `x` is gone"));
+    let mut unreadable = boots(&rest[3], 100.0, 1);
+    unreadable[0].workloads[0].samples.histogram = Some("AAAA".into());
+    records.extend(unreadable);
+    records.extend(boots(&cell("host", "stock"), 1.0, 1));
+    let found = results(&run, &records).unwrap();
+    let lines: Vec<String> = found
+        .cells
+        .iter()
+        .map(|cell| {
+            format!("{} {:?} {} {:?}", cell.id, cell.outcome, cell.workloads.len(), cell.reason)
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+running/docker/bridge/stock/idle Measured 1 Some("2 of 5 boots failed: no packets on bridge (2 times)")
+running/docker/bridge/isolated/idle Failed 0 Some("1 of 1 boots failed: docker: `x` is gone; 4 of 5 planned boots left no record")
+running/netns/bridge/stock/idle Failed 0 Some("no boot left a record: finish the run with --resume")
+running/runc/bridge/stock/idle Skipped 0 Some("no runc; install runc")
+running/qemu/bridge/stock/idle NotApplicable 0 Some("no common port")
+running/gvisor/bridge/stock/idle Failed 0 Some("4 of 5 planned boots left no record; tcp-rr of boot 0 cannot be read: histogram is cut short")
+running/podman/bridge/stock/idle Failed 0 Some("no boot left a record: finish the run with --resume")
+"#);
+    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 4 failed, 1 skipped, 1 not applicable, failed boots: 3, cells recorded but not planned: 1; isolation: no ratio of tcp-rr dispersion");
+    assert_eq!(found.overall.verdict, "incomplete");
+    assert_eq!(found.cells[0].workloads[0].boots, 3);
+    let none = results(&run, &[]).unwrap();
+    assert_eq!(none.overall.verdict, "failed");
+}
+
+#[test]
+fn what_makes_a_ratio_doubtful_is_said() {
+    let (run, mut records) = isolated();
+    for record in &mut records[5..] {
+        record.fingerprint = "g".into();
+        record.instrument =
+            BTreeMap::from([("accelerator".into(), "tcg".into()), ("cpu".into(), "x".into())]);
+        record.evidence.push(Evidence::Hop {
+            hop: "tap".into(),
+            packets: 1,
+            bytes: 1,
+            needed_packets: 1,
+        });
+    }
+    records.truncate(8);
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(found.contrasts[0].note.as_deref().unwrap(), @"no interval: all boots of each side have the same figure; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, 1 emulated; isolation: tcp-rr dispersion x0.050 [0.045-0.056] (instrument differs)");
+    let one = results(&run, &records[..6]).unwrap();
+    insta::assert_snapshot!(told(&one.contrasts[1..2]), @"tcp-rr dispersion mad 0.047 [- -] [5, 1] no interval: fewer than two boots a side; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
+    let side = results(&run, &records[..5]).unwrap();
+    insta::assert_snapshot!(told(&side.contrasts[1..2]), @"tcp-rr dispersion mad - [- -] [5, 0] `running/docker/bridge/isolated/idle` has no boots");
+}
+
+#[test]
+fn stalls_are_compared_also_where_a_side_has_none() {
+    let (run, mut records) = isolated();
+    for record in &mut records[..5] {
+        let mut transactions = bell(30_000.0, 100.0 + f64::from(record.boot), 2000);
+        transactions[5] = 50_000_000 + 3_000_000 * u64::from(record.boot);
+        record.workloads[0].samples = latencies(&transactions);
+    }
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(told(&found.contrasts[4..]), @"tcp-rr stall stall_share 0.346 [0.327 0.365] [5, 5] 5 of 5 boots of `running/docker/bridge/isolated/idle` have no stall: counted as one of 10 ms, which draws the ratio towards 1");
+}
+
+#[test]
+fn rates_have_no_stalls() {
+    let [stock, isolated] = two_cells();
+    let run = run(&[stock.clone(), isolated.clone()]);
+    let rate = |cell: &Cell, boot: u32, scale: f64| {
+        let values: Vec<f64> =
+            (0..50).map(|i| scale * (1e9 + 1e6 * f64::from((i * 7 + boot) % 50))).collect();
+        record(cell, boot, "tcp-rr", rates(&values))
+    };
+    let records: Vec<Record> = (0..5)
+        .flat_map(|boot| {
+            [rate(&stock, boot, 1.0 + 0.01 * f64::from(boot)), rate(&isolated, boot, 2.0)]
+        })
+        .collect();
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(told(&found.contrasts), @r"
+tcp-rr location median 1.961 [1.924 1.999] [5, 5] 
+tcp-rr dispersion mad 1.961 [1.924 1.999] [5, 5] 
+tcp-rr dispersion sd_within 1.961 [1.924 1.999] [5, 5] 
+tcp-rr tail jitter - [- -] [0, 0] 5 of 5 boots of `running/docker/bridge/stock/idle` have too few observations for jitter; 5 of 5 boots of `running/docker/bridge/isolated/idle` have too few observations for jitter
+");
+}
+
+#[test]
+fn containers_under_one_boot_of_a_kernel_are_one_observation_of_it() {
+    let stock = cell("docker", "stock");
+    let other = Cell { kernel: "rt".into(), ..stock.clone() };
+    let mut run = run(&[stock.clone(), other.clone()]);
+    run.matrix.contrasts = vec![Contrast {
+        name: "kernel".into(),
+        axis: Axis::Kernel,
+        from: "running".into(),
+        to: "rt".into(),
+    }];
+    let mut records = [boots(&stock, 100.0, 6), boots(&other, 200.0, 6)].concat();
+    for (index, record) in records.iter_mut().enumerate() {
+        record.host_boot = format!("boot {}", index / 2);
+    }
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(told(&found.contrasts[1..2]), @"tcp-rr dispersion mad 1.998 [1.904 2.097] [3, 3] 6 starts of `running/docker/bridge/stock/idle` under 3 boots of its kernel; 6 starts of `rt/docker/bridge/stock/idle` under 3 boots of its kernel; few boots: 3 and 3");
+}
+
+#[test]
+fn the_last_record_of_a_boot_counts_and_a_base_does_not() {
+    let (run, records) = isolated();
+    let expected = results(&run, &records).unwrap();
+    let mut more = vec![failed(&two_cells()[0], 2, "first try")];
+    more.extend(records.iter().cloned());
+    let base = boots(&two_cells()[0], 9000.0, 5)
+        .into_iter()
+        .map(|record| Record { side: "base".into(), ..record });
+    more.extend(base);
+    assert_eq!(results(&run, &more).unwrap(), expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn equal_records_in_any_order_give_equal_bytes(order in Just((0..10).collect::<Vec<usize>>()).prop_shuffle()) {
+        let (run, records) = isolated();
+        let shuffled: Vec<Record> = order.iter().map(|&index| records[index].clone()).collect();
+        let [here, there] = [&records, &shuffled].map(|records| serde_json::to_string(&results(&run, records).unwrap()).unwrap());
+        prop_assert_eq!(here, there);
+    }
+}

@@ -1,0 +1,238 @@
+//! A run's directory: `run.json` once, `boots.jsonl` a line a boot, `results.json` at the end.
+//!
+//! A boot is on disk before the next one starts, so that a kill loses at most one. Reading takes what is
+//! intact and says what is not; only another version of the files is an error, because
+//! guessing at its meaning would be worse than stopping.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::check::check;
+use super::results::Results;
+use super::{Record, Run, SCHEMA};
+
+/// Name of the run's header in its directory.
+pub const RUN: &str = "run.json";
+/// Name of the records.
+pub const BOOTS: &str = "boots.jsonl";
+/// Name of the results.
+pub const RESULTS: &str = "results.json";
+
+/// A run's directory that is being written.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    boots: File,
+}
+
+impl Store {
+    /// Begins a run in a directory, which is made if it is not there. Fails if it holds a run already.
+    pub fn create(dir: &Path, run: &Run) -> Result<Store> {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("failed to make directory `{}`", dir.display()))?;
+        for name in [RUN, BOOTS] {
+            let path = dir.join(name);
+            if path.symlink_metadata().is_ok() {
+                bail!(occupied(dir));
+            }
+        }
+        match write_whole(&dir.join(RUN), run, Existing::Keep) {
+            Err(error) if already_there(&error) => bail!(occupied(dir)),
+            written => written?,
+        }
+        Store::resume(dir)
+    }
+
+    /// Goes on with a run: records are added behind those that are there.
+    pub fn resume(dir: &Path) -> Result<Store> {
+        let path = dir.join(BOOTS);
+        let open = || -> std::io::Result<File> {
+            let mut boots = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
+            if ends_inside_line(&mut boots)? {
+                // What a kill left half written must not swallow the next record.
+                boots.write_all(b"\n")?;
+            }
+            File::open(dir)?.sync_all()?;
+            Ok(boots)
+        };
+        let boots = open().with_context(|| format!("failed to open file `{}`", path.display()))?;
+        Ok(Store { path, boots })
+    }
+
+    /// Adds a record and waits until it is on the disk. A record that could not be read back is refused; a
+    /// line that was not written whole is taken back.
+    pub fn append(&mut self, record: &Record) -> Result<()> {
+        check(record)
+            .with_context(|| format!("record of boot {} of `{}`", record.boot, record.cell))?;
+        let mut line = serde_json::to_vec(record).context("failed to write a record as JSON")?;
+        line.push(b'\n');
+        let before = self.boots.metadata().map(|metadata| metadata.len());
+        let written = self.boots.write_all(&line).and_then(|()| self.boots.sync_data());
+        let Err(error) = written else { return Ok(()) };
+        let failure = format!("failed to write file `{}`: {error}", self.path.display());
+        match before.and_then(|length| self.boots.set_len(length)) {
+            Ok(()) => Err(anyhow!(failure)),
+            Err(second) => Err(anyhow!("{failure}; nor could its end be cut off: {second}")),
+        }
+    }
+}
+
+/// Reads a run: its header, its intact records in the order of the file, and a warning for each line that was left out.
+/// Another version of a file is an error.
+pub fn read(dir: &Path) -> Result<(Run, Vec<Record>, Vec<String>)> {
+    let run = read_run(dir)?;
+    let path = dir.join(BOOTS);
+    let name = path.display().to_string();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok((
+                run,
+                Vec::new(),
+                vec![format!("`{name}` is missing: no boot left a record")],
+            ));
+        }
+        Err(error) => return Err(error).with_context(|| format!("failed to open file `{name}`")),
+    };
+    let mut lines = BufReader::new(file);
+    let (mut records, mut warnings, mut line) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 1.. {
+        line.clear();
+        if lines
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("failed to read file `{name}`"))?
+            == 0
+        {
+            break;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match read_record(&line) {
+            Ok(record) => records.push(record),
+            Err(Unreadable::Version(found)) => {
+                bail!(other_version(&format!("`{name}` line {number}"), found))
+            }
+            Err(Unreadable::Corrupt(_)) if !line.ends_with(b"\n") => {
+                warnings.push(format!(
+                    "`{name}` line {number} is cut off: the boot that was being written is lost"
+                ));
+            }
+            Err(Unreadable::Corrupt(error)) => {
+                warnings.push(format!("`{name}` line {number} is left out: {error:#}"))
+            }
+        }
+    }
+    Ok((run, records, warnings))
+}
+
+/// Writes `results.json` into a run's directory, whole or not at all.
+pub fn write_results(dir: &Path, results: &Results) -> Result<()> {
+    write_whole(&dir.join(RESULTS), results, Existing::Replace)
+}
+
+fn read_run(dir: &Path) -> Result<Run> {
+    let path = dir.join(RUN);
+    let name = path.display().to_string();
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("no run in `{}`: `{RUN}` is missing", dir.display())
+        }
+        read => read.with_context(|| format!("failed to read file `{name}`"))?,
+    };
+    let header: Header =
+        serde_json::from_slice(&text).with_context(|| format!("`{name}` is not a run"))?;
+    ensure!(header.schema == SCHEMA, other_version(&format!("`{name}`"), header.schema));
+    serde_json::from_slice(&text).with_context(|| format!("`{name}` is not a run"))
+}
+
+/// All that is believed of a file before its version is known.
+#[derive(Deserialize)]
+struct Header {
+    schema: u32,
+}
+
+/// Why a line is no record.
+enum Unreadable {
+    Version(u32),
+    Corrupt(anyhow::Error),
+}
+
+fn read_record(line: &[u8]) -> Result<Record, Unreadable> {
+    let corrupt = |error: serde_json::Error| {
+        // The line that the error names is always the first of this one.
+        let text = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let what = text.strip_suffix(&place).unwrap_or(&text);
+        Unreadable::Corrupt(anyhow!("not a record: {what} (column {})", error.column()))
+    };
+    let header: Header = serde_json::from_slice(line).map_err(corrupt)?;
+    if header.schema != SCHEMA {
+        return Err(Unreadable::Version(header.schema));
+    }
+    let record = serde_json::from_slice(line).map_err(corrupt)?;
+    check(&record).map_err(Unreadable::Corrupt)?;
+    Ok(record)
+}
+
+fn other_version(what: &str, found: u32) -> String {
+    format!(
+        "{what} has schema {found}, this tool reads schema {SCHEMA}: use the version of the tool that wrote it"
+    )
+}
+
+fn occupied(dir: &Path) -> String {
+    let dir = dir.display();
+    format!("`{dir}` holds a run already: go on with it by --resume {dir}, or choose another --out")
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy)]
+enum Existing {
+    Keep,
+    Replace,
+}
+
+/// Writes a value as JSON so that a reader finds the old file or the whole new one, also after a power cut.
+fn write_whole(path: &Path, value: &impl Serialize, existing: Existing) -> Result<()> {
+    let write = || -> Result<()> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        serde_json::to_writer_pretty(&mut file, value)?;
+        file.write_all(b"\n")?;
+        // The temporary file is private; a result is not.
+        file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        match existing {
+            Existing::Keep => file.persist_noclobber(path)?,
+            Existing::Replace => file.persist(path)?,
+        };
+        File::open(dir)?.sync_all()?;
+        Ok(())
+    };
+    write().with_context(|| format!("failed to write file `{}`", path.display()))
+}
+
+/// Whether writing failed because somebody else made the file meanwhile.
+fn already_there(error: &anyhow::Error) -> bool {
+    let persist = error.chain().find_map(|cause| cause.downcast_ref::<tempfile::PersistError>());
+    persist.is_some_and(|cause| cause.error.kind() == std::io::ErrorKind::AlreadyExists)
+}
+
+/// Whether a file does not end with a line feed. The position is at the end afterwards.
+fn ends_inside_line(file: &mut File) -> std::io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+#[cfg(test)]
+mod tests;

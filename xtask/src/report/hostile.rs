@@ -1,0 +1,69 @@
+//! A run to attack the report with.
+
+use super::fixture::{Fixture, small};
+use crate::record::results::{Overall, VerdictRow};
+use crate::record::{Evidence, Outcome, Status};
+
+/// A run whose every text from outside is hostile.
+pub(super) fn hostile() -> Fixture {
+    const EVIL: &str = "</td></script><script>alert(1)</script><img src=x onerror=alert(2)> \" ' | `x` ```\n# @user \
+                        [a](javascript:alert(3)) ]]> &lt; \u{1b}[31mred\u{1b}[0m\u{0}\u{7}\u{202e}gnp ${{ x }} {{ y }} {% z %}";
+    let mut fixture = small();
+    let results = &mut fixture.results;
+    results.matrix = EVIL.into();
+    results.overall = Overall { verdict: EVIL.into(), sentence: EVIL.into() };
+    results.facts.insert(EVIL.into(), EVIL.into());
+    results.contrasts[0].note = Some(EVIL.into());
+    results.contrasts[1].name = EVIL.into();
+    results.contrasts[2].aspect = EVIL.into();
+    results.contrasts[3].figure = EVIL.into();
+    let id = results.cells[0].id.clone();
+    let evil_id = format!("running/{EVIL}");
+    results.cells[0].id.clone_from(&evil_id);
+    results.cells[0].axes.virtualization = EVIL.into();
+    results.cells[0].reason = Some(EVIL.into());
+    results.cells[1].workloads[0].name = EVIL.into();
+    results.cells[1].workloads[1].unit = EVIL.into();
+    for status in &mut fixture.run.cells {
+        if let Status::Skipped { reason, remedy } = &mut status.status {
+            *reason = EVIL.into();
+            *remedy = EVIL.into();
+        }
+    }
+    for record in fixture.records.iter_mut().filter(|record| record.cell == id) {
+        record.cell.clone_from(&evil_id);
+        record.side = if record.boot == 0 { EVIL.into() } else { record.side.clone() };
+        record.host_boot = EVIL.into();
+        record.instrument.insert(EVIL.into(), EVIL.into());
+        record.timing_ns.insert(EVIL.into(), 1);
+        for evidence in &mut record.evidence {
+            match evidence {
+                Evidence::Hop { hop, .. } => *hop = EVIL.into(),
+                Evidence::Knob { knob, .. } => *knob = EVIL.into(),
+                Evidence::Load { worker, .. } => *worker = EVIL.into(),
+            }
+        }
+        for measured in &mut record.workloads {
+            measured.samples.raw = Some(EVIL.into());
+        }
+    }
+    if let Some(record) = fixture.records.last_mut() {
+        record.outcome = Outcome::Failed { reason: EVIL.into() };
+    }
+    results.verdicts = ["regressed", EVIL]
+        .map(|verdict| VerdictRow {
+            cell: evil_id.clone(),
+            workload: EVIL.into(),
+            aspect: EVIL.into(),
+            verdict: verdict.into(),
+            ratio: Some(1.6),
+            low: Some(f64::NAN),
+            high: Some(f64::INFINITY),
+            p: Some(0.01),
+            p_corrected: None,
+            detectable_ratio: Some(1e308),
+            reason: EVIL.into(),
+        })
+        .to_vec();
+    fixture
+}

@@ -1,0 +1,298 @@
+//! Whole reports of whole runs.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+
+use super::fixture::{Fixture, large, small};
+use super::hostile::hostile;
+use super::*;
+
+fn rendered(fixture: &Fixture) -> Rendered {
+    render(&fixture.run, &fixture.records, &fixture.results, &[]).expect("renders")
+}
+
+/// Tags of an HTML or XML text, with their attributes, in order.
+fn tags(markup: &str) -> Vec<&str> {
+    markup
+        .split('<')
+        .skip(1)
+        .filter_map(|piece| piece.split_once('>'))
+        .map(|(tag, _)| tag)
+        .collect()
+}
+
+/// Names of tags and of attributes: what outside text must not be able to add to.
+fn vocabulary(markup: &str) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for tag in tags(markup) {
+        // Between quotes stand values; what is left are names.
+        for (n, piece) in tag.split('"').enumerate() {
+            if n % 2 == 0 {
+                words.extend(
+                    piece.split_whitespace().map(|word| word.trim_end_matches('=').to_owned()),
+                );
+            }
+        }
+    }
+    words
+}
+
+/// The page without style and script, which are ours.
+fn body(html: &str) -> String {
+    let (before, rest) = html.split_once("<style>").expect("a style");
+    let (_, rest) = rest.split_once("</style>").expect("its end");
+    let (middle, rest) = rest.rsplit_once("<script>").expect("a script");
+    let (_, after) = rest.split_once("</script>").expect("its end");
+    format!("{before}{middle}{after}")
+}
+
+#[test]
+fn equal_input_gives_equal_bytes() {
+    let fixture = small();
+    assert_eq!(rendered(&fixture), rendered(&fixture));
+    let mut shuffled = small();
+    shuffled.records.reverse();
+    assert_eq!(
+        rendered(&fixture).html,
+        rendered(&shuffled).html,
+        "the order of boots on disk does not matter"
+    );
+}
+
+#[test]
+fn the_page_is_whole_and_asks_for_nothing() {
+    let fixture = small();
+    let html = rendered(&fixture).html;
+    for cell in &fixture.results.cells {
+        assert!(html.contains(&cell.id), "{} is missing", cell.id);
+        if matches!(cell.outcome, crate::record::results::CellOutcome::Measured) {
+            assert!(
+                html.contains(&format!("id=\"{}\"", text::anchor(&cell.id))),
+                "{} has no anchor",
+                cell.id
+            );
+        }
+    }
+    let html = body(&html);
+    for tag in tags(&html) {
+        let outside = tag.contains("src=") || tag.contains("url(") || tag.contains("//");
+        assert!(!outside, "this asks for something: <{tag}>");
+        assert!(!tag.contains("style="), "the content policy forbids this: <{tag}>");
+    }
+    let mut ids: Vec<_> = tags(&html)
+        .iter()
+        .filter_map(|tag| tag.split(" id=\"").nth(1)?.split('"').next())
+        .map(str::to_owned)
+        .collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "an id is there twice");
+    for link in tags(&html).iter().filter_map(|tag| tag.split("href=\"#").nth(1)?.split('"').next())
+    {
+        assert!(ids.binary_search(&link.to_owned()).is_ok(), "#{link} leads nowhere");
+    }
+}
+
+#[test]
+fn what_must_be_said_is_said() {
+    let Rendered { html, markdown, junit } = rendered(&small());
+    for text in [&html, &markdown] {
+        assert!(
+            text.contains("One host and veth measure memory copies and scheduling, not a wire")
+        );
+        assert!(text.contains("emulated: informs only"));
+        assert!(
+            text.contains("no network device that may be assigned to a guest"),
+            "a skip without its reason"
+        );
+        assert!(text.contains("0000:03:00.0"), "a skip without its remedy");
+        assert!(text.contains("crun could not set RLIMIT"), "a failure without its reason");
+    }
+    assert!(html.contains("the count cannot support this figure"));
+    assert!(html.contains("clock resolution") && html.contains("24.0 ns"));
+    assert!(html.contains("changed back by somebody during the measuring"));
+    assert!(junit.contains("failures=\"1\" errors=\"0\" skipped=\"3\""));
+}
+
+#[test]
+fn the_content_policy_names_our_style_and_script() {
+    let html = rendered(&small()).html;
+    let hash = |text: &str| BASE64.encode(Sha256::digest(text));
+    let between = |from: &str, to: &str| {
+        html.split_once(from)
+            .and_then(|(_, rest)| rest.split_once(to))
+            .map(|(inside, _)| inside.to_owned())
+    };
+    let style = between("<style>", "</style>").expect("a style");
+    let script = between("<script>", "</script>").expect("a script");
+    assert!(html.contains(&format!("style-src 'sha256-{}'", hash(&style))));
+    assert!(html.contains(&format!("script-src 'sha256-{}'", hash(&script))));
+}
+
+#[test]
+fn hostile_text_adds_no_markup() {
+    let evil = rendered(&hostile());
+    let calm = rendered(&small());
+    let policy = |html: &str| vocabulary(&body(html));
+    let extra: Vec<_> = policy(&evil.html).difference(&policy(&calm.html)).cloned().collect();
+    // Charts and the table of verdicts may differ in what they hold, not in kind.
+    let known = ["br", "br/", "p", "/p", "small", "/small", "strong", "/strong"];
+    assert!(extra.iter().all(|word| known.contains(&word.as_str())), "new markup: {extra:?}");
+    for sink in [&evil.html, &evil.markdown, &evil.junit] {
+        assert!(
+            !sink.contains(|c: char| c.is_control() && c != '\n'),
+            "a control character came through"
+        );
+        assert!(
+            !sink.contains('\u{202e}') && !sink.contains("<img") && !sink.contains("<script>alert")
+        );
+    }
+    let extra: Vec<_> =
+        vocabulary(&evil.junit).difference(&vocabulary(&calm.junit)).cloned().collect();
+    assert!(extra.is_empty(), "new markup in junit.xml: {extra:?}");
+}
+
+#[test]
+fn hostile_text_stays_in_its_markdown_table_cell() {
+    let markdown = rendered(&hostile()).markdown;
+    let columns = |line: &str| {
+        let bytes = line.as_bytes();
+        (0..bytes.len()).filter(|n| bytes[*n] == b'|' && (*n == 0 || bytes[n - 1] != b'\\')).count()
+    };
+    let mut expected = None;
+    for line in markdown.lines() {
+        assert!(!line.starts_with("```") && !line.contains("@user"), "{line}");
+        if !line.starts_with('|') {
+            expected = None;
+            continue;
+        }
+        let found = columns(line);
+        assert_eq!(*expected.get_or_insert(found), found, "{line}");
+    }
+}
+
+#[test]
+fn large_runs_keep_to_their_budgets() {
+    let mut fixture = large(230);
+    for cell in fixture.results.cells.iter_mut().take(100) {
+        cell.reason = Some("`&|<".repeat(1_000));
+    }
+    let warnings = vec!["|".repeat(10_000); 50];
+    let Rendered { html, markdown, junit } =
+        render(&fixture.run, &fixture.records, &fixture.results, &warnings).expect("renders");
+    assert!(markdown.len() <= 60_000, "{} bytes of Markdown", markdown.len());
+    assert!(markdown.contains("more, all in the report"));
+    assert_eq!(html.matches("<details class=\"cell").count(), 200);
+    for cell in &fixture.results.cells {
+        assert!(
+            html.contains(&format!("id=\"{}\"", text::anchor(&cell.id))),
+            "{} has no anchor",
+            cell.id
+        );
+    }
+    assert_eq!(junit.matches("<testcase ").count(), 460);
+}
+
+#[test]
+fn an_empty_run_renders() {
+    let mut fixture = small();
+    fixture.records.clear();
+    fixture.run.cells.clear();
+    fixture.run.matrix.contrasts.clear();
+    fixture.results.cells.clear();
+    fixture.results.contrasts.clear();
+    let Rendered { html, markdown, junit } = rendered(&fixture);
+    assert!(
+        html.contains("</html>")
+            && junit.contains("tests=\"0\"")
+            && markdown.starts_with("**10 of 11")
+    );
+}
+
+/// Walks a value along a schema: types, required keys, enumerations and references; and, the other way, that every key is described.
+fn conforms(schema: &Json, root: &Json, value: &Json, at: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let target = name.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+        return conforms(target.expect("a local reference"), root, value, at);
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Json::String(one) => vec![one],
+        Json::Array(several) => several.iter().filter_map(Json::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let is = |name: &&str| match *name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        other => panic!("{at}: the schema has the unknown type {other}"),
+    };
+    assert!(types.is_empty() || types.iter().any(is), "{at}: {value} is not {types:?}");
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{at}: {value} is not one of {allowed:?}");
+    }
+    if let Some(only) = schema.get("const") {
+        assert_eq!(value, only, "{at}");
+    }
+    for key in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+        assert!(value.get(key).is_some(), "{at}: {key} is missing");
+    }
+    if let (Some(known), Some(object)) = (schema["properties"].as_object(), value.as_object()) {
+        for (key, inner) in object {
+            let described =
+                known.get(key).unwrap_or_else(|| panic!("{at}: {key} is not described"));
+            conforms(described, root, inner, &format!("{at}/{key}"));
+        }
+    }
+    for (n, inner) in value.as_array().into_iter().flatten().enumerate() {
+        conforms(&schema["items"], root, inner, &format!("{at}/{n}"));
+    }
+}
+
+#[test]
+fn results_follow_their_schema() {
+    let root: Json = serde_json::from_str(schema()).expect("JSON");
+    assert_eq!(root["$id"], "urn:evenkeel:results:1");
+    let mut fixture = small();
+    fixture.results.verdicts = hostile().results.verdicts;
+    fixture.results.verdicts.truncate(1);
+    let value = serde_json::to_value(&fixture.results).expect("JSON");
+    conforms(&root, &root, &value, "");
+}
+
+#[test]
+#[should_panic(expected = "is not one of")]
+fn the_walk_along_the_schema_can_fail() {
+    let root: Json = serde_json::from_str(schema()).expect("JSON");
+    let value = serde_json::to_value(&hostile().results).expect("JSON");
+    conforms(&root, &root, &value, "");
+}
+
+/// Writes reports to look at: `EVENKEEL_LOOK=DIR cargo test -p xtask report::tests::look -- --ignored`.
+#[test]
+#[ignore = "writes files for people to look at"]
+fn look() {
+    let dir = std::path::PathBuf::from(
+        std::env::var_os("EVENKEEL_LOOK").expect("EVENKEEL_LOOK names a folder"),
+    );
+    for (name, fixture) in [("small", small()), ("hostile", hostile()), ("large", large(10_000))] {
+        let begun = std::time::Instant::now();
+        let files = rendered(&fixture);
+        println!("{name}: {} bytes of HTML in {:?}", files.html.len(), begun.elapsed());
+        let dir = dir.join(name);
+        std::fs::create_dir_all(dir.join("report")).expect("a folder");
+        let results = serde_json::to_string_pretty(&fixture.results).expect("JSON");
+        for (file, text) in [
+            ("report/index.html", &files.html),
+            ("summary.md", &files.markdown),
+            ("junit.xml", &files.junit),
+            ("results.json", &results),
+        ] {
+            std::fs::write(dir.join(file), text).expect("written");
+        }
+    }
+}

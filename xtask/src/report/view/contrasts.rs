@@ -1,0 +1,250 @@
+//! Ratios: what a contrast changed inside the run, and verdicts against a base.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::source::Source;
+use crate::matrix::Axis;
+use crate::record::results::{CellResult, ContrastResult};
+use crate::report::format::{interval, probability, ratio};
+use crate::report::text::anchor;
+
+/// The aspects in the order in which they are read.
+const ASPECTS: [&str; 4] = ["location", "dispersion", "tail", "stall"];
+
+/// Rows of a table of ratios; all are in `results.json`.
+const ROWS: usize = 300;
+
+/// One contrast of the matrix.
+#[derive(Debug, Serialize)]
+pub(super) struct Group {
+    name: String,
+    axis: String,
+    from: String,
+    to: String,
+    aspects: Vec<String>,
+    rows: Vec<Pair>,
+    more: usize,
+}
+
+/// Two cells and a workload.
+#[derive(Debug, Serialize)]
+struct Pair {
+    name: String,
+    from_cell: String,
+    to_cell: String,
+    to_anchor: String,
+    workload: String,
+    emulated: bool,
+    boots: String,
+    ratios: Vec<Option<Ratio>>,
+    notes: Vec<String>,
+    /// The largest and the smallest harm over the aspects.
+    #[serde(skip)]
+    harm: (f64, f64),
+}
+
+/// to / from of one aspect.
+#[derive(Debug, Serialize)]
+struct Ratio {
+    figure: String,
+    ratio: Option<String>,
+    interval: Option<String>,
+    /// `better`, `worse`, or `unclear` where the interval holds 1 or is missing.
+    class: &'static str,
+}
+
+/// A decision against a base.
+#[derive(Debug, Serialize)]
+pub(super) struct Verdict {
+    cell: String,
+    anchor: String,
+    workload: String,
+    aspect: String,
+    verdict: String,
+    ratio: Option<String>,
+    interval: Option<String>,
+    p: Option<String>,
+    detectable: Option<String>,
+    reason: String,
+    emulated: bool,
+}
+
+/// The cell compared from, the cell compared to, the workload.
+type PairKey<'a> = (&'a str, &'a str, &'a str);
+
+/// The axis of a contrast of the matrix.
+pub(super) fn axis_of(source: &Source<'_>, contrast: &str) -> Option<Axis> {
+    source.run.matrix.contrasts.iter().find(|known| known.name == contrast).map(|known| known.axis)
+}
+
+/// All contrasts; in each the pair with the largest harm first, then the largest gain; emulated pairs last.
+pub(super) fn groups(source: &Source<'_>) -> Vec<Group> {
+    let mut by_name: BTreeMap<&str, BTreeMap<PairKey<'_>, Vec<&ContrastResult>>> = BTreeMap::new();
+    for row in &source.results.contrasts {
+        let pair = (row.from_cell.as_str(), row.to_cell.as_str(), row.workload.as_str());
+        by_name.entry(&row.name).or_default().entry(pair).or_default().push(row);
+    }
+    let named = by_name.into_iter().map(|(name, pairs)| {
+        let known = source.run.matrix.contrasts.iter().find(|known| known.name == name);
+        let mut aspects: Vec<String> = ASPECTS.map(str::to_owned).to_vec();
+        for row in pairs.values().flatten() {
+            if !aspects.contains(&row.aspect) {
+                aspects.push(row.aspect.clone());
+            }
+        }
+        let axis = known.map(|known| known.axis);
+        let mut rows: Vec<_> = pairs
+            .into_iter()
+            .map(|(pair, rows)| Pair::new(source, axis, pair, &rows, &aspects))
+            .collect();
+        rows.sort_by(|a, b| {
+            let by_harm = b.harm.0.total_cmp(&a.harm.0).then(a.harm.1.total_cmp(&b.harm.1));
+            a.emulated.cmp(&b.emulated).then(by_harm)
+        });
+        let more = rows.len().saturating_sub(ROWS);
+        rows.truncate(ROWS);
+        Group {
+            name: name.to_owned(),
+            axis: axis.map_or(String::new(), |axis| axis.to_string()),
+            from: known.map_or_else(|| "from".to_owned(), |known| known.from.clone()),
+            to: known.map_or_else(|| "to".to_owned(), |known| known.to.clone()),
+            aspects,
+            rows,
+            more,
+        }
+    });
+    named.collect()
+}
+
+impl Pair {
+    fn new(
+        source: &Source<'_>,
+        axis: Option<Axis>,
+        (from_cell, to_cell, workload): PairKey<'_>,
+        rows: &[&ContrastResult],
+        aspects: &[String],
+    ) -> Pair {
+        let to = source.cell(to_cell).map(|known| known.result);
+        let better =
+            to.and_then(|cell| Source::workload(cell, workload)).map(|w| w.better.as_str());
+        let judged: Vec<_> = aspects
+            .iter()
+            .map(|aspect| rows.iter().find(|row| row.aspect == *aspect).copied())
+            .collect();
+        let harms = judged.iter().flatten().map(|row| sure_harm(row, better));
+        let harm =
+            harms.fold((0.0, 0.0), |(most, least), h| (f64::max(most, h), f64::min(least, h)));
+        let mut notes: Vec<String> = rows.iter().filter_map(|row| row.note.clone()).collect();
+        notes.sort();
+        notes.dedup();
+        let boots = rows.first().map_or([0, 0], |row| row.boots);
+        Pair {
+            name: to.map_or(to_cell.to_owned(), |cell: &CellResult| {
+                source.short_without(&cell.axes, axis)
+            }),
+            from_cell: from_cell.to_owned(),
+            to_cell: to_cell.to_owned(),
+            to_anchor: anchor(to_cell),
+            workload: workload.to_owned(),
+            emulated: source.emulated(from_cell) || source.emulated(to_cell),
+            boots: format!("{} + {}", boots[0], boots[1]),
+            ratios: judged.into_iter().map(|row| row.map(|row| Ratio::new(row, better))).collect(),
+            notes,
+            harm,
+        }
+    }
+}
+
+/// How much worse `to` is, as a natural logarithm: negative where it is better.
+fn harm(row: &ContrastResult, ratio: f64, better: Option<&str>) -> f64 {
+    let log = ratio.max(1e-12).ln();
+    // A level follows the workload's direction; a spread or a share of stalls is always better when smaller.
+    let spread =
+        ["sd_", "mad", "iqr", "jitter", "stall"].iter().any(|start| row.figure.starts_with(start));
+    if better == Some("higher") && !spread { -log } else { log }
+}
+
+/// The harm of the end of the interval that is nearer to no change; 0 where the interval holds 1 or is missing.
+fn sure_harm(row: &ContrastResult, better: Option<&str>) -> f64 {
+    match (row.low, row.high) {
+        (Some(low), Some(_)) if low > 1.0 => harm(row, low, better),
+        (Some(_), Some(high)) if high < 1.0 => harm(row, high, better),
+        _ => 0.0,
+    }
+}
+
+impl Ratio {
+    fn new(row: &ContrastResult, better: Option<&str>) -> Ratio {
+        let class = match sure_harm(row, better) {
+            harm if harm > 0.0 => "worse",
+            harm if harm < 0.0 => "better",
+            _ => "unclear",
+        };
+        Ratio {
+            figure: row.figure.clone(),
+            ratio: row.ratio.map(ratio),
+            interval: row.low.zip(row.high).map(|(low, high)| interval(low, high)),
+            class,
+        }
+    }
+}
+
+/// All verdicts, what must be acted on first.
+pub(super) fn verdicts(source: &Source<'_>) -> Vec<Verdict> {
+    const ORDER: [&str; 5] = ["regressed", "missing", "inconclusive", "improved", "equivalent"];
+    let rank = |word: &str| ORDER.iter().position(|known| *known == word).unwrap_or(ORDER.len());
+    let mut rows: Vec<_> = source.results.verdicts.iter().collect();
+    rows.sort_by(|a, b| {
+        let size = |r: Option<f64>| r.filter(|r| *r > 0.0).map_or(0.0, |r| r.ln().abs());
+        rank(&a.verdict).cmp(&rank(&b.verdict)).then(size(b.ratio).total_cmp(&size(a.ratio)))
+    });
+    rows.into_iter()
+        .take(ROWS)
+        .map(|row| Verdict {
+            cell: row.cell.clone(),
+            anchor: anchor(&row.cell),
+            workload: row.workload.clone(),
+            aspect: row.aspect.clone(),
+            verdict: row.verdict.clone(),
+            ratio: row.ratio.map(ratio),
+            interval: row.low.zip(row.high).map(|(low, high)| interval(low, high)),
+            p: row.p_corrected.or(row.p).map(probability),
+            detectable: row.detectable_ratio.map(ratio),
+            reason: row.reason.clone(),
+            emulated: source.emulated(&row.cell),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(figure: &str, low: f64, high: f64) -> ContrastResult {
+        ContrastResult {
+            name: "isolation".into(),
+            from_cell: "a".into(),
+            to_cell: "b".into(),
+            workload: "w".into(),
+            aspect: "location".into(),
+            figure: figure.into(),
+            ratio: Some((low * high).sqrt()),
+            low: Some(low),
+            high: Some(high),
+            boots: [5, 5],
+            note: None,
+        }
+    }
+
+    #[test]
+    fn direction_follows_the_figure() {
+        let class =
+            |figure, low, high, better| Ratio::new(&row(figure, low, high), Some(better)).class;
+        assert_eq!(class("median", 1.1, 1.2, "lower"), "worse");
+        assert_eq!(class("median", 1.1, 1.2, "higher"), "better");
+        assert_eq!(class("sd_windows", 0.1, 0.2, "higher"), "better");
+        assert_eq!(class("median", 0.9, 1.2, "higher"), "unclear");
+    }
+}

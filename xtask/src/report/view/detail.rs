@@ -1,0 +1,342 @@
+//! One cell in full: figures of all its workloads, charts, evidence, surroundings, boots.
+
+use serde::Serialize;
+
+use super::evidence::{self, Hop, Knob, LoadWorker};
+use super::overview::five_numbers;
+use super::source::Source;
+use super::{Fact, badge, contrasts};
+use crate::matrix::Axis;
+use crate::record::figures::Pooled;
+use crate::record::results::{CellOutcome, CellResult, Figures, WorkloadResult};
+use crate::record::{Outcome, Record};
+use crate::report::chart::{self, BoxRow, Chart, Ink, Series};
+use crate::report::format::{Quantity, grouped, utc, wall};
+use crate::report::text::anchor;
+use evenkeel_agent::samples::Samples;
+
+/// Boots that are listed and drawn one by one.
+const BOOTS: usize = 40;
+
+/// The view of one cell.
+#[derive(Debug, Serialize)]
+pub(super) struct Detail {
+    id: String,
+    name: String,
+    anchor: String,
+    badge: &'static str,
+    emulated: bool,
+    /// Whether it is open at first: it failed or changed.
+    open: bool,
+    headline: String,
+    axes: Vec<Fact>,
+    reason: Option<String>,
+    workloads: Vec<String>,
+    groups: Vec<FigureGroup>,
+    charts: Vec<Chart>,
+    hops: Vec<Hop>,
+    knobs: Vec<Knob>,
+    loads: Vec<LoadWorker>,
+    instrument: Vec<Fact>,
+    partner: Option<Partner>,
+    noise: Vec<evidence::NoiseRow>,
+    boots: Vec<BootRow>,
+    more_boots: usize,
+    raw: Vec<Fact>,
+}
+
+/// Figures that answer one question.
+#[derive(Debug, Serialize)]
+struct FigureGroup {
+    name: &'static str,
+    rows: Vec<FigureRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct FigureRow {
+    name: &'static str,
+    /// What it is, for those who point at it.
+    title: &'static str,
+    /// One a workload; nothing where the count cannot support it.
+    values: Vec<Option<String>>,
+}
+
+/// The cell on the other side of a contrast.
+#[derive(Debug, Serialize)]
+struct Partner {
+    id: String,
+    anchor: String,
+    /// Facts of the instrument that differ: name, here, there.
+    differs: Vec<(String, String, String)>,
+}
+
+/// One fresh start.
+#[derive(Debug, Serialize)]
+struct BootRow {
+    boot: u32,
+    side: String,
+    place: String,
+    started: String,
+    outcome: &'static str,
+    reason: Option<String>,
+    timing: String,
+    host_boot: String,
+}
+
+/// A figure of the table: group, name, explanation, value, and whether it is a share.
+type FigureSpec = (&'static str, &'static str, &'static str, fn(&Figures) -> Option<f64>);
+
+const FIGURES: [FigureSpec; 16] = [
+    ("Location", "median", "half of all observations are below", |f| f.median),
+    ("Location", "mean", "arithmetic mean, exact", |f| f.mean),
+    (
+        "Dispersion",
+        "SD within a boot",
+        "of single observations, root mean square over boots",
+        |f| f.sd_within,
+    ),
+    ("Dispersion", "SD of windows", "of window means or rates inside a boot", |f| f.sd_windows),
+    ("Dispersion", "SD between boots", "of boot means: the thesis's SD", |f| f.sd_between),
+    ("Dispersion", "MAD", "median absolute deviation from the median, unscaled", |f| f.mad),
+    ("Dispersion", "IQR", "distance of the quartiles", |f| f.iqr),
+    ("Dispersion", "jitter", "p99 - p50 of latencies, p50 - p1 of rates", |f| f.jitter),
+    ("Tail", "p90", "90th percentile", |f| f.p90),
+    ("Tail", "p99", "99th percentile", |f| f.p99),
+    ("Tail", "p99.9", "99.9th percentile", |f| f.p99_9),
+    ("Tail", "p99.99", "99.99th percentile", |f| f.p99_99),
+    ("Tail", "p99.999", "99.999th percentile", |f| f.p99_999),
+    ("Tail", "max", "largest observation", |f| f.max),
+    (
+        "Stalls",
+        STALL_SHARE,
+        "share of time inside transactions longer than the stall threshold",
+        |f| f.stall_share,
+    ),
+    ("Count", OBSERVATIONS, "observations pooled over boots", |_| None),
+];
+const STALL_SHARE: &str = "stalled";
+const OBSERVATIONS: &str = "observations";
+
+impl Detail {
+    pub(super) fn new(
+        source: &Source<'_>,
+        cell: &CellResult,
+        all_charts: bool,
+    ) -> anyhow::Result<Detail> {
+        let records = source.boots(&cell.id);
+        let charts = cell
+            .workloads
+            .iter()
+            .filter(|w| {
+                all_charts || [source.latency(), source.rate()].contains(&Some(w.name.as_str()))
+            })
+            .map(|workload| charts(source, cell, workload, all_charts))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let changed = source.results.verdicts.iter().any(|row| {
+            row.cell == cell.id && matches!(row.verdict.as_str(), "regressed" | "improved")
+        });
+        Ok(Detail {
+            id: cell.id.clone(),
+            name: source.short(&cell.axes),
+            anchor: anchor(&cell.id),
+            badge: badge(cell),
+            emulated: source.emulated(&cell.id),
+            open: changed || cell.outcome == CellOutcome::Failed,
+            headline: headline(source, cell),
+            axes: Axis::ALL.map(|axis| Fact::new(axis.name(), cell.axes.on(axis))).to_vec(),
+            reason: cell.reason.clone(),
+            workloads: cell.workloads.iter().map(|w| w.name.clone()).collect(),
+            groups: figure_groups(&cell.workloads),
+            charts: charts.into_iter().flatten().collect(),
+            hops: evidence::hops(records),
+            knobs: evidence::knobs(records),
+            loads: evidence::loads(records),
+            instrument: source.instrument(&cell.id).map(Fact::all).unwrap_or_default(),
+            partner: source.partner(&cell.id).map(|other| Partner::new(source, cell, other)),
+            noise: evidence::noise(records, BOOTS),
+            boots: records.iter().take(BOOTS).map(|record| BootRow::new(record)).collect(),
+            more_boots: records.len().saturating_sub(BOOTS),
+            raw: raw(records),
+        })
+    }
+}
+
+/// The cell in a line: what its summary says while it is closed.
+fn headline(source: &Source<'_>, cell: &CellResult) -> String {
+    let mut parts = Vec::new();
+    if let Some(w) = source.latency().and_then(|name| Source::workload(cell, name)) {
+        for (name, value) in [("median", w.figures.median), ("p99", w.figures.p99)] {
+            parts.extend(Quantity::Time.show_some(value).map(|value| format!("{name} {value}")));
+        }
+    }
+    if let Some(w) = source.rate().and_then(|name| Source::workload(cell, name)) {
+        parts.extend(Quantity::of_symbol(&w.unit).show_some(w.figures.median));
+    }
+    parts.join(" · ")
+}
+
+fn figure_groups(workloads: &[WorkloadResult]) -> Vec<FigureGroup> {
+    let mut groups: Vec<FigureGroup> = Vec::new();
+    if workloads.is_empty() {
+        return groups;
+    }
+    for (group, name, title, value) in FIGURES {
+        let values = workloads
+            .iter()
+            .map(|w| match name {
+                OBSERVATIONS => Some(grouped(w.count)),
+                STALL_SHARE => Quantity::Share.show_some(value(&w.figures)),
+                _ => Quantity::of_symbol(&w.unit).show_some(value(&w.figures)),
+            })
+            .collect();
+        let row = FigureRow { name, title, values };
+        match groups.last_mut() {
+            Some(last) if last.name == group => last.rows.push(row),
+            _ => groups.push(FigureGroup { name: group, rows: vec![row] }),
+        }
+    }
+    groups
+}
+
+fn charts(
+    source: &Source<'_>,
+    cell: &CellResult,
+    workload: &WorkloadResult,
+    all: bool,
+) -> anyhow::Result<Vec<Chart>> {
+    let name = workload.name.as_str();
+    let samples = source.samples(&cell.id, name);
+    let Some(own) = Source::pooled(&samples) else {
+        return Ok(Vec::new());
+    };
+    let quantity = Quantity::of_symbol(&workload.unit);
+    let other = compared_with(source, cell, name);
+    let label = other.as_ref().map_or("this cell", |other| &other.here);
+    let mut series = vec![Series { label, pooled: &own }];
+    if let Some(other) = &other {
+        // The side compared *to* comes first: it has the same ink in every chart of the page.
+        let at = usize::from(!other.there_first);
+        series.insert(at, Series { label: &other.there, pooled: &other.pooled });
+    }
+    let mut found = Vec::new();
+    if quantity == Quantity::Time {
+        found.push(chart::percentiles(name, &series)?);
+    }
+    if all || quantity != Quantity::Time {
+        found.push(chart::ecdf(name, quantity, &series)?);
+    }
+    found.push(chart::windows(name, &samples)?);
+    if all {
+        found.push(boot_boxes(name, quantity, &samples)?);
+    }
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// What a cell is drawn against.
+struct Other {
+    here: String,
+    there: String,
+    /// Whether this cell is the one compared from.
+    there_first: bool,
+    pooled: Pooled,
+}
+
+/// The base revision where there is one, else the cell on the other side of the first contrast.
+fn compared_with(source: &Source<'_>, cell: &CellResult, workload: &str) -> Option<Other> {
+    if let Some(pooled) = Source::pooled(&source.base_samples(&cell.id, workload)) {
+        return Some(Other {
+            here: "candidate".into(),
+            there: "base".into(),
+            there_first: false,
+            pooled,
+        });
+    }
+    let partner = source.partner(&cell.id)?;
+    let pooled = Source::pooled(&source.samples(&partner.id, workload))?;
+    let joins = |row: &&crate::record::results::ContrastResult| {
+        let pair = [row.from_cell.as_str(), row.to_cell.as_str()];
+        pair.contains(&cell.id.as_str()) && pair.contains(&partner.id.as_str())
+    };
+    let contrast = source.results.contrasts.iter().find(joins)?;
+    let label = |of: &CellResult| {
+        contrasts::axis_of(source, &contrast.name)
+            .map_or_else(|| of.id.clone(), |axis| of.axes.on(axis).to_owned())
+    };
+    let there_first = contrast.from_cell == cell.id;
+    Some(Other { here: label(cell), there: label(partner), there_first, pooled })
+}
+
+/// One box a boot: of its transactions where there are some, else of its windows.
+fn boot_boxes(
+    workload: &str,
+    quantity: Quantity,
+    samples: &[&Samples],
+) -> anyhow::Result<Option<Chart>> {
+    let rows: Vec<BoxRow> = samples
+        .iter()
+        .take(BOOTS)
+        .enumerate()
+        .filter_map(|(boot, samples)| {
+            let five = if samples.histogram.is_some() {
+                let pooled = Pooled::new(&[*samples]).ok()?;
+                let quartile = |q| pooled.quantile(q);
+                [samples.min, quartile(0.25)?, quartile(0.5)?, quartile(0.75)?, samples.max]
+            } else {
+                five_numbers(samples.values.clone())?
+            };
+            Some(BoxRow { label: format!("boot {boot}"), ink: Ink::First, five })
+        })
+        .collect();
+    let text = "One box a fresh start: minimum, quartiles and maximum of what was observed in it. Boxes that do not overlap \
+                mean that starts differ more than moments within a start.";
+    chart::boxes(format!("{workload}: boot by boot"), text, quantity, &rows)
+}
+
+impl Partner {
+    fn new(source: &Source<'_>, cell: &CellResult, other: &CellResult) -> Partner {
+        let empty = Default::default();
+        let here = source.instrument(&cell.id).unwrap_or(&empty);
+        let there = source.instrument(&other.id).unwrap_or(&empty);
+        let known = !here.is_empty() && !there.is_empty();
+        let names: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let value = |of: &std::collections::BTreeMap<String, String>, name: &String| {
+            of.get(name).cloned().unwrap_or_else(|| "-".to_owned())
+        };
+        let differs = names
+            .into_iter()
+            .filter(|name| known && here.get(*name) != there.get(*name))
+            .map(|name| (name.clone(), value(here, name), value(there, name)))
+            .collect();
+        Partner { id: other.id.clone(), anchor: anchor(&other.id), differs }
+    }
+}
+
+impl BootRow {
+    fn new(record: &Record) -> BootRow {
+        let (outcome, reason) = match &record.outcome {
+            Outcome::Measured => ("measured", None),
+            Outcome::Failed { reason } => ("failed", Some(reason.clone())),
+        };
+        let timing: Vec<_> =
+            record.timing_ns.iter().map(|(phase, ns)| format!("{phase} {}", wall(*ns))).collect();
+        BootRow {
+            boot: record.boot,
+            side: record.side.clone(),
+            place: format!("{}.{}", record.block, record.position),
+            started: utc(record.started_unix),
+            outcome,
+            reason,
+            timing: timing.join(", "),
+            host_boot: record.host_boot.chars().take(8).collect(),
+        }
+    }
+}
+
+/// What tools said themselves, of the last boot.
+fn raw(records: &[&Record]) -> Vec<Fact> {
+    let last = records.iter().rev().find(|record| record.outcome == Outcome::Measured);
+    last.into_iter()
+        .flat_map(|record| &record.workloads)
+        .filter_map(|measured| Some(Fact::new(&measured.workload, measured.samples.raw.as_ref()?)))
+        .collect()
+}

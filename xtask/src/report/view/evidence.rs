@@ -1,0 +1,198 @@
+//! Proof over all boots of a cell: one row a hop, knob or load worker, the worst boot speaking for all.
+
+use std::collections::BTreeMap;
+
+use evenkeel_agent::samples::Noise;
+use serde::Serialize;
+
+use crate::record::{Effect, Evidence, Outcome, Record};
+use crate::report::format::{Quantity, grouped, significant};
+
+/// A hop of the path.
+#[derive(Debug, Serialize)]
+pub(super) struct Hop {
+    hop: String,
+    /// Fewest packets and bytes of any boot.
+    packets: String,
+    bytes: String,
+    needed: String,
+    crossed: usize,
+    boots: usize,
+}
+
+/// A knob.
+#[derive(Debug, Serialize)]
+pub(super) struct Knob {
+    knob: String,
+    requested: String,
+    applied: String,
+    before: String,
+    after: String,
+    /// `effective`, `partial`, `not effective`.
+    effect: &'static str,
+    reason: Option<String>,
+    effective: usize,
+    boots: usize,
+}
+
+/// A worker of the load.
+#[derive(Debug, Serialize)]
+pub(super) struct LoadWorker {
+    worker: String,
+    least: String,
+    most: String,
+    boots: usize,
+}
+
+/// What disturbed the host in one boot.
+#[derive(Debug, Serialize)]
+pub(super) struct NoiseRow {
+    boot: u32,
+    side: String,
+    steal: String,
+    pressure: Option<String>,
+    switches: String,
+    migrations: Option<String>,
+    softirqs: String,
+    frequency: Option<String>,
+}
+
+/// Groups evidence by a name, keeping the order in which names first appear.
+fn by_name<'a, T>(
+    records: &[&'a Record],
+    pick: impl Fn(&'a Evidence) -> Option<(&'a str, T)>,
+) -> Vec<(&'a str, Vec<T>)> {
+    let mut order: Vec<(&str, Vec<T>)> = Vec::new();
+    let mut index: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, item) in records.iter().flat_map(|record| &record.evidence).filter_map(pick) {
+        let at = *index.entry(name).or_insert_with(|| {
+            order.push((name, Vec::new()));
+            order.len() - 1
+        });
+        order[at].1.push(item);
+    }
+    order
+}
+
+/// Hops of the path that the cell names.
+pub(super) fn hops(records: &[&Record]) -> Vec<Hop> {
+    let found = by_name(records, |evidence| match evidence {
+        Evidence::Hop { hop, packets, bytes, needed_packets, needed_bytes: _ } => {
+            Some((hop.as_str(), (*packets, *bytes, *needed_packets)))
+        }
+        _ => None,
+    });
+    found
+        .into_iter()
+        .map(|(hop, seen)| {
+            // The boot that came closest to missing its need, or missed it most.
+            let worst = seen
+                .iter()
+                .min_by_key(|(packets, _, needed)| i128::from(*packets) - i128::from(*needed));
+            let (packets, bytes, needed) = worst.copied().unwrap_or_default();
+            Hop {
+                hop: hop.to_owned(),
+                packets: grouped(packets),
+                bytes: grouped(bytes),
+                needed: grouped(needed),
+                crossed: seen.iter().filter(|(packets, _, needed)| packets >= needed).count(),
+                boots: seen.len(),
+            }
+        })
+        .collect()
+}
+
+/// Knobs of the tuning profile.
+pub(super) fn knobs(records: &[&Record]) -> Vec<Knob> {
+    let found = by_name(records, |evidence| match evidence {
+        Evidence::Knob { knob, requested, applied, seen, effect } => {
+            Some((knob.as_str(), (requested, applied, seen, effect)))
+        }
+        _ => None,
+    });
+    let badness = |effect: &Effect| match effect {
+        Effect::Effective => 0,
+        Effect::Partial { .. } => 1,
+        Effect::NotEffective { .. } => 2,
+    };
+    found
+        .into_iter()
+        .filter_map(|(knob, seen)| {
+            let (requested, applied, [before, after], effect) =
+                *seen.iter().max_by_key(|(_, _, _, effect)| badness(effect))?;
+            let (word, reason) = match effect {
+                Effect::Effective => ("effective", None),
+                Effect::Partial { reason } => ("partial", Some(reason.clone())),
+                Effect::NotEffective { reason } => ("not effective", Some(reason.clone())),
+            };
+            Some(Knob {
+                knob: knob.to_owned(),
+                requested: requested.clone(),
+                applied: applied.clone(),
+                before: before.clone(),
+                after: after.clone(),
+                effect: word,
+                reason,
+                effective: seen
+                    .iter()
+                    .filter(|(_, _, _, effect)| **effect == Effect::Effective)
+                    .count(),
+                boots: seen.len(),
+            })
+        })
+        .collect()
+}
+
+/// Workers of the load.
+pub(super) fn loads(records: &[&Record]) -> Vec<LoadWorker> {
+    let found = by_name(records, |evidence| match evidence {
+        Evidence::Load { worker, per_second } => Some((worker.as_str(), *per_second)),
+        _ => None,
+    });
+    found
+        .into_iter()
+        .map(|(worker, rates)| LoadWorker {
+            worker: worker.to_owned(),
+            least: per_second(rates.iter().copied().fold(f64::INFINITY, f64::min)),
+            most: per_second(rates.iter().copied().fold(0.0, f64::max)),
+            boots: rates.len(),
+        })
+        .collect()
+}
+
+fn per_second(rate: f64) -> String {
+    if rate >= 1_000.0 { grouped(rate.round() as u64) } else { significant(rate) }
+}
+
+/// Noise of the first `most` boots that recorded it.
+pub(super) fn noise(records: &[&Record], most: usize) -> Vec<NoiseRow> {
+    let measured = records.iter().filter(|record| record.outcome == Outcome::Measured);
+    let noisy = measured.filter_map(|record| Some((record, record.noise?)));
+    noisy
+        .take(most)
+        .map(
+            |(
+                record,
+                Noise {
+                    steal_ns,
+                    pressure_ns,
+                    softirqs,
+                    involuntary_switches,
+                    migrations,
+                    frequency_khz,
+                },
+            )| {
+                NoiseRow {
+                    boot: record.boot,
+                    side: record.side.clone(),
+                    steal: Quantity::Time.show(steal_ns as f64),
+                    pressure: Quantity::Time.show_some(pressure_ns.map(|ns| ns as f64)),
+                    switches: grouped(involuntary_switches),
+                    migrations: migrations.map(grouped),
+                    softirqs: grouped(softirqs),
+                    frequency: frequency_khz.map(|khz| format!("{:.2} GHz", khz as f64 / 1e6)),
+                }
+            },
+        )
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! What a run left, indexed for the views: boots by cell, pairs by contrast, short names.
+
+use std::collections::{BTreeMap, HashMap};
+
+use evenkeel_agent::samples::{Samples, Unit};
+
+use crate::matrix::{Axis, Cell};
+use crate::record::figures::Pooled;
+use crate::record::results::{CellResult, Results, WorkloadResult};
+use crate::record::{Measured, Outcome, Record, Run, Status};
+
+/// The side of a comparison of revisions that a run without one has, too.
+const CANDIDATE: &str = "candidate";
+
+/// Everything known about a cell.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) result: &'a CellResult,
+    /// What the plan said; absent in a run whose results name a cell that its plan does not.
+    pub(crate) status: Option<&'a Status>,
+}
+
+/// A run with its indices.
+pub(crate) struct Source<'a> {
+    pub(crate) run: &'a Run,
+    pub(crate) results: &'a Results,
+    cells: HashMap<&'a str, Known<'a>>,
+    boots: HashMap<&'a str, Vec<&'a Record>>,
+    partners: HashMap<&'a str, &'a str>,
+    varying: Vec<Axis>,
+}
+
+impl<'a> Source<'a> {
+    /// Indexes a run.
+    pub(crate) fn new(run: &'a Run, records: &'a [Record], results: &'a Results) -> Source<'a> {
+        let planned: HashMap<&Cell, &Status> =
+            run.cells.iter().map(|planned| (&planned.cell, &planned.status)).collect();
+        let cells = results
+            .cells
+            .iter()
+            .map(|result| {
+                let status = planned.get(&result.axes).copied();
+                (result.id.as_str(), Known { result, status })
+            })
+            .collect();
+        let mut boots: HashMap<&str, Vec<&Record>> = HashMap::new();
+        for record in records {
+            boots.entry(&record.cell).or_default().push(record);
+        }
+        for of_cell in boots.values_mut() {
+            of_cell.sort_by(|a, b| (a.boot, &a.side).cmp(&(b.boot, &b.side)));
+        }
+        let mut partners = HashMap::new();
+        for contrast in &results.contrasts {
+            partners.entry(contrast.to_cell.as_str()).or_insert(contrast.from_cell.as_str());
+            partners.entry(contrast.from_cell.as_str()).or_insert(contrast.to_cell.as_str());
+        }
+        let varies = |axis: &Axis| {
+            let mut values = results.cells.iter().map(|cell| cell.axes.on(*axis));
+            values.next().is_some_and(|first| values.any(|value| value != first))
+        };
+        let varying = Axis::ALL.into_iter().filter(varies).collect();
+        Source { run, results, cells, boots, partners, varying }
+    }
+
+    /// A cell by id.
+    pub(crate) fn cell(&self, id: &str) -> Option<Known<'a>> {
+        self.cells.get(id).copied()
+    }
+
+    /// All boots of a cell, failed ones and both sides, in the order of boots.
+    pub(crate) fn boots(&self, cell: &str) -> &[&'a Record] {
+        self.boots.get(cell).map_or(&[], Vec::as_slice)
+    }
+
+    /// The samples of one workload of a cell, one a measured boot of the candidate.
+    pub(crate) fn samples(&self, cell: &str, workload: &str) -> Vec<&'a Samples> {
+        self.side(cell, workload, |side| side == CANDIDATE)
+    }
+
+    /// The same of the base revision; empty where there is none.
+    pub(crate) fn base_samples(&self, cell: &str, workload: &str) -> Vec<&'a Samples> {
+        self.side(cell, workload, |side| side != CANDIDATE)
+    }
+
+    fn side(&self, cell: &str, workload: &str, of: impl Fn(&str) -> bool) -> Vec<&'a Samples> {
+        self.boots(cell)
+            .iter()
+            .filter(|boot| of(&boot.side) && boot.outcome == Outcome::Measured)
+            .flat_map(|boot| &boot.workloads)
+            .filter(|Measured { workload: name, .. }| name == workload)
+            .map(|Measured { samples, .. }| samples)
+            .collect()
+    }
+
+    /// The observations of one workload of a cell; nothing where nothing was measured or its samples cannot be read.
+    pub(crate) fn pooled(samples: &[&Samples]) -> Option<Pooled> {
+        if samples.is_empty() { None } else { Pooled::new(samples).ok() }
+    }
+
+    /// The cell that a contrast pairs with this one.
+    pub(crate) fn partner(&self, cell: &str) -> Option<&'a CellResult> {
+        Some(self.cells.get(self.partners.get(cell)?)?.result)
+    }
+
+    /// Whether a processor was emulated in any boot of the cell.
+    pub(crate) fn emulated(&self, cell: &str) -> bool {
+        self.boots(cell)
+            .iter()
+            .any(|boot| boot.instrument.get("accelerator").is_some_and(|name| name == "tcg"))
+    }
+
+    /// The values of the axes on which the run's cells differ: the shortest name that is unique here.
+    pub(crate) fn short(&self, cell: &Cell) -> String {
+        self.name_on(cell, |_| true)
+    }
+
+    /// The short name without one axis; the whole id where nothing is left.
+    pub(crate) fn short_without(&self, cell: &Cell, without: Option<Axis>) -> String {
+        self.name_on(cell, |axis| Some(axis) != without)
+    }
+
+    fn name_on(&self, cell: &Cell, keep: impl Fn(Axis) -> bool) -> String {
+        let kept: Vec<_> =
+            self.varying.iter().filter(|axis| keep(**axis)).map(|axis| cell.on(*axis)).collect();
+        if kept.is_empty() { cell.id() } else { kept.join("/") }
+    }
+
+    /// The workload whose latency stands for a cell: the first that is measured in nanoseconds anywhere.
+    pub(crate) fn latency(&self) -> Option<&'a str> {
+        self.first_in(&[Unit::Nanoseconds])
+    }
+
+    /// The workload whose rate stands for a cell.
+    pub(crate) fn rate(&self) -> Option<&'a str> {
+        self.first_in(&[Unit::BytesPerSecond, Unit::TransactionsPerSecond])
+    }
+
+    fn first_in(&self, units: &[Unit]) -> Option<&'a str> {
+        let mut all = self.results.cells.iter().flat_map(|cell| &cell.workloads);
+        all.find(|found| units.iter().any(|unit| unit.symbol() == found.unit))
+            .map(|found| found.name.as_str())
+    }
+
+    /// One workload of a cell.
+    pub(crate) fn workload(cell: &'a CellResult, name: &str) -> Option<&'a WorkloadResult> {
+        cell.workloads.iter().find(|found| found.name == name)
+    }
+
+    /// Facts behind the fingerprint of a cell, as its last boot knew them.
+    pub(crate) fn instrument(&self, cell: &str) -> Option<&'a BTreeMap<String, String>> {
+        self.boots(cell).last().map(|boot| &boot.instrument)
+    }
+}

@@ -1,0 +1,204 @@
+//! A boot is a process: it is told a [`BootSpec`] on standard input, builds the cell, measures, undoes, and writes a
+//! [`Report`] to standard output. One primitive for a local run, a watchdog, and a run elsewhere.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use evenkeel_agent::interpret::{self, Slots, Undone};
+use evenkeel_agent::journal::Journal;
+use evenkeel_agent::machine::cgroup;
+use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::state::{StateDir, host_boot};
+use evenkeel_agent::step::Ensure;
+use evenkeel_agent::wire::Ask;
+use serde::{Deserialize, Serialize};
+
+use super::measure::{Gathered, measure};
+use super::spec::BootSpec;
+use crate::axis::{load, peer, virtualization};
+use crate::fingerprint::fingerprint;
+use crate::record::{Outcome, Record, SCHEMA};
+
+/// How long the agents may take to end by themselves. Guests power off, containers are removed by their engine.
+const GOODBYE: Duration = Duration::from_secs(15);
+
+/// What a boot process says at its end.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What was measured.
+    pub record: Record,
+    /// Changes that were not undone.
+    pub not_undone: Vec<String>,
+    /// Values that somebody else changed meanwhile.
+    pub left_alone: Vec<String>,
+    /// Whether it was asked to end early.
+    pub interrupted: bool,
+}
+
+/// The life of a boot process.
+///
+/// # Errors
+/// Nothing was built: the journal cannot be begun, another boot is under way, or signals cannot be caught.
+pub fn boot(
+    spec: &BootSpec,
+    state: &StateDir,
+    mut entered: impl FnMut(&str),
+) -> anyhow::Result<Report> {
+    let _lock = state.lock_boot(Duration::from_secs(5))?;
+    let journal = Journal::begin(&state.boot_journal(), spec.names.tag(), &host_boot()?)?;
+    let interrupted = end_on_signal(spec.names.tag())?;
+    let mut machine = Real::new(journal, Path::new(&spec.names.dir()));
+    let mut clock = Clock::start();
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+
+    let (mut slots, mut undo) = (Slots::new(), Vec::new());
+    let built = interpret::run(&mut machine, &spec.steps, &mut slots, &mut undo, |phase| {
+        clock.enter(&phase.to_string());
+        entered(&phase.to_string());
+    });
+    let gathered = built.map_err(anyhow::Error::new).and_then(|()| {
+        clock.enter("measure");
+        entered("measure");
+        measure(spec, &mut machine, &slots)
+    });
+    clock.enter("undo");
+    entered("undo");
+    let gathered = match gathered {
+        Ok(gathered) => {
+            say_goodbye(spec, &mut machine);
+            Ok(gathered)
+        }
+        Err(error) => Err(explain(spec, &error)),
+    };
+    let undone = undo_all(machine, &undo)?;
+    let mut report = Report {
+        record: record(spec, gathered, clock.stop(), started)?,
+        not_undone: undone.failed,
+        left_alone: undone.left_alone,
+        interrupted: interrupted.load(Ordering::Relaxed),
+    };
+    if report.interrupted {
+        report.record.outcome = Outcome::Failed { reason: "interrupted".to_owned() };
+    }
+    Ok(report)
+}
+
+/// Undoes everything, and empties the journal if that went well. What failed stays journaled for `restore`.
+fn undo_all(mut machine: Real, undo: &[Ensure]) -> anyhow::Result<Undone> {
+    let undone = interpret::undo_all(&mut machine, undo);
+    if undone.failed.is_empty() {
+        machine.finish()?;
+    }
+    Ok(undone)
+}
+
+/// Lets the agents end by themselves, so that guests power off cleanly and engines see their containers end. What does not
+/// end is killed with the cgroup, so this cannot fail.
+fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
+    let end = |machine: &mut Real, name: &str| -> anyhow::Result<()> {
+        machine.control(name)?.ask(Ask::Quit, GOODBYE)?;
+        machine.ended(name, GOODBYE)
+    };
+    // The load first: with it gone, the others end at once.
+    let load = (!spec.load.is_empty()).then_some(load::NAME);
+    for name in load.into_iter().chain([virtualization::NAME, peer::NAME]) {
+        if let Err(error) = end(machine, name) {
+            eprintln!("{}: {name} was killed: {error:#}", spec.cell.id());
+        }
+    }
+}
+
+/// The reason of a failure, with the last lines of a guest's console where there is one.
+fn explain(spec: &BootSpec, error: &anyhow::Error) -> String {
+    let console = Path::new(&spec.names.dir()).join("console");
+    // Only guests have one, and without it the error stands for itself.
+    let text = std::fs::read(console).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // A panic is followed by registers: its first line says more than the last ones.
+    let panic = lines.iter().position(|line| line.contains("Kernel panic"));
+    let from = panic.map_or(lines.len().saturating_sub(4), |at| at.saturating_sub(2));
+    match &lines[from..lines.len().min(from + 4)] {
+        [] => format!("{error:#}"),
+        said => format!("{error:#}; the guest's console says: {}", said.join(" | ")),
+    }
+}
+
+fn record(
+    spec: &BootSpec,
+    gathered: Result<Gathered, String>,
+    timing_ns: BTreeMap<String, u64>,
+    started_unix: u64,
+) -> anyhow::Result<Record> {
+    let (outcome, gathered) = match gathered {
+        Ok(gathered) => (Outcome::Measured, gathered),
+        Err(reason) => (Outcome::Failed { reason }, Gathered::default()),
+    };
+    let guest_fact =
+        |name: &str| gathered.guest.as_ref().and_then(|guest| guest.get(name)).cloned();
+    Ok(Record {
+        schema: SCHEMA,
+        cell: spec.cell.id(),
+        side: spec.side.clone(),
+        block: spec.block,
+        position: spec.position,
+        boot: spec.boot,
+        host_boot: host_boot()?,
+        guest_boot: guest_fact("boot-id"),
+        started_unix,
+        fingerprint: fingerprint(&spec.instrument),
+        instrument: spec.instrument.clone(),
+        outcome,
+        timing_ns,
+        noise: gathered.noise,
+        evidence: gathered.evidence,
+        workloads: gathered.workloads,
+    })
+}
+
+/// On SIGINT and SIGTERM, ends all children of the boot: whatever it waits for fails at once, and it undoes.
+fn end_on_signal(tag: &str) -> anyhow::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+        .context("failed to catch signals")?;
+    let (raised, tag) = (Arc::clone(&flag), tag.to_owned());
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            raised.store(true, Ordering::Relaxed);
+            if let Err(error) = cgroup::kill_members(&tag) {
+                eprintln!("failed to end the boot's processes: {error:#}");
+            }
+        }
+    })?;
+    Ok(flag)
+}
+
+/// Wall time by phase.
+struct Clock {
+    spent: BTreeMap<String, u64>,
+    now: String,
+    since: Instant,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        let now = "begin".to_owned();
+        Clock { spent: BTreeMap::new(), now, since: Instant::now() }
+    }
+
+    fn enter(&mut self, phase: &str) {
+        let spent = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        *self.spent.entry(std::mem::replace(&mut self.now, phase.to_owned())).or_default() += spent;
+        self.since = Instant::now();
+    }
+
+    fn stop(mut self) -> BTreeMap<String, u64> {
+        self.enter("end");
+        self.spent
+    }
+}

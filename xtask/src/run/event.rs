@@ -1,0 +1,59 @@
+//! What happens in a run, as values. The loop says it; displays consume it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::record::Outcome;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Something is prepared that takes a while.
+    Preparing(&'static str),
+    /// The run begins.
+    Begins {
+        /// Boots to come.
+        boots: u64,
+        /// Cells that are measured, and all cells.
+        cells: (usize, usize),
+        /// Estimated time.
+        estimate: Duration,
+        /// Where the run is written.
+        out: PathBuf,
+    },
+    /// A boot begins.
+    Boot {
+        /// The cell.
+        cell: String,
+        /// Which fresh start of it, 0-based.
+        boot: u32,
+    },
+    /// A boot enters a phase.
+    Phase(String),
+    /// A boot ended.
+    Ended {
+        /// The cell.
+        cell: String,
+        /// How.
+        outcome: Outcome,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Something that the user should know and that stops nothing.
+    Note(String),
+    /// The user asked to stop; the boot under way is undone.
+    Stopping,
+    /// The run is over and reported.
+    Done {
+        /// The sentence.
+        sentence: String,
+        /// The page.
+        page: PathBuf,
+    },
+}
+
+/// Somebody who watches.
+pub trait Watcher {
+    /// Something happened.
+    fn see(&mut self, event: &Event);
+}

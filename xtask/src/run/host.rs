@@ -1,0 +1,148 @@
+//! The host as a run sees it: what it can do, and so which cells can be measured here and why not the rest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use evenkeel_agent::machine::cgroup::Hierarchies;
+use evenkeel_agent::{facts, threads};
+
+use crate::artifact::cache::Cache;
+use crate::axis::placement::Placement;
+use crate::axis::virtualization::accelerator;
+use crate::axis::{Port, load, network, virtualization};
+use crate::doctor::{self, NeedName, Survey};
+use crate::matrix::{Cell, Matrix, RUNNING, Vocabulary};
+use crate::record::Status;
+use crate::workload;
+
+/// The host.
+#[derive(Debug)]
+pub struct Host {
+    /// What it can run.
+    pub survey: Survey,
+    /// What it is, the placement of the peer included.
+    pub facts: BTreeMap<String, String>,
+    /// Which threads run where.
+    pub placement: Placement,
+    /// CPUs online.
+    pub cpus: Vec<usize>,
+    /// Whether realtime time is given by cgroup.
+    pub realtime_groups: bool,
+    /// Runtimes of the fair servers that can be set.
+    pub fair_servers: Vec<String>,
+}
+
+impl Host {
+    /// Looks at this host. Changes nothing.
+    pub fn look(cache: &Cache) -> Host {
+        let survey = doctor::survey(&doctor::Outside {
+            kvm_boots: &|| accelerator::kvm_boots(cache),
+            guest_kernels: &|| crate::axis::kernel::available(cache),
+        });
+        let cpus = facts::topology().cpus;
+        let may_fifo = survey.missing(&[NeedName::Fifo]).is_none();
+        let placement = Placement::on(&cpus, may_fifo);
+        let mut known = facts::facts();
+        known.extend(doctor::tools());
+        let peer = format!("CPUs {}, {}", threads::list(&placement.peer), placement.peer_policy);
+        known.insert("peer".to_owned(), peer);
+        let budget = |cpu: &Path| cpu.join("cpu.rt_runtime_us").exists();
+        let realtime_groups = Hierarchies::mounted()
+            .is_ok_and(|mounted| mounted.controller("cpu").is_some_and(budget));
+        Host {
+            survey,
+            facts: known,
+            placement,
+            fair_servers: fair_servers(&cpus),
+            cpus,
+            realtime_groups,
+        }
+    }
+
+    /// Whether a cell can be measured here.
+    pub fn judge(&self, cell: &Cell, matrix: &Matrix) -> Status {
+        let (Some(system), Some(path), Some(load)) = (
+            virtualization::find(&cell.virtualization),
+            network::find(&cell.network),
+            load::find(&cell.load),
+        ) else {
+            return Status::NotApplicable {
+                reason: "it names a kind that there is not".to_owned(),
+            };
+        };
+        if common_port(system, path).is_none() {
+            let names =
+                |ports: &[Port]| ports.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ");
+            let (takes, offers) = (names(system.ports()), names(path.ports()));
+            return Status::NotApplicable {
+                reason: format!("{} takes {takes}; {} offers {offers}", system.name(), path.name()),
+            };
+        }
+        if !system.is_guest() && cell.kernel != RUNNING {
+            let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
+            let labels = matrix.kernels.get(&cell.kernel).map(|source| source.runner.join(", "));
+            return Status::Skipped {
+                reason: format!(
+                    "{} runs under the host's kernel, which is {kernel}, not `{}`",
+                    cell.virtualization, cell.kernel
+                ),
+                remedy: match labels.filter(|labels| !labels.is_empty()) {
+                    Some(labels) => format!("run it on a runner with the labels {labels}"),
+                    None => format!("run it on a host that boots `{}`", cell.kernel),
+                },
+            };
+        }
+        let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+        let needs = [system.needs(), path.needs(), load.needs()]
+            .into_iter()
+            .chain(workloads.map(|workload| workload.needs()))
+            .flatten()
+            .copied()
+            .collect::<Vec<_>>();
+        match self.survey.missing(&needs) {
+            Some((reason, remedy)) => Status::Skipped { reason, remedy },
+            None => Status::Runnable,
+        }
+    }
+}
+
+/// The port by which a network attaches a virtualization: the virtualization's first choice that is offered.
+pub fn common_port(
+    system: &dyn virtualization::Virtualization,
+    path: &dyn network::Network,
+) -> Option<Port> {
+    system.ports().iter().copied().find(|port| path.ports().contains(port))
+}
+
+/// Estimated time to build and undo one boot; guests are assumed to be emulated.
+pub fn overhead(cell: &Cell) -> Duration {
+    match cell.virtualization.as_str() {
+        "netns" => Duration::from_millis(250),
+        "runc" => Duration::from_millis(350),
+        "docker" => Duration::from_millis(900),
+        _ if cell.load == "idle" => Duration::from_secs(7),
+        _ => Duration::from_secs(12),
+    }
+}
+
+/// The names that matrices may use.
+pub fn vocabulary() -> Vocabulary {
+    fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<String> {
+        all.map(str::to_owned).collect()
+    }
+    Vocabulary {
+        virtualization: names(virtualization::ALL.iter().map(|kind| kind.name())),
+        network: names(network::ALL.iter().map(|kind| kind.name())),
+        tuning: crate::axis::tuning::names(),
+        load: names(load::ALL.iter().map(|kind| kind.name())),
+        workloads: names(workload::ALL.iter().map(|workload| workload.name())),
+    }
+}
+
+fn fair_servers(cpus: &[usize]) -> Vec<String> {
+    cpus.iter()
+        .map(|cpu| format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime"))
+        .filter(|path| Path::new(path).exists())
+        .collect()
+}

@@ -1,0 +1,299 @@
+//! Measuring inside a boot that has been built: evidence before, workloads, evidence after.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use evenkeel_agent::interpret::Slots;
+use evenkeel_agent::machine::links::{self, Counters};
+use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::noise::{Measured as Watched, NoiseRecorder};
+use evenkeel_agent::samples::Noise;
+use evenkeel_agent::step::{Role, Slot};
+use evenkeel_agent::threads;
+use evenkeel_agent::wire::{Answer, Ask, LoadCounters};
+
+use super::spec::BootSpec;
+use crate::axis::tuning::Probe;
+use crate::axis::virtualization::SUT;
+use crate::axis::{Hop, load, peer, virtualization};
+use crate::record::{Evidence, Measured};
+use crate::workload::{self, Crossed, Endpoints};
+
+/// Deadline of a request that an agent answers at once; emulated guests under load take seconds.
+const SOON: Duration = Duration::from_secs(30);
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) workloads: Vec<Measured>,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) noise: Option<Noise>,
+    /// Facts of the guest that was measured, for guests.
+    pub(super) guest: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// Measures everything that the boot asks for.
+///
+/// # Errors
+/// An end that does not answer, a kernel that is not the expected one, a tool's failure, or packets that took another path.
+pub(super) fn measure(
+    spec: &BootSpec,
+    machine: &mut Real,
+    slots: &Slots,
+) -> anyhow::Result<Gathered> {
+    let mut gathered = Gathered::default();
+    if let Some(guest) = &spec.path.guest {
+        let ask = Ask::Configure {
+            mac: guest.mac.clone(),
+            addresses: vec![guest.address.clone()],
+            gateway: guest.gateway,
+        };
+        machine.control(virtualization::NAME)?.ask(ask, SOON)?;
+        gathered.guest = Some(facts_of_guest(spec, machine)?);
+    }
+    let started = start_load(spec, machine)?;
+    let knobs_before = probe_all(spec, slots)?;
+    let hops_before = count_all(&spec.hops)?;
+    let recorder = NoiseRecorder::start(&watched(spec, slots)?, spec.measure.window)?;
+    let began = std::time::Instant::now();
+    let mut crossed = Crossed::default();
+    let run = run_workloads(spec, machine, &mut gathered, &mut crossed);
+    let lasted = began.elapsed();
+    let noise = recorder.stop()?;
+    run?;
+    for measured in &mut gathered.workloads {
+        noise.join(&mut measured.samples);
+    }
+    gathered.noise = Some(noise.total());
+    gathered.evidence.extend(crossed_every_hop(&spec.hops, &hops_before, crossed)?);
+    if let Some(before) = started {
+        gathered.evidence.extend(load_moved(machine, before, lasted)?);
+    }
+    let knobs_after = probe_all(spec, slots)?;
+    for ((knob, before), after) in spec.knobs.iter().zip(knobs_before).zip(knobs_after) {
+        gathered.evidence.push(Evidence::Knob {
+            knob: knob.knob.clone(),
+            requested: knob.requested.clone(),
+            applied: knob.applied.clone(),
+            seen: [before.join("; "), after.join("; ")],
+            effect: knob.judge([&before, &after]),
+        });
+    }
+    Ok(gathered)
+}
+
+fn run_workloads(
+    spec: &BootSpec,
+    machine: &mut Real,
+    gathered: &mut Gathered,
+    crossed: &mut Crossed,
+) -> anyhow::Result<()> {
+    let ends =
+        Endpoints { target: spec.path.target, listen: spec.path.sut, family: spec.path.family };
+    let mut serving: Vec<Ask> = Vec::new();
+    for name in &spec.measure.workloads {
+        let kind =
+            workload::find(name).with_context(|| format!("there is no workload `{name}`"))?;
+        let launch = kind.start(&ends, &spec.measure);
+        let one = |machine: &mut Real, serving: &mut Vec<Ask>| -> anyhow::Result<Measured> {
+            // Servers stay; several workloads share one.
+            if !serving.contains(&launch.serve) {
+                machine.control(virtualization::NAME)?.ask(launch.serve.clone(), SOON)?;
+                serving.push(launch.serve.clone());
+            }
+            let within = spec.measure.time() + workload::GRACE * 2;
+            let answer = machine.control(peer::NAME)?.ask(launch.drive.clone(), within)?;
+            Ok(Measured { workload: name.clone(), samples: kind.read(answer)? })
+        };
+        let measured = one(machine, &mut serving).with_context(|| format!("workload `{name}`"))?;
+        let more = kind.crossed(&measured.samples);
+        crossed.packets += more.packets;
+        crossed.bytes += more.bytes;
+        gathered.workloads.push(measured);
+    }
+    Ok(())
+}
+
+/// Facts of the guest, whose kernel must be the expected one.
+fn facts_of_guest(
+    spec: &BootSpec,
+    machine: &mut Real,
+) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+    let facts = match machine.control(virtualization::NAME)?.ask(Ask::Facts, SOON)? {
+        Answer::Facts(facts) => facts,
+        other => bail!("the guest answered {other:?} instead of its facts"),
+    };
+    let found = |name: &str| facts.get(name).map_or("unknown", String::as_str);
+    if let Some(version) = &spec.expect.version
+        && !found("kernel").starts_with(version.as_str())
+    {
+        bail!(
+            "kernel `{}` was expected to be {version}, but is {}",
+            spec.cell.kernel,
+            found("kernel")
+        );
+    }
+    if let Some(preempt) = &spec.expect.preempt
+        && found("preemption") != preempt
+    {
+        bail!(
+            "kernel `{}` was expected to have preemption `{preempt}`, but has `{}`",
+            spec.cell.kernel,
+            found("preemption")
+        );
+    }
+    Ok(facts)
+}
+
+fn start_load(spec: &BootSpec, machine: &mut Real) -> anyhow::Result<Option<LoadCounters>> {
+    if spec.load.is_empty() {
+        return Ok(None);
+    }
+    let ask = Ask::LoadStart { cpus: spec.load.clone() };
+    machine.control(load::NAME)?.ask(ask, SOON)?;
+    load_counters(machine).map(Some)
+}
+
+fn load_counters(machine: &mut Real) -> anyhow::Result<LoadCounters> {
+    match machine.control(load::NAME)?.ask(Ask::LoadCount, SOON)? {
+        Answer::Load(counters) => Ok(counters),
+        other => bail!("the load answered {other:?} instead of its counters"),
+    }
+}
+
+/// Proof that the load ran while we measured: every kind of worker moved.
+fn load_moved(
+    machine: &mut Real,
+    before: LoadCounters,
+    lasted: Duration,
+) -> anyhow::Result<Vec<Evidence>> {
+    let after = load_counters(machine)?;
+    let kinds = [
+        ("compute", before.compute, after.compute),
+        ("timers", before.timers, after.timers),
+        ("switches", before.switches, after.switches),
+    ];
+    kinds
+        .into_iter()
+        .map(|(worker, before, after)| {
+            if after <= before {
+                bail!("the load's {worker} workers stood still while measuring");
+            }
+            let per_second = (after - before) as f64 / lasted.as_secs_f64();
+            Ok(Evidence::Load { worker: worker.to_owned(), per_second })
+        })
+        .collect()
+}
+
+/// Whose involuntary switches are counted: processes of which threads come and go, and the threads of virtual CPUs.
+fn watched(spec: &BootSpec, slots: &Slots) -> anyhow::Result<Vec<Watched>> {
+    let mut all = Vec::new();
+    for slot in &spec.watched {
+        for id in slots.get(slot).into_iter().flatten() {
+            let id = id.parse().with_context(|| format!("`{id}` is not a process id"))?;
+            all.push(match slot {
+                Slot::Pid(_) => Watched::Process(id),
+                Slot::Threads(..) => Watched::Thread(id),
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// One reading a probe, for every knob.
+fn probe_all(spec: &BootSpec, slots: &Slots) -> anyhow::Result<Vec<Vec<String>>> {
+    spec.knobs
+        .iter()
+        .map(|knob| knob.probes.iter().map(|(probe, _)| read(probe, slots)).collect())
+        .collect()
+}
+
+/// What a probe reads now; for threads, the distinct values of all that are there now.
+fn read(probe: &Probe, slots: &Slots) -> anyhow::Result<String> {
+    let (slot, value): (_, fn(i32) -> anyhow::Result<String>) = match probe {
+        Probe::File(path) => return evenkeel_agent::machine::value_of(path),
+        Probe::Affinity(slot) => (slot, |thread| Ok(threads::list(&threads::affinity(thread)?))),
+        Probe::Policy(slot) => (slot, |thread| Ok(threads::policy(thread)?.to_string())),
+    };
+    let mut seen: Vec<String> =
+        threads_now(slot, slots)?.into_iter().map(value).collect::<anyhow::Result<_>>()?;
+    seen.sort();
+    seen.dedup();
+    Ok(seen.join(" "))
+}
+
+/// The threads of a slot. A server starts and ends threads, so its process is asked anew.
+fn threads_now(slot: &Slot, slots: &Slots) -> anyhow::Result<Vec<i32>> {
+    let bound = |slot: &Slot| slots.get(slot).with_context(|| format!("{slot} was never bound"));
+    let number = |id: &String| id.parse::<i32>().with_context(|| format!("`{id}` is not an id"));
+    match slot {
+        Slot::Threads(SUT, Role::Server) => {
+            let pids = bound(&Slot::Pid(SUT))?;
+            let all = pids.iter().map(|pid| threads::of_process(number(pid)?));
+            Ok(all.collect::<anyhow::Result<Vec<_>>>()?.concat())
+        }
+        _ => bound(slot)?.iter().map(number).collect(),
+    }
+}
+
+fn count_all(hops: &[Hop]) -> anyhow::Result<Vec<Counters>> {
+    hops.iter()
+        .map(|hop| match hop {
+            Hop::Link { netns, link, .. } => links::counters(netns, link),
+            Hop::OtherPort { bridge, ours, .. } => {
+                links::counters("", &links::other_port(bridge, ours)?)
+            }
+        })
+        .collect()
+}
+
+/// Evidence that what was measured crossed every hop.
+///
+/// # Errors
+/// A hop whose counters moved by less: the packets took another path, and the figures are not those of this cell.
+fn crossed_every_hop(
+    hops: &[Hop],
+    before: &[Counters],
+    crossed: Crossed,
+) -> anyhow::Result<Vec<Evidence>> {
+    let after = count_all(hops)?;
+    let mut evidence = Vec::new();
+    for ((hop, before), after) in hops.iter().zip(before).zip(&after) {
+        let moved = |field: fn(&Counters) -> u64| field(after).saturating_sub(field(before));
+        // Requests go one way and answers the other; bulk data goes one way.
+        let packets = moved(|c| c.rx_packets).min(moved(|c| c.tx_packets));
+        let bytes = moved(|c| c.rx_bytes).max(moved(|c| c.tx_bytes));
+        if packets < crossed.packets || bytes < crossed.bytes {
+            bail!(
+                "packets took another path: {} counted {packets} packets and {bytes} bytes, but {} transactions and {} bytes were measured",
+                hop.what(),
+                crossed.packets,
+                crossed.bytes
+            );
+        }
+        evidence.push(Evidence::Hop {
+            hop: hop.what().to_owned(),
+            packets,
+            bytes,
+            needed_packets: crossed.packets,
+            needed_bytes: crossed.bytes,
+        });
+    }
+    Ok(evidence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_that_take_another_path_are_no_evidence() {
+        let hop =
+            Hop::Link { what: "loopback".to_owned(), netns: String::new(), link: "lo".to_owned() };
+        let hops = [hop];
+        let before = count_all(&hops).unwrap();
+        let crossed = Crossed { packets: u64::MAX, bytes: 1 };
+        let error = crossed_every_hop(&hops, &before, crossed).unwrap_err().to_string();
+        assert!(error.starts_with("packets took another path: loopback"), "{error}");
+    }
+}

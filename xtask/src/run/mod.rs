@@ -1,0 +1,403 @@
+//! A run: the loop over boots. Each boot is a process of its own under a watchdog, each record is on disk before the
+//! next boot starts, and whatever happens the host is brought back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, bail};
+use evenkeel_agent::command::{self, Watch};
+use evenkeel_agent::restore;
+use evenkeel_agent::state::{StateDir, host_boot};
+
+use crate::artifact::cache::Cache;
+use crate::axis::names::RunTag;
+use crate::fingerprint::fingerprint;
+use crate::matrix::{Cell, Expect, Matrix};
+use crate::plan::{Limits, Options, Plan, PlannedBoot};
+use crate::record::store::{self, Store};
+use crate::record::{CANDIDATE, Outcome, Record, Run, SCHEMA, Status};
+use crate::report;
+
+pub mod boot;
+pub mod event;
+pub mod host;
+mod measure;
+pub mod prepare;
+pub mod progress;
+pub mod spec;
+
+use event::{Event, Watcher};
+use host::Host;
+use prepare::{Prepared, Standing};
+use spec::{BootSpec, Place};
+
+/// The most that a boot's report may be, bytes.
+const REPORT: usize = 1 << 28;
+/// How long a boot that was asked to end may take to undo itself, beyond its own deadline.
+const UNDOES: Duration = Duration::from_secs(60);
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The matrix as the user wrote it.
+    pub text: String,
+    /// The matrix, checked, with `--boots` and `--quick` applied.
+    pub matrix: Matrix,
+    /// Seed, filter, shard.
+    pub options: Options,
+    /// Where it is written.
+    pub out: PathBuf,
+    /// Whether it goes on with the run that is there.
+    pub resume: bool,
+    /// Whether it was cut short.
+    pub quick: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Something was measured.
+    Measured,
+    /// Nothing was: every cell was skipped or failed.
+    Nothing,
+    /// The user stopped it; the host is restored.
+    Interrupted,
+}
+
+/// Runs a matrix on this host.
+///
+/// # Errors
+/// The host is dirty or in use, something that all boots need cannot be made, a record cannot be written, or a change was not
+/// undone. Whatever could be undone is.
+pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow::Result<End> {
+    let _lock = state.lock(Duration::ZERO)?;
+    if let Some(tag) = restore::dirty(state)? {
+        bail!("this host still carries changes of run {tag}: run `cargo xtask restore` first");
+    }
+    let stop = catch_signals()?;
+    let cache = Cache::open()?;
+    let host = Host::look(&cache);
+    let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
+    let mut plan = Plan::new(
+        &order.matrix,
+        order.options.clone(),
+        &|cell| host.judge(cell, &order.matrix),
+        &host::overhead,
+    )?;
+    plan.check(Limits::default())?;
+    watcher.see(&Event::Preparing("root file systems and guest kernels"));
+    let runnable: Vec<Cell> =
+        plan.cells.iter().filter(|c| c.is_runnable()).map(|c| c.cell.clone()).collect();
+    let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, &tag)?;
+    for planned in &mut plan.cells {
+        if let (true, Some(reason)) = (planned.is_runnable(), prepared.missing(planned.cell)) {
+            planned.status = Status::Skipped {
+                reason: reason.to_owned(),
+                remedy: "cargo xtask doctor --provision".to_owned(),
+            };
+        }
+    }
+    let (mut store, done) = open(order, &plan, &host, &tag)?;
+    let uses_docker =
+        plan.cells.iter().any(|c| c.is_runnable() && c.cell.virtualization == "docker");
+    watcher.see(&Event::Begins {
+        boots: plan.boot_count(),
+        cells: (plan.cells.iter().filter(|c| c.is_runnable()).count(), plan.cells.len()),
+        estimate: plan.estimate(),
+        out: order.out.clone(),
+    });
+    let standing = Standing::make(state, &tag, uses_docker.then(|| prepared.rootfs()))?;
+    let site = Boots { order, plan: &plan, host: &host, prepared: &prepared, tag: &tag, state };
+    let looped = site.run(&mut store, &done, &stop, watcher);
+    let undone = standing.undo()?;
+    undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
+    if !undone.failed.is_empty() {
+        bail!("{}; run `cargo xtask restore`", undone.failed.join("; "));
+    }
+    looped?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(End::Interrupted);
+    }
+    let sentence = report_on(&order.out, watcher)?;
+    let page = order.out.join(PAGE);
+    watcher.see(&Event::Done { sentence, page });
+    let (_, records, _) = store::read(&order.out)?;
+    let measured = records.iter().any(|record| record.outcome == Outcome::Measured);
+    Ok(if measured { End::Measured } else { End::Nothing })
+}
+
+/// The page of a run, in its directory.
+pub const PAGE: &str = "report/index.html";
+
+/// Writes the report of a run from its records alone: `results.json`, the page, `summary.md` and `junit.xml`. Answers the sentence.
+///
+/// # Errors
+/// The run cannot be read, or the files cannot be written.
+pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
+    report_into(dir, dir, watcher)
+}
+
+/// Like [`report_on`], with the files written into another directory.
+///
+/// # Errors
+/// As [`report_on`].
+pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
+    let (run, records, warnings) = store::read(dir)?;
+    warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
+    let results = crate::record::figures::results(&run, &records)?;
+    let rendered = report::render(&run, &records, &results, &warnings)?;
+    let folder = out.join("report");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("failed to make folder {}", folder.display()))?;
+    store::write_results(out, &results)?;
+    let files = [
+        (PAGE, &rendered.html),
+        ("summary.md", &rendered.markdown),
+        ("junit.xml", &rendered.junit),
+    ];
+    for (name, text) in files {
+        let path = out.join(name);
+        std::fs::write(&path, text)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(results.overall.sentence)
+}
+
+/// Begins the run's directory, or goes on with it: which boots are there already.
+fn open(
+    order: &Order,
+    plan: &Plan<'_>,
+    host: &Host,
+    tag: &RunTag,
+) -> anyhow::Result<(Store, Vec<(String, u32)>)> {
+    if order.resume {
+        let (run, records, _) = store::read(&order.out)?;
+        if run.matrix != order.matrix || run.seed != order.options.seed {
+            bail!("{} is a run of another matrix or seed", order.out.display());
+        }
+        let done = records.into_iter().map(|record| (record.cell, record.boot)).collect();
+        return Ok((Store::resume(&order.out)?, done));
+    }
+    let run = Run {
+        schema: SCHEMA,
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        tag: tag.to_string(),
+        matrix_text: order.text.clone(),
+        matrix: order.matrix.clone(),
+        seed: order.options.seed,
+        started_unix: unix_now()?,
+        quick: order.quick,
+        facts: host.facts.clone(),
+        cells: plan.record(),
+    };
+    Ok((Store::create(&order.out, &run)?, Vec::new()))
+}
+
+/// The loop's view of a run.
+struct Boots<'a> {
+    order: &'a Order,
+    plan: &'a Plan<'a>,
+    host: &'a Host,
+    prepared: &'a Prepared,
+    tag: &'a RunTag,
+    state: &'a StateDir,
+}
+
+impl Boots<'_> {
+    fn run(
+        &self,
+        store: &mut Store,
+        done: &[(String, u32)],
+        stop: &AtomicBool,
+        watcher: &mut dyn Watcher,
+    ) -> anyhow::Result<()> {
+        for (number, planned) in (0_u32..).zip(self.plan.boots()) {
+            let cell = self.plan.cells[planned.cell].cell;
+            if done.contains(&(cell.id(), planned.boot)) {
+                continue;
+            }
+            if stop.load(Ordering::Relaxed) {
+                watcher.see(&Event::Stopping);
+                return Ok(());
+            }
+            watcher.see(&Event::Boot { cell: cell.id(), boot: planned.boot });
+            let began = Instant::now();
+            let record = self.boot(cell, planned, number, stop, watcher)?;
+            // A boot that was cut short is no failure of its cell: `--resume` does it again.
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let outcome = record.outcome.clone();
+            store.append(&record)?;
+            watcher.see(&Event::Ended { cell: cell.id(), outcome, took: began.elapsed() });
+        }
+        Ok(())
+    }
+
+    /// One boot, in a process of its own. Its failure is a record; only a host that cannot be brought back is an error.
+    fn boot(
+        &self,
+        cell: &Cell,
+        planned: PlannedBoot,
+        number: u32,
+        stop: &AtomicBool,
+        watcher: &mut dyn Watcher,
+    ) -> anyhow::Result<Record> {
+        let spec = match self.spec(cell, planned, number) {
+            Ok(spec) => spec,
+            Err(error) => return self.failed(cell, planned, format!("{error:#}")),
+        };
+        let input = serde_json::to_vec(&spec).context("failed to write a boot's order")?;
+        let agent = std::env::current_exe()?;
+        let argv = [agent.to_string_lossy().into_owned(), "boot".to_owned()];
+        let mut words = Vec::new();
+        let mut hear = |chunk: &[u8]| {
+            words.extend_from_slice(chunk);
+            while let Some(end) = words.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = words.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                match line.trim().strip_prefix(PHASE) {
+                    Some(phase) => watcher.see(&Event::Phase(phase.to_owned())),
+                    None => watcher.see(&Event::Note(line.trim().to_owned())),
+                }
+            }
+        };
+        let ended = command::watch(
+            Watch {
+                input: &input,
+                keep: REPORT,
+                stop: Some(stop),
+                may_outlive: true,
+                heard: Some(&mut hear),
+                ..Watch::within(spec.within + UNDOES)
+            },
+            &argv,
+        )?;
+        if let Ok(report) = serde_json::from_slice::<boot::Report>(&ended.stdout) {
+            report.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
+            if !report.not_undone.is_empty() {
+                self.recover(watcher).with_context(|| {
+                    format!("boot of {}: {}", cell.id(), report.not_undone.join("; "))
+                })?;
+            }
+            return Ok(report.record);
+        }
+        // It died, hung, or printed rubbish: its journal tells what to undo.
+        self.recover(watcher)?;
+        let reason = if ended.timed_out {
+            format!("the boot did not end within {} s and was killed", spec.within.as_secs())
+        } else {
+            format!("the boot's process died: {}", ended.last_words())
+        };
+        self.failed(cell, planned, reason)
+    }
+
+    fn recover(&self, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
+        let restored = restore::restore_boot(self.state)?;
+        let undone = restored.undone;
+        undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
+        if !undone.failed.is_empty() {
+            bail!("{}; run `cargo xtask restore`", undone.failed.join("; "));
+        }
+        Ok(())
+    }
+
+    fn spec(&self, cell: &Cell, planned: PlannedBoot, number: u32) -> anyhow::Result<BootSpec> {
+        let matrix = &self.order.matrix;
+        let (site, instrument) = self.prepared.site(cell, self.host, matrix, self.tag, number)?;
+        let expect = matrix.kernels.get(&cell.kernel).map(|source| source.expect.clone());
+        let place = Place { block: planned.block, position: planned.position, boot: planned.boot };
+        BootSpec::new(&site, &matrix.measure, &expect.unwrap_or_default(), instrument, place)
+    }
+
+    /// The record of a boot that left none.
+    fn failed(&self, cell: &Cell, planned: PlannedBoot, reason: String) -> anyhow::Result<Record> {
+        let instrument = std::collections::BTreeMap::new();
+        Ok(Record {
+            schema: SCHEMA,
+            cell: cell.id(),
+            side: CANDIDATE.to_owned(),
+            block: planned.block,
+            position: planned.position,
+            boot: planned.boot,
+            host_boot: host_boot()?,
+            guest_boot: None,
+            started_unix: unix_now()?,
+            fingerprint: fingerprint(&instrument),
+            instrument,
+            outcome: Outcome::Failed { reason },
+            timing_ns: std::collections::BTreeMap::new(),
+            noise: None,
+            evidence: Vec::new(),
+            workloads: Vec::new(),
+        })
+    }
+}
+
+/// What a boot's process prints before the name of a phase that it enters.
+pub const PHASE: &str = "phase ";
+
+fn unix_now() -> anyhow::Result<u64> {
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())
+}
+
+/// Set once by SIGINT or SIGTERM. A second one changes nothing: the host is being restored.
+fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))
+            .context("failed to catch signals")?;
+    }
+    Ok(flag)
+}
+
+/// Every step of a cell in order, and what undoes it. Needs neither root nor artifacts: their places are shown by name.
+///
+/// # Errors
+/// No such cell, or one that cannot be made.
+pub fn explain(id: &str, matrix: &Matrix, host: &Host) -> anyhow::Result<String> {
+    use std::fmt::Write as _;
+    let ids: Vec<String> = matrix.cells.iter().map(Cell::id).collect();
+    let Some(at) = ids.iter().position(|known| known == id) else {
+        let near = crate::matrix::nearest(id, ids.iter().map(String::as_str));
+        let hint = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+        bail!("the matrix has no cell `{id}`{hint}");
+    };
+    let cell = &matrix.cells[at];
+    let site = prepare::imagined(cell, host, matrix)?;
+    let place = Place { block: 0, position: 0, boot: 0 };
+    let spec =
+        BootSpec::new(&site, &matrix.measure, &Expect::default(), Default::default(), place)?;
+    let mut text = format!("{id}\n");
+    if let Status::Skipped { reason, remedy } = host.judge(cell, matrix) {
+        writeln!(text, "skipped here: {reason}; remedy: {remedy}")?;
+    }
+    let mut phase = None;
+    for step in &spec.steps {
+        if phase != Some(step.phase) {
+            phase = Some(step.phase);
+            writeln!(text, "\n{}", step.phase)?;
+        }
+        writeln!(text, "  {step}")?;
+        for state in evenkeel_agent::interpret::undo_of(step) {
+            writeln!(text, "      undo: {state}")?;
+        }
+    }
+    writeln!(text, "\nevidence")?;
+    for hop in &spec.hops {
+        writeln!(text, "  counters of {}", hop.what())?;
+    }
+    for knob in &spec.knobs {
+        for (probe, is) in &knob.probes {
+            writeln!(
+                text,
+                "  knob {}: {probe} = {is}, after placing and after the last window",
+                knob.knob
+            )?;
+        }
+    }
+    Ok(text)
+}

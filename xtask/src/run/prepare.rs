@@ -1,0 +1,289 @@
+//! What must be there before the first boot: root file system and image of containers, kernels and initramfs of guests, and
+//! a network that nobody uses. All of it is made before anything is measured; what lies on the host is journaled.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use evenkeel_agent::command;
+use evenkeel_agent::entry::NAME as AGENT;
+use evenkeel_agent::interpret::{self, Slots, Undone};
+use evenkeel_agent::journal::Journal;
+use evenkeel_agent::machine::links;
+use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::state::{StateDir, host_boot};
+use evenkeel_agent::step::{Ensure, Object, Phase};
+
+use super::host::Host;
+use crate::artifact::bundle::bundle;
+use crate::artifact::cache::Cache;
+use crate::artifact::initramfs::{PCI_MODULES, initramfs};
+use crate::artifact::rootfs::{Entry, RootFs, Source};
+use crate::axis::names::RunTag;
+use crate::axis::tuning::Profile;
+use crate::axis::{Addresses, Artifacts, Guest, Site, kernel, make, steps, virtualization};
+use crate::fingerprint;
+use crate::matrix::{Cell, Matrix, RUNNING};
+use crate::workload;
+
+/// Deadline of a question to `ip`.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Everything that boots of a run start from.
+#[derive(Debug)]
+pub struct Prepared {
+    artifacts: Artifacts,
+    /// By name of the kernel in the matrix: a guest's files and its version, or why there is none.
+    guests: BTreeMap<String, Result<(Guest, String), String>>,
+    net: u8,
+}
+
+impl Prepared {
+    /// Makes artifacts for these cells. A guest kernel that cannot be had is remembered as the reason of its cells.
+    ///
+    /// # Errors
+    /// What all cells need cannot be made.
+    pub fn new<'a>(
+        cells: impl Iterator<Item = &'a Cell> + Clone,
+        matrix: &Matrix,
+        cache: &Cache,
+        tag: &RunTag,
+    ) -> anyhow::Result<Prepared> {
+        let agent = std::env::current_exe().context("failed to find this program's own file")?;
+        let root = root_of(&agent, matrix)?;
+        let is_guest = |cell: &&Cell| {
+            virtualization::find(&cell.virtualization).is_some_and(|kind| kind.is_guest())
+        };
+        let mut artifacts = Artifacts { image: tag.image(), agent, ..Artifacts::default() };
+        if !cells.clone().all(|cell| is_guest(&cell)) {
+            artifacts.rootfs = container_root(cache, &root)?;
+        }
+        let mut guests = BTreeMap::new();
+        for cell in cells.filter(is_guest) {
+            if !guests.contains_key(&cell.kernel) {
+                let made = guest(&cell.kernel, matrix, cache, &artifacts.agent, root.clone());
+                guests.insert(cell.kernel.clone(), made.map_err(|error| format!("{error:#}")));
+            }
+        }
+        Ok(Prepared { artifacts, guests, net: free_net()? })
+    }
+
+    /// Why a cell cannot be measured although its host could: its kernel cannot be had.
+    pub fn missing(&self, cell: &Cell) -> Option<&str> {
+        match self.guests.get(&cell.kernel) {
+            Some(Err(reason)) if self.is_guest(cell) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn is_guest(&self, cell: &Cell) -> bool {
+        virtualization::find(&cell.virtualization).is_some_and(|kind| kind.is_guest())
+    }
+
+    /// The site of one boot, and the facts of its instrument.
+    ///
+    /// # Errors
+    /// The cell's profile or kernel cannot be had.
+    pub fn site(
+        &self,
+        cell: &Cell,
+        host: &Host,
+        matrix: &Matrix,
+        tag: &RunTag,
+        number: u32,
+    ) -> anyhow::Result<(Site, BTreeMap<String, String>)> {
+        let guest = match self.guests.get(&cell.kernel) {
+            Some(Ok(guest)) if self.is_guest(cell) => Some(guest),
+            Some(Err(reason)) if self.is_guest(cell) => bail!("{reason}"),
+            _ => None,
+        };
+        let accelerator = guest.map(|(guest, _)| guest.accelerator.name());
+        let version = guest.map(|(_, version)| version.as_str());
+        let instrument = fingerprint::instrument(cell, &host.facts, accelerator, version);
+        let site = Site {
+            cell: cell.clone(),
+            names: tag.boot(number),
+            addresses: Addresses { family: matrix.measure.family, net: self.net },
+            placement: host.placement.clone(),
+            artifacts: Artifacts {
+                guest: guest.map(|(guest, _)| guest.clone()),
+                ..self.artifacts.clone()
+            },
+            cpus: host.cpus.clone(),
+            profile: Profile::find(&cell.tuning)?,
+            realtime_groups: host.realtime_groups,
+            fair_servers: host.fair_servers.clone(),
+        };
+        Ok((site, instrument))
+    }
+
+    /// The folder that holds the containers' root, for the engine's image.
+    pub fn rootfs(&self) -> &Path {
+        &self.artifacts.rootfs
+    }
+}
+
+/// The site of a boot that will not happen: artifacts are shown by where they would lie.
+///
+/// # Errors
+/// The cell's profile cannot be read.
+pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Site> {
+    let tag = RunTag::new(0);
+    let guest = Guest {
+        kernel: PathBuf::from(format!("KERNEL({})", cell.kernel)),
+        initramfs: PathBuf::from("INITRAMFS"),
+        cmdline: matrix.kernels.get(&cell.kernel).map(|k| k.cmdline.clone()).unwrap_or_default(),
+        accelerator: virtualization::accelerator::Accelerator::Tcg { reason: String::new() },
+    };
+    Ok(Site {
+        cell: cell.clone(),
+        names: tag.boot(0),
+        addresses: Addresses { family: matrix.measure.family, net: 0 },
+        placement: host.placement.clone(),
+        artifacts: Artifacts {
+            agent: std::env::current_exe().context("failed to find this program's own file")?,
+            rootfs: PathBuf::from("ROOT"),
+            image: tag.image(),
+            guest: Some(guest),
+        },
+        cpus: host.cpus.clone(),
+        profile: Profile::find(&cell.tuning)?,
+        realtime_groups: host.realtime_groups,
+        fair_servers: host.fair_servers.clone(),
+    })
+}
+
+/// The programs of the matrix's workloads, with their libraries.
+fn root_of(agent: &Path, matrix: &Matrix) -> anyhow::Result<RootFs> {
+    let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+    let mut programs: Vec<PathBuf> = workloads
+        .flat_map(|workload| workload.programs())
+        .filter_map(|program| command::which(program))
+        .collect();
+    programs.sort();
+    programs.dedup();
+    let mut root = bundle(&programs)?;
+    let entry = Entry::File(Source::Host(agent.to_owned()), 0o755);
+    root.put(&Path::new("/").join(AGENT), entry)?;
+    Ok(root)
+}
+
+/// The containers' root as a folder, and beside it the archive that the engine imports. Named by its contents.
+fn container_root(cache: &Cache, root: &RootFs) -> anyhow::Result<PathBuf> {
+    let digest = root.digest()?;
+    let folder = cache.folder(&format!("containers/{digest}"), |folder| {
+        let place = folder.join("root");
+        std::fs::create_dir(&place)
+            .with_context(|| format!("failed to make {}", place.display()))?;
+        root.write_folder(&place)?;
+        let archive = std::fs::File::create(folder.join("root.tar"))?;
+        root.write_tar(std::io::BufWriter::new(archive))
+    })?;
+    Ok(folder.join("root"))
+}
+
+fn guest(
+    name: &str,
+    matrix: &Matrix,
+    cache: &Cache,
+    agent: &Path,
+    root: RootFs,
+) -> anyhow::Result<(Guest, String)> {
+    let source = matrix.kernels.get(name);
+    let found = match source {
+        Some(source) => kernel::resolve(cache, source)?,
+        None if name == RUNNING => kernel::running(cache)?,
+        None => bail!("kernel `{name}` is not defined"),
+    };
+    let accelerator = virtualization::accelerator::probe(cache, &found)?;
+    let initramfs = initramfs(cache, &found, PCI_MODULES, agent, root)?;
+    let guest = Guest {
+        kernel: found.image,
+        initramfs,
+        cmdline: source.map(|source| source.cmdline.clone()).unwrap_or_default(),
+        accelerator,
+    };
+    Ok((guest, found.version))
+}
+
+/// A pair of networks out of the range for benchmarks that no route of this host touches.
+fn free_net() -> anyhow::Result<u8> {
+    let text = command::output(&["ip", "-json", "route", "show", "table", "all"], SOON)?;
+    let routes: serde_json::Value =
+        serde_json::from_str(&text).context("`ip -json route` printed no JSON")?;
+    let used: Vec<u8> = routes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|route| {
+            let mut bytes = route["dst"].as_str()?.strip_prefix("198.18.")?.split(['.', '/']);
+            bytes.next()?.parse().ok()
+        })
+        .collect();
+    (0..=254)
+        .step_by(2)
+        .find(|net| !used.contains(net) && !used.contains(&(net + 1)))
+        .context("every network of 198.18.0.0/16, the range for benchmarks, is routed on this host: free one")
+}
+
+/// What lasts for a whole run on the host, with its own journal.
+#[derive(Debug)]
+pub struct Standing {
+    machine: Real,
+    undo: Vec<Ensure>,
+}
+
+impl Standing {
+    /// Makes what lasts for the run: the folder of boots, the mount for namespaces, and the engine's image.
+    ///
+    /// # Errors
+    /// It cannot be made; what was made is undone.
+    pub fn make(
+        state: &StateDir,
+        tag: &RunTag,
+        image_of: Option<&Path>,
+    ) -> anyhow::Result<Standing> {
+        let journal = Journal::begin(&state.run_journal(), &tag.to_string(), &host_boot()?)?;
+        let folder = Path::new(crate::axis::names::FOLDER);
+        let mut acts = vec![make(Object::Dir(folder.display().to_string()), &[])];
+        if !links::has_netns_mount() {
+            acts.push(make(Object::NetnsMount, &[]));
+        }
+        if let Some(root) = image_of {
+            let archive = root.with_extension("tar");
+            acts.push(make(Object::DockerImage(tag.image()), &[&archive.to_string_lossy()]));
+        }
+        let mut standing = Standing { machine: Real::new(journal, folder), undo: Vec::new() };
+        let made = interpret::run(
+            &mut standing.machine,
+            &steps(Phase::Prepare, acts),
+            &mut Slots::new(),
+            &mut standing.undo,
+            |_| (),
+        );
+        match made {
+            Ok(()) => Ok(standing),
+            Err(failure) => {
+                let undone = standing.undo()?;
+                let error = anyhow::Error::new(failure);
+                Err(match undone.failed.as_slice() {
+                    [] => error,
+                    left => error.context(left.join("; ")),
+                })
+            }
+        }
+    }
+
+    /// Undoes it.
+    ///
+    /// # Errors
+    /// The journal cannot be cleared.
+    pub fn undo(mut self) -> anyhow::Result<Undone> {
+        let undone = interpret::undo_all(&mut self.machine, &self.undo);
+        if undone.failed.is_empty() {
+            self.machine.finish()?;
+        }
+        Ok(undone)
+    }
+}

@@ -1,0 +1,159 @@
+//! Displays of a run's events, on standard error: a bar with cell, phase and time left on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::event::{Event, Watcher};
+use crate::plan::human;
+use crate::record::Outcome;
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Only what went wrong, and the end.
+    Quiet,
+    /// Boots.
+    Normal,
+    /// Phases too.
+    Verbose,
+}
+
+/// The display that fits standard error.
+pub fn display(detail: Detail) -> Box<dyn Watcher> {
+    if std::io::stderr().is_terminal() && detail != Detail::Quiet {
+        Box::new(Bar { bar: None, detail, cell: String::new() })
+    } else {
+        Box::new(Lines { detail, boots: 0, done: 0 })
+    }
+}
+
+/// One line a boot.
+#[derive(Debug)]
+struct Lines {
+    detail: Detail,
+    boots: u64,
+    done: u64,
+}
+
+impl Watcher for Lines {
+    fn see(&mut self, event: &Event) {
+        let normal = self.detail >= Detail::Normal;
+        match event {
+            Event::Preparing(what) if normal => eprintln!("preparing {what}"),
+            Event::Begins { boots, .. } => {
+                self.boots = *boots;
+                if normal {
+                    eprintln!("{}", begins(event));
+                }
+            }
+            Event::Phase(phase) if self.detail == Detail::Verbose => eprintln!("  {phase}"),
+            Event::Ended { .. } => {
+                self.done += 1;
+                if normal || failed(event) {
+                    eprintln!("[{}/{}] {}", self.done, self.boots, ended(event));
+                }
+            }
+            Event::Note(text) => eprintln!("note: {text}"),
+            Event::Stopping => eprintln!("{STOPPING}"),
+            Event::Done { .. } if normal => eprintln!("{}", done(event)),
+            Event::Preparing(_) | Event::Boot { .. } | Event::Phase(_) | Event::Done { .. } => {}
+        }
+    }
+}
+
+/// A bar that is redrawn.
+#[derive(Debug)]
+struct Bar {
+    bar: Option<ProgressBar>,
+    detail: Detail,
+    cell: String,
+}
+
+impl Watcher for Bar {
+    fn see(&mut self, event: &Event) {
+        let say = |bar: &Option<ProgressBar>, text: String| match bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        };
+        match event {
+            Event::Preparing(what) => eprintln!("preparing {what}"),
+            Event::Begins { boots, .. } => {
+                eprintln!("{}", begins(event));
+                let bar = ProgressBar::with_draw_target(Some(*boots), ProgressDrawTarget::stderr());
+                if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+                    bar.set_style(style);
+                }
+                bar.enable_steady_tick(Duration::from_millis(250));
+                self.bar = Some(bar);
+            }
+            Event::Boot { cell, .. } => {
+                self.cell.clone_from(cell);
+                if let Some(bar) = &self.bar {
+                    bar.set_message(cell.clone());
+                }
+            }
+            Event::Phase(phase) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("{} {phase}", self.cell));
+                }
+            }
+            Event::Ended { .. } => {
+                if self.detail == Detail::Verbose || failed(event) {
+                    say(&self.bar, ended(event));
+                }
+                if let Some(bar) = &self.bar {
+                    bar.inc(1);
+                }
+            }
+            Event::Note(text) => say(&self.bar, format!("note: {text}")),
+            Event::Stopping => say(&self.bar, STOPPING.to_owned()),
+            Event::Done { .. } => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                eprintln!("{}", done(event));
+            }
+        }
+    }
+}
+
+const TEMPLATE: &str = "{bar:24} {pos}/{len} {eta} left  {wide_msg}";
+const STOPPING: &str = "stopping: undoing the boot under way, please wait";
+
+fn begins(event: &Event) -> String {
+    match event {
+        Event::Begins { boots, cells, estimate, out } => format!(
+            "{boots} boots of {} of {} cells, about {}, into {}",
+            cells.0,
+            cells.1,
+            human(*estimate),
+            out.display()
+        ),
+        _ => String::new(),
+    }
+}
+
+fn failed(event: &Event) -> bool {
+    matches!(event, Event::Ended { outcome: Outcome::Failed { .. }, .. })
+}
+
+fn ended(event: &Event) -> String {
+    match event {
+        Event::Ended { cell, outcome: Outcome::Measured, took } => {
+            format!("{cell}  {:.1} s", took.as_secs_f64())
+        }
+        Event::Ended { cell, outcome: Outcome::Failed { reason }, .. } => {
+            format!("{cell}  FAILED: {reason}")
+        }
+        _ => String::new(),
+    }
+}
+
+fn done(event: &Event) -> String {
+    match event {
+        Event::Done { sentence, page } => format!("{sentence}\nreport: {}", page.display()),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,223 @@
+//! Workloads: how each is started at both ends, and how to read what it says.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::bail;
+use evenkeel_agent::samples::{Moments, Samples, Unit};
+use evenkeel_agent::wire::{Answer, Ask, Job, Shape};
+
+use crate::axis::network::PORTS;
+use crate::doctor::NeedName;
+use crate::matrix::{Family, Measure};
+
+mod iperf3;
+mod netperf;
+
+/// Both ends of a path, as the agents there see them.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoints {
+    /// Address that the client connects to.
+    pub target: IpAddr,
+    /// Address that the server listens on.
+    pub listen: IpAddr,
+    /// IP version.
+    pub family: Family,
+}
+
+/// What to ask of both ends.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Of the system under test, first.
+    pub serve: Ask,
+    /// Of the peer.
+    pub drive: Ask,
+}
+
+/// The least that counters of a path must have moved by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crossed {
+    /// Packets each way: transactions of which every one is a packet of its own.
+    pub packets: u64,
+    /// Bytes one way.
+    pub bytes: u64,
+}
+
+/// A workload.
+pub trait Workload: Sync {
+    /// Its name in a matrix.
+    fn name(&self) -> &'static str;
+
+    /// What it measures, in a sentence.
+    fn about(&self) -> &'static str;
+
+    /// What a host must have for it.
+    fn needs(&self) -> &'static [NeedName];
+
+    /// The programs that it runs at either end; they are brought into containers and guests.
+    fn programs(&self) -> &'static [&'static str];
+
+    /// How it is started.
+    fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch;
+
+    /// The least that must have crossed every hop of the path for these samples.
+    fn crossed(&self, samples: &Samples) -> Crossed;
+
+    /// Reads what the client said.
+    ///
+    /// # Errors
+    /// It is no measurement: quotes it.
+    fn read(&self, answer: Answer) -> anyhow::Result<Samples>;
+}
+
+/// All workloads.
+pub const ALL: &[&dyn Workload] = &[
+    &BuiltIn::Rr,
+    &BuiltIn::RrPaced,
+    &BuiltIn::Stream,
+    &netperf::Netperf::Rr,
+    &netperf::Netperf::Stream,
+    &iperf3::Iperf3,
+];
+
+/// The workload of this name.
+pub fn find(name: &str) -> Option<&'static dyn Workload> {
+    ALL.iter().copied().find(|workload| workload.name() == name)
+}
+
+/// Time allowed beyond warm-up and windows: connecting under load, and an emulated guest's slowness.
+pub const GRACE: Duration = Duration::from_secs(20);
+
+/// The port of our own server.
+const OWN_PORT: u16 = *PORTS.start();
+
+/// The workloads of the agent itself.
+#[derive(Clone, Copy, Debug)]
+enum BuiltIn {
+    Rr,
+    RrPaced,
+    Stream,
+}
+
+impl Workload for BuiltIn {
+    fn name(&self) -> &'static str {
+        match self {
+            BuiltIn::Rr => "tcp-rr",
+            BuiltIn::RrPaced => "tcp-rr-paced",
+            BuiltIn::Stream => "tcp-stream",
+        }
+    }
+
+    fn about(&self) -> &'static str {
+        match self {
+            BuiltIn::Rr => "latency of one-byte transactions over TCP, one at a time (closed loop)",
+            BuiltIn::RrPaced => {
+                "latency of one-byte transactions sent at fixed times, counted from the intended time (open loop)"
+            }
+            BuiltIn::Stream => "bandwidth of one TCP connection, counted by the receiver",
+        }
+    }
+
+    fn needs(&self) -> &'static [NeedName] {
+        &[]
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch {
+        let shape = match self {
+            BuiltIn::Rr => Shape::TcpRr { request: 1, response: 1 },
+            BuiltIn::RrPaced => Shape::TcpRrPaced { request: 1, response: 1, rate: measure.rate },
+            BuiltIn::Stream => Shape::TcpStream,
+        };
+        Launch {
+            serve: Ask::Serve { address: ends.listen, port: OWN_PORT },
+            drive: Ask::Drive(Job {
+                address: ends.target,
+                port: OWN_PORT,
+                shape,
+                warmup: measure.warmup,
+                window: measure.window,
+                windows: measure.windows,
+                grace: GRACE,
+            }),
+        }
+    }
+
+    fn crossed(&self, samples: &Samples) -> Crossed {
+        let packets = match self {
+            BuiltIn::Rr => samples.crossed_operations,
+            // Requests that are late together may share a packet; bulk data is not counted in packets.
+            BuiltIn::RrPaced | BuiltIn::Stream => 0,
+        };
+        Crossed { packets, bytes: samples.crossed_bytes }
+    }
+
+    fn read(&self, answer: Answer) -> anyhow::Result<Samples> {
+        match answer {
+            Answer::Measured(samples) => Ok(*samples),
+            other => bail!("the client answered {other:?} instead of a measurement"),
+        }
+    }
+}
+
+/// Whole seconds that a tool measures for: as long as our own windows, at least one.
+fn seconds(measure: &Measure) -> u64 {
+    (measure.window * measure.windows).as_secs_f64().round().max(1.0) as u64
+}
+
+/// What a tool printed, if it ended well.
+///
+/// # Errors
+/// It did not; quotes its words.
+fn printed(tool: &str, answer: Answer) -> anyhow::Result<String> {
+    let ran = match answer {
+        Answer::Ran(ran) => ran,
+        other => bail!("the client answered {other:?} instead of {tool}'s output"),
+    };
+    let words = |text: &str| -> String { text.trim().chars().take(400).collect() };
+    match ran.code {
+        _ if ran.timed_out => bail!("{tool} did not end in time"),
+        Some(0) => Ok(ran.stdout),
+        Some(code) => {
+            bail!("{tool} failed with code {code}: {} {}", words(&ran.stderr), words(&ran.stdout))
+        }
+        None => bail!("{tool} was killed: {}", words(&ran.stderr)),
+    }
+}
+
+/// Samples of a tool that tells one figure a run.
+fn single(unit: Unit, value: f64, seconds: f64, raw: String) -> Samples {
+    Samples {
+        unit,
+        moments: Moments { count: 1, mean: value, m2: 0.0 },
+        histogram: None,
+        min: value,
+        max: value,
+        values: vec![value],
+        windows: Vec::new(),
+        began_monotonic_ns: 0,
+        measured_ns: (seconds * 1e9) as u64,
+        crossed_operations: match unit {
+            Unit::TransactionsPerSecond => (value * seconds) as u64,
+            Unit::Nanoseconds | Unit::BytesPerSecond => 0,
+        },
+        crossed_bytes: match unit {
+            Unit::BytesPerSecond => (value * seconds) as u64,
+            Unit::Nanoseconds | Unit::TransactionsPerSecond => 0,
+        },
+        closed_view: None,
+        raw: Some(raw.chars().take(4000).collect()),
+    }
+}
+
+/// A finite number above zero, as a rate must be.
+fn rate(tool: &str, name: &str, value: Option<f64>) -> anyhow::Result<f64> {
+    match value {
+        Some(value) if value.is_finite() && value > 0.0 => Ok(value),
+        Some(value) => bail!("{tool} reported {name} {value}, which is no rate"),
+        None => bail!("{tool} did not report {name}"),
+    }
+}

@@ -1,0 +1,190 @@
+//! Confidence intervals of a mean, of a difference of two means, and of a ratio of two geometric means, for as few
+//! as two observations a side.
+//!
+//! The observations are figures of boots, one each: boots are the unit, and they are few and dear. With such counts a
+//! percentile bootstrap is far too narrow. Simulated coverage of nominal 95 % intervals on logs, 800 to 1,500 pairs of
+//! groups a row, normal / Student t with 4 degrees of freedom / gamma(2):
+//!
+//! | boots a side | percentile bootstrap | bootstrap-t | Welch |
+//! |---|---|---|---|
+//! | 2 | 67 / 67 / 67 % | unbounded | 98 / 98 / 98 % |
+//! | 3 | 78 / 79 / 81 % | 98 / 99 / 98 % | 95 / 98 / 97 % |
+//! | 5 | 87 / 85 / 87 % | 96 / 94 / 96 % | 96 / 96 / 97 % |
+//! | 8 | 92 / 91 / 89 % | 96 / 94 / 93 % | 96 / 96 / 95 % |
+//! | 20 | 94 / 95 / 94 % | 96 / 95 / 95 % | 95 / 97 / 96 % |
+//!
+//! At 3 and 5 boots the bootstrap-t interval is also 1.1 to 1.6 times as wide at the median and up to 6 times at its
+//! 95th percentile, so Welch's interval serves below [`RESAMPLED_FROM`] observations a side. From there on it is the
+//! studentised bootstrap (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 12.5): where one side is
+//! skewed and three times as wide as the other, Welch misses on one side 6.6 / 6.1 / 5.6 % of the time at 8 / 12 / 20 boots, the
+//! bootstrap 5.7 / 4.7 / 4.5 %.
+
+use std::fmt;
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::moments::Moments;
+use crate::quantile;
+
+/// Observations a side from which the bootstrap takes over from Student's law.
+pub const RESAMPLED_FROM: u64 = 8;
+
+/// Resamples of the bootstrap: quantile 0.025 of 1,999 is an order statistic.
+const RESAMPLES: usize = 1999;
+
+/// An estimate with the ends of its two-sided 95 % confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// The estimate.
+    pub estimate: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// Why there is no interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoInterval {
+    /// A group has fewer than two observations.
+    TooFew,
+    /// An observation is zero or below, or not finite: it has no logarithm.
+    NotPositive,
+    /// All observations of each group are equal: they say nothing about how they vary.
+    NoSpread,
+}
+
+impl fmt::Display for NoInterval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoInterval::TooFew => "fewer than two boots a side",
+            NoInterval::NotPositive => "a boot's figure is not above zero",
+            NoInterval::NoSpread => "all boots of each side have the same figure",
+        })
+    }
+}
+
+impl std::error::Error for NoInterval {}
+
+/// Interval of the mean of `values`.
+pub fn mean(values: &[f64], seed: u64) -> Result<Interval, NoInterval> {
+    studentised(&[Group { values, sign: 1.0 }], seed)
+}
+
+/// Interval of mean(`to`) - mean(`from`).
+pub fn difference(from: &[f64], to: &[f64], seed: u64) -> Result<Interval, NoInterval> {
+    studentised(&[Group { values: from, sign: -1.0 }, Group { values: to, sign: 1.0 }], seed)
+}
+
+/// Interval of the geometric mean of positive `values`.
+pub fn geometric_mean(values: &[f64], seed: u64) -> Result<Interval, NoInterval> {
+    mean(&logs(values)?, seed).map(Interval::exp)
+}
+
+/// Interval of the ratio of geometric means, `to` / `from`, of positive values: the difference of the means of their logs.
+pub fn ratio(from: &[f64], to: &[f64], seed: u64) -> Result<Interval, NoInterval> {
+    difference(&logs(from)?, &logs(to)?, seed).map(Interval::exp)
+}
+
+/// The ratio of geometric means alone, for which one positive value a side is enough; `None` otherwise.
+pub fn ratio_of_geometric_means(from: &[f64], to: &[f64]) -> Option<f64> {
+    if from.is_empty() || to.is_empty() {
+        return None;
+    }
+    let [from, to] = [logs(from).ok()?, logs(to).ok()?].map(|logs| Moments::of(&logs).mean);
+    Some((to - from).exp())
+}
+
+impl Interval {
+    fn exp(self) -> Interval {
+        Interval { low: self.low.exp(), estimate: self.estimate.exp(), high: self.high.exp() }
+    }
+}
+
+fn logs(values: &[f64]) -> Result<Vec<f64>, NoInterval> {
+    let log = |&value: &f64| (value.is_finite() && value > 0.0).then(|| value.ln());
+    values.iter().map(log).collect::<Option<_>>().ok_or(NoInterval::NotPositive)
+}
+
+/// A group of observations whose mean enters the estimate with this sign.
+struct Group<'a> {
+    values: &'a [f64],
+    sign: f64,
+}
+
+/// Interval of the signed sum of the groups' means.
+fn studentised(groups: &[Group<'_>], seed: u64) -> Result<Interval, NoInterval> {
+    let moments: Vec<Moments> = groups.iter().map(|group| Moments::of(group.values)).collect();
+    if moments.iter().any(|group| group.count < 2) {
+        return Err(NoInterval::TooFew);
+    }
+    let estimate: f64 = groups.iter().zip(&moments).map(|(group, of)| group.sign * of.mean).sum();
+    let error = standard_error(&moments);
+    // Rounding alone leaves this much in the variance of equal values.
+    let rounding = moments.iter().map(|of| of.mean.abs()).sum::<f64>() * f64::EPSILON * 4.0;
+    if error <= rounding {
+        return Err(NoInterval::NoSpread);
+    }
+    let smallest = moments.iter().map(|of| of.count).min().unwrap_or(0);
+    let bootstrap =
+        (smallest >= RESAMPLED_FROM).then(|| resampled(groups, estimate, seed)).flatten();
+    let [low, high] = bootstrap.unwrap_or_else(|| {
+        let reach = student_quantile(0.975, degrees_of_freedom(&moments));
+        [-reach, reach]
+    });
+    Ok(Interval { low: estimate - high * error, estimate, high: estimate - low * error })
+}
+
+/// Standard error of the sum of independent means.
+fn standard_error(groups: &[Moments]) -> f64 {
+    groups.iter().map(squared_error).sum::<f64>().sqrt()
+}
+
+fn squared_error(group: &Moments) -> f64 {
+    group.variance().unwrap_or(0.0) / group.count as f64
+}
+
+/// Degrees of freedom after Welch (1947) and Satterthwaite (1946); n - 1 for one group.
+fn degrees_of_freedom(groups: &[Moments]) -> f64 {
+    let errors = groups.iter().map(squared_error);
+    let parts = groups.iter().map(|group| squared_error(group).powi(2) / (group.count - 1) as f64);
+    errors.sum::<f64>().powi(2) / parts.sum::<f64>()
+}
+
+/// Quantile of Student's law.
+fn student_quantile(q: f64, degrees_of_freedom: f64) -> f64 {
+    match StudentsT::new(0.0, 1.0, degrees_of_freedom) {
+        Ok(law) => law.inverse_cdf(q),
+        // Unreachable for the counts that `studentised` lets through; an unbounded interval would be the honest answer.
+        Err(_) => f64::INFINITY,
+    }
+}
+
+/// Quantiles 0.025 and 0.975 of the studentised estimate over resamples. `None` where too many resamples
+/// of tied values have no spread, so that a quantile is not finite.
+fn resampled(groups: &[Group<'_>], estimate: f64, seed: u64) -> Option<[f64; 2]> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut statistics: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let drawn = groups.iter().map(|group| {
+                let mut moments = Moments::default();
+                group
+                    .values
+                    .iter()
+                    .for_each(|_| moments.push(group.values[random.usize(..group.values.len())]));
+                moments
+            });
+            let drawn: Vec<Moments> = drawn.collect();
+            let apart: f64 =
+                groups.iter().zip(&drawn).map(|(group, of)| group.sign * of.mean).sum::<f64>()
+                    - estimate;
+            if apart == 0.0 { 0.0 } else { apart / standard_error(&drawn) }
+        })
+        .collect();
+    statistics.sort_unstable_by(f64::total_cmp);
+    let ends = [quantile::quantile(&statistics, 0.025)?, quantile::quantile(&statistics, 0.975)?];
+    ends.iter().all(|end| end.is_finite()).then_some(ends)
+}
+
+#[cfg(test)]
+mod tests;
