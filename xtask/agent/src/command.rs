@@ -68,6 +68,9 @@ pub fn run_in<S: AsRef<str>>(
     watch(Watch { cgroup, input, ..Watch::within(within) }, argv)
 }
 
+/// Somebody who gets bytes as they come.
+pub type Listener<'a> = &'a mut dyn FnMut(&[u8]);
+
 /// How a program is run to its end.
 pub struct Watch<'a> {
     /// The cgroup that it lives in.
@@ -83,7 +86,7 @@ pub struct Watch<'a> {
     /// Whether our own death asks the program to end (SIGTERM) instead of killing it.
     pub may_outlive: bool,
     /// Gets what it prints to standard error, as it comes.
-    pub heard: Option<&'a mut dyn FnMut(&[u8])>,
+    pub heard: Option<Listener<'a>>,
 }
 
 impl Watch<'_> {
@@ -170,37 +173,37 @@ pub fn start<S: AsRef<str>>(
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
-/// Starts a program that outlives us, in a session of its own, with both output streams in a file. For services
-/// that the user asked to have started, never for anything of a run.
+/// A shell for [`xshell::cmd!`], which builds command lines out of words; [`stream`] runs them.
 ///
 /// # Errors
-/// The program cannot be started.
-pub fn detach<S: AsRef<str>>(argv: &[S], log: std::fs::File) -> anyhow::Result<()> {
-    let program = argv.first().context("an empty command line")?.as_ref();
-    let mut command = new_command(program);
-    command.args(argv[1..].iter().map(AsRef::as_ref));
-    command.stdin(Stdio::null()).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
-    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
-    unsafe {
-        command.pre_exec(|| match libc::setsid() {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
-        });
-    }
-    let child = command.spawn().with_context(|| format!("failed to start `{program}`"))?;
-    drop(child);
-    Ok(())
+/// There is no working directory.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only for building command lines, which `stream` runs"
+)]
+pub fn shell() -> anyhow::Result<xshell::Shell> {
+    xshell::Shell::new().context("failed to find the working directory")
 }
 
-/// Runs a program in the foreground with our own terminal, to its end.
+/// Runs a command line with our own output streams and without input; answers whether it exited with 0.
 ///
 /// # Errors
-/// The program cannot be started.
-pub fn foreground(argv: &[impl AsRef<str>]) -> anyhow::Result<ExitStatus> {
-    let program = argv.first().context("an empty command line")?.as_ref();
-    let mut command = new_command(program);
-    command.args(argv[1..].iter().map(AsRef::as_ref)).stdin(Stdio::null());
-    command.status().with_context(|| format!("failed to run `{program}`"))
+/// It cannot be started, or did not end in time and was killed.
+pub fn stream(line: xshell::Cmd<'_>, within: Duration) -> anyhow::Result<bool> {
+    let name = line.to_string();
+    let mut command = Command::from(line);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .with_context(|| format!("failed to start `{name}`"))?;
+    let ended = crate::wait::until(&format!("`{name}` to end"), within, || Ok(child.try_wait()?));
+    if ended.is_err() {
+        child.kill().with_context(|| format!("failed to kill `{name}`"))?;
+        child.wait()?;
+    }
+    Ok(ended?.success())
 }
 
 /// The path of a program, looked up on `PATH` and in the folders for administrators.

@@ -1,6 +1,0 @@
-//! Every check of the project.
-use crate::command::Exit;
-/// stand-in
-pub fn test(_told: &crate::cli::Test) -> anyhow::Result<Exit> {
-    anyhow::bail!("not written yet")
-}
