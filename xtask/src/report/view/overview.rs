@@ -65,6 +65,9 @@ fn pairs(source: &Source<'_>, latency: &str) -> anyhow::Result<Vec<Chart>> {
         let by_kind = source.emulated(&a.2.id).cmp(&source.emulated(&b.2.id));
         by_kind.then(change(b.0).total_cmp(&change(a.0))).then_with(|| a.2.id.cmp(&b.2.id))
     });
+    // A pair has a row for each figure of dispersion: it is drawn once, where it changed more.
+    let mut drawn = std::collections::BTreeSet::new();
+    pairs.retain(|(c, ..)| drawn.insert((c.from_cell.as_str(), c.to_cell.as_str())));
     let mut charts = Vec::new();
     for (contrast, from, to) in pairs.into_iter().take(PAIRS) {
         let axis = axis_of(source, &contrast.name);
