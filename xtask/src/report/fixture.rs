@@ -87,7 +87,8 @@ fn latency(dice: &mut Dice, temper: &Temper, a_window: u64) -> Samples {
             .map(|_| {
                 let value = temper.median_ns * drift * (dice.normal() * temper.sigma).exp();
                 let stalls = dice.0.f64() < temper.stall;
-                value + if stalls { temper.stall_ns * dice.0.f64() } else { 0.0 }
+                // Whole nanoseconds, as they are recorded.
+                (value + if stalls { temper.stall_ns * dice.0.f64() } else { 0.0 }).floor()
             })
             .collect();
         values.sort_by(f64::total_cmp);

@@ -189,10 +189,19 @@ fn open(
         seed: order.options.seed,
         started_unix: unix_now()?,
         quick: order.quick,
-        facts: host.facts.clone(),
+        facts: facts_with_own_error(host)?,
         cells: plan.record(),
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
+}
+
+/// Facts of the host, and what the instrument itself costs.
+fn facts_with_own_error(host: &Host) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+    let cost = evenkeel_agent::engine::recording_cost()?;
+    let mut facts = host.facts.clone();
+    facts.insert("clock_read_ns".to_owned(), format!("{:.1}", cost.clock_ns));
+    facts.insert("recording_transaction_ns".to_owned(), format!("{:.1}", cost.total_ns));
+    Ok(facts)
 }
 
 /// The loop's view of a run.
