@@ -45,7 +45,7 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
     check("tests", cmd!(shell, "cargo test --quiet --workspace"))?;
     check(
         "documentation",
-        cmd!(shell, "cargo doc --quiet --workspace --no-deps")
+        cmd!(shell, "cargo doc --quiet --workspace --no-deps --document-private-items")
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
     let own = std::env::current_exe().context("failed to find this program's own file")?;

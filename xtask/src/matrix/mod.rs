@@ -1,4 +1,4 @@
-//! The matrix: what a user wrote, checked, as values. [`parse`] makes them of text, with every error at its place;
+//! The matrix: what a user wrote, checked, as values. [`parse()`] makes them of text, with every error at its place;
 //! [`find`] looks the text up and is the only part that does I/O. What a cell does to a machine is not known here.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The report: a run, its records and its results as one offline HTML page, a Markdown summary and a JUnit file.
 //!
-//! Pure and deterministic: no clock, no locale, no file. [`view`] formats every number, `reports/` at the top of the
-//! repository lays them out, [`text`] escapes what came from outside, once for each sink.
+//! Pure and deterministic: no clock, no locale, no file. `view` formats every number, `reports/` at the top of the
+//! repository lays them out, `text` escapes what came from outside, once for each sink.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

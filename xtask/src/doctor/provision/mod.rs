@@ -2,7 +2,7 @@
 //!
 //! A second run has nothing to do. What cannot be had is named, and the rest goes on. The order is fixed:
 //! sources, lists of packages, packages, engine, kernels; each depends on the ones before it. Decisions are made over
-//! the [`System`] trait, so that a fake one shows the order of effects.
+//! the `System` trait, so that a fake one shows the order of effects.
 
 use anyhow::bail;
 
