@@ -1,7 +1,7 @@
 //! The one place that starts processes.
 //!
 //! A program is run to its end under a deadline ([`run`], [`output`]), or started with its standard
-//! input and output as a control channel ([`start`]). Either way it ends with us: it carries a parent-death signal,
+//! input and output as a control channel ([`start`]), or left serving ([`serve`]). Either way it ends with us: it carries a parent-death signal,
 //! and what a boot starts lives in the boot's cgroup, which `restore` can kill without knowing any process id.
 
 use std::ffi::{CString, OsStr};
@@ -170,37 +170,15 @@ pub fn start<S: AsRef<str>>(
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
-/// Starts a program that outlives us, in a session of its own, with both output streams in a file. For services
-/// that the user asked to have started, never for anything of a run.
+/// Starts a program that serves: without input, and with both output streams in a file, so that it never waits for a reader.
 ///
 /// # Errors
 /// The program cannot be started.
-pub fn detach<S: AsRef<str>>(argv: &[S], log: std::fs::File) -> anyhow::Result<()> {
-    let program = argv.first().context("an empty command line")?.as_ref();
-    let mut command = new_command(program);
-    command.args(argv[1..].iter().map(AsRef::as_ref));
-    command.stdin(Stdio::null()).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
-    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
-    unsafe {
-        command.pre_exec(|| match libc::setsid() {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
-        });
-    }
-    let child = command.spawn().with_context(|| format!("failed to start `{program}`"))?;
-    drop(child);
-    Ok(())
-}
-
-/// Runs a program in the foreground with our own terminal, to its end.
-///
-/// # Errors
-/// The program cannot be started.
-pub fn foreground(argv: &[impl AsRef<str>]) -> anyhow::Result<ExitStatus> {
-    let program = argv.first().context("an empty command line")?.as_ref();
-    let mut command = new_command(program);
-    command.args(argv[1..].iter().map(AsRef::as_ref)).stdin(Stdio::null());
-    command.status().with_context(|| format!("failed to run `{program}`"))
+pub fn serve<S: AsRef<str>>(argv: &[S], words: std::fs::File) -> anyhow::Result<Child> {
+    let mut command = prepare(None, argv, libc::SIGKILL)?;
+    let same = words.try_clone().context("failed to share a file for a program's words")?;
+    command.stdin(Stdio::null()).stdout(Stdio::from(same)).stderr(Stdio::from(words));
+    command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
 /// The path of a program, looked up on `PATH` and in the folders for administrators.
