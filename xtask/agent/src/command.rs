@@ -1,7 +1,7 @@
 //! The one place that starts processes.
 //!
 //! A program is run to its end under a deadline ([`run`], [`output`]), or started with its standard
-//! input and output as a control channel ([`start`]). Either way it ends with us: it carries a parent-death signal,
+//! input and output as a control channel ([`start`]), or left serving ([`serve`]). Either way it ends with us: it carries a parent-death signal,
 //! and what a boot starts lives in the boot's cgroup, which `restore` can kill without knowing any process id.
 
 use std::ffi::{CString, OsStr};
@@ -204,6 +204,17 @@ pub fn stream(line: xshell::Cmd<'_>, within: Duration) -> anyhow::Result<bool> {
         child.wait()?;
     }
     Ok(ended?.success())
+}
+
+/// Starts a program that serves: without input, and with both output streams in a file, so that it never waits for a reader.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn serve<S: AsRef<str>>(argv: &[S], words: std::fs::File) -> anyhow::Result<Child> {
+    let mut command = prepare(None, argv, libc::SIGKILL)?;
+    let same = words.try_clone().context("failed to share a file for a program's words")?;
+    command.stdin(Stdio::null()).stdout(Stdio::from(same)).stderr(Stdio::from(words));
+    command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
 /// The path of a program, looked up on `PATH` and in the folders for administrators.

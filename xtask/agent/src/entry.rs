@@ -1,7 +1,8 @@
 //! The agent as a program: on a host or in a container over standard input and output, in a guest as init over its control port.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Child;
@@ -9,6 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::serve::{self, Hooks, Runner};
 use crate::wire::Ran;
@@ -93,13 +95,13 @@ impl Runner for Programs {
         if listens(port)? {
             bail!("port {port} is in use already: `{}` cannot listen on it", argv.join(" "));
         }
-        let null = std::fs::File::create("/dev/null").context("failed to open /dev/null")?;
-        let mut child = command::start(None, argv, null)?;
-        // It must not wait for us to read what it prints.
-        drop(child.stdout.take());
+        let mut words = words()?;
+        let shared = words.try_clone().context("failed to share a file in memory")?;
+        let mut child = command::serve(argv, shared)?;
         wait::until(&format!("`{}` to listen on port {port}", argv.join(" ")), within, || {
             if let Some(status) = child.try_wait()? {
-                bail!("`{}` ended at once: {status}", argv.join(" "));
+                let said = said(&mut words)?;
+                bail!("`{}` ended at once: {status}: {said}", argv.join(" "));
             }
             Ok(listens(port)?.then_some(()))
         })?;
@@ -107,6 +109,20 @@ impl Runner for Programs {
         running.push(child);
         Ok(())
     }
+}
+
+/// A file for what a server prints: in memory, because a container's root may be read-only.
+fn words() -> anyhow::Result<File> {
+    let file = memfd_create("words", MFdFlags::MFD_CLOEXEC);
+    file.map(File::from).context("failed to make a file in memory")
+}
+
+/// What a server has printed, its last words in one line.
+fn said(words: &mut File) -> anyhow::Result<String> {
+    let mut stderr = Vec::new();
+    words.rewind().and_then(|()| words.read_to_end(&mut stderr)).context("failed to read words")?;
+    let stdout = Vec::new();
+    Ok(command::Ended { code: None, timed_out: false, stdout, stderr }.last_words())
 }
 
 /// Whether some socket of this network namespace listens on a TCP port (proc(5): local address in hexadecimal, state 0A).
@@ -147,8 +163,9 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_at_once_is_an_error() {
-        let argv = ["true".to_owned()];
+        let argv = ["sh", "-c", "echo no such family; exit 3"].map(str::to_owned);
         let error = Programs::default().daemon(&argv, 1, Duration::from_secs(20)).unwrap_err();
-        assert!(error.to_string().contains("ended at once"), "{error}");
+        let text = error.to_string();
+        assert!(text.ends_with("ended at once: exit status: 3: no such family"), "{text}");
     }
 }

@@ -13,7 +13,8 @@ mod cpu;
 mod kernel;
 mod topology;
 
-pub use topology::{Topology, cpu_list, parse_cpu_list};
+use crate::threads;
+pub use topology::Topology;
 
 /// Facts by name, as they are stored in records.
 pub type Facts = BTreeMap<String, String>;
@@ -63,7 +64,7 @@ fn facts_under(root: &Path) -> Facts {
     let found = [
         ("cpu", cpu::model(&cpuinfo)),
         ("microcode", cpu::field(&cpuinfo, "microcode").map(str::to_owned)),
-        ("cpus-online", Some(cpu_list(&topology.cpus))),
+        ("cpus-online", Some(threads::list(&topology.cpus))),
         ("packages", known.then(|| topology.packages.len().to_string())),
         ("cores", known.then(|| topology.siblings.len().to_string())),
         ("threads-per-core", known.then(|| topology.threads_per_core().to_string())),

@@ -130,39 +130,67 @@ pub fn of_process(pid: i32) -> anyhow::Result<Vec<i32>> {
     Ok(threads)
 }
 
+/// The threads of a process and of all that descend from it. Processes that end meanwhile are left out.
+///
+/// # Errors
+/// The process itself is gone, or /proc cannot be listed.
+pub fn of_tree(root: i32) -> anyhow::Result<Vec<i32>> {
+    let processes: Vec<(i32, i32)> = std::fs::read_dir("/proc")
+        .context("failed to list /proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(&pid) = tree.get(next) {
+        tree.extend(processes.iter().filter(|(_, parent)| *parent == pid).map(|(child, _)| child));
+        next += 1;
+    }
+    let mut threads = of_process(root)?;
+    threads.extend(tree[1..].iter().filter_map(|pid| of_process(*pid).ok()).flatten());
+    threads.sort_unstable();
+    Ok(threads)
+}
+
+/// The parent of a process; `None` once it is gone (proc_pid_stat(5): state and parent follow the name, which may hold anything).
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 /// CPUs as the kernel writes them: `0,2-5`.
 pub fn list(cpus: &[usize]) -> String {
     let mut sorted = cpus.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let mut words: Vec<String> = Vec::new();
-    let mut rest = sorted.as_slice();
-    while let Some(&first) = rest.first() {
-        let run = rest.iter().enumerate().take_while(|&(i, &cpu)| cpu == first + i).count();
-        words.push(match run {
-            1 => first.to_string(),
-            _ => format!("{first}-{}", first + run - 1),
-        });
-        rest = &rest[run..];
-    }
-    words.join(",")
+    sorted
+        .chunk_by(|a, b| a + 1 == *b)
+        .map(|run| match run {
+            [first, .., last] => format!("{first}-{last}"),
+            _ => run.iter().map(ToString::to_string).collect(),
+        })
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
-/// Reads a list of CPUs as the kernel writes it.
+/// Reads a list of CPUs as the kernel writes it; the empty list is one.
 ///
 /// # Errors
 /// The text is no list, or names a CPU beyond 8191.
 pub fn parse_list(text: &str) -> anyhow::Result<Vec<usize>> {
-    let number = |word: &str| match word.trim().parse::<usize>() {
-        Ok(cpu) if cpu < 8192 => Ok(cpu),
-        _ => bail!("`{text}` is not a list of CPUs such as `0,2-3`"),
-    };
+    /// What kernels are built for at most: a bound against lists that would fill the memory.
+    const MOST: usize = 8192;
+
+    let wrong = || format!("`{text}` is not a list of CPUs such as `0,2-3`");
     let mut cpus = Vec::new();
-    for word in text.trim().split(',').filter(|w| !w.is_empty()) {
-        match word.split_once('-') {
-            Some((first, last)) => cpus.extend(number(first)?..=number(last)?),
-            None => cpus.push(number(word)?),
+    for range in text.trim().split(',').filter(|_| !text.trim().is_empty()) {
+        let (first, last) = range.trim().split_once('-').unwrap_or((range.trim(), range.trim()));
+        let first: usize = first.parse().ok().with_context(wrong)?;
+        let last: usize = last.parse().ok().with_context(wrong)?;
+        if first > last || last >= MOST {
+            bail!(wrong());
         }
+        cpus.extend(first..=last);
     }
     cpus.sort_unstable();
     cpus.dedup();
@@ -192,6 +220,29 @@ mod tests {
         assert_eq!(affinity(here).unwrap(), before[..1]);
         set_affinity(here, &before).unwrap();
         assert_eq!(policy(here).unwrap(), Policy::Other);
+    }
+
+    #[test]
+    fn a_tree_holds_children_and_not_strangers() {
+        let mut child =
+            crate::command::start(None, &["cat"], std::fs::File::open("/dev/null").unwrap())
+                .unwrap();
+        let own = nix::unistd::getpid().as_raw();
+        let id = child.id() as i32;
+        let tree = of_tree(own).unwrap();
+        assert!(tree.contains(&own) && tree.contains(&id) && !tree.contains(&1));
+        assert_eq!(of_tree(id).unwrap(), [id]);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(of_tree(id).is_err());
+    }
+
+    #[test]
+    fn lists_that_are_none_are_refused() {
+        for list in ["a", "1-", "-1", "3-1", "0,,2", "0-99999999999", "1 2"] {
+            assert!(parse_list(list).is_err(), "{list}");
+        }
+        assert_eq!(parse_list("\n").unwrap(), []);
     }
 
     proptest! {

@@ -215,24 +215,39 @@ fn read(probe: &Probe, slots: &Slots) -> anyhow::Result<String> {
         Probe::Affinity(slot) => (slot, |thread| Ok(threads::list(&threads::affinity(thread)?))),
         Probe::Policy(slot) => (slot, |thread| Ok(threads::policy(thread)?.to_string())),
     };
-    let mut seen: Vec<String> =
-        threads_now(slot, slots)?.into_iter().map(value).collect::<anyhow::Result<_>>()?;
+    let mut seen = Vec::new();
+    for thread in threads_now(slot, slots)? {
+        match value(thread) {
+            Ok(value) => seen.push(value),
+            // Threads come and go; one that has ended since it was listed has no value.
+            Err(_) if !std::path::Path::new(&format!("/proc/{thread}")).exists() => {}
+            Err(error) => return Err(error),
+        }
+    }
     seen.sort();
     seen.dedup();
     Ok(seen.join(" "))
 }
 
-/// The threads of a slot. A server starts and ends threads, so its process is asked anew.
+/// The threads of a slot that are there now. Servers start and end threads and, for tools, processes; QEMU starts and ends
+/// workers: those that measure are among them, so the tree of the system under test is listed anew.
 fn threads_now(slot: &Slot, slots: &Slots) -> anyhow::Result<Vec<i32>> {
-    let bound = |slot: &Slot| slots.get(slot).with_context(|| format!("{slot} was never bound"));
-    let number = |id: &String| id.parse::<i32>().with_context(|| format!("`{id}` is not an id"));
+    let bound = |slot: &Slot| -> anyhow::Result<Vec<i32>> {
+        let ids = slots.get(slot).with_context(|| format!("{slot} was never bound"))?;
+        let number = |id: &String| id.parse().with_context(|| format!("`{id}` is not an id"));
+        ids.iter().map(number).collect()
+    };
+    let tree = || -> anyhow::Result<Vec<i32>> {
+        let trees = bound(&Slot::Pid(SUT))?.into_iter().map(threads::of_tree);
+        Ok(trees.collect::<anyhow::Result<Vec<_>>>()?.concat())
+    };
     match slot {
-        Slot::Threads(SUT, Role::Server) => {
-            let pids = bound(&Slot::Pid(SUT))?;
-            let all = pids.iter().map(|pid| threads::of_process(number(pid)?));
-            Ok(all.collect::<anyhow::Result<Vec<_>>>()?.concat())
+        Slot::Threads(SUT, Role::Server) => tree(),
+        Slot::Threads(SUT, Role::Emulator) => {
+            let vcpus = bound(&Slot::Threads(SUT, Role::Vcpu))?;
+            Ok(tree()?.into_iter().filter(|thread| !vcpus.contains(thread)).collect())
         }
-        _ => bound(slot)?.iter().map(number).collect(),
+        _ => bound(slot),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{names, read};
+use crate::threads;
 
 /// Online CPUs by number, and how they share hardware. Every list is sorted; the groups of
 /// `siblings`, `packages` and `numa` are in the order of their first CPU.
@@ -42,7 +43,7 @@ impl Topology {
             .into_iter()
             .filter(|name| name.strip_prefix("node").is_some_and(|n| n.parse::<u32>().is_ok()))
             .filter_map(|name| read(root, &format!("sys/devices/system/node/{name}/cpulist")))
-            .filter_map(|list| parse_cpu_list(&list))
+            .filter_map(|list| threads::parse_list(&list).ok())
             .filter(|group| !group.is_empty())
             .collect();
         numa.sort();
@@ -62,7 +63,8 @@ impl Topology {
 
 /// The online CPUs, at least one.
 fn online(root: &Path) -> Vec<usize> {
-    let listed = read(root, "sys/devices/system/cpu/online").and_then(|list| parse_cpu_list(&list));
+    let listed = read(root, "sys/devices/system/cpu/online")
+        .and_then(|list| threads::parse_list(&list).ok());
     let counted = || -> Vec<usize> {
         let cpuinfo = read(root, "proc/cpuinfo").unwrap_or_default();
         cpuinfo
@@ -90,46 +92,9 @@ fn groups(cpus: &[usize], key: impl Fn(usize) -> String) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The CPUs of a list as the kernel writes it (`0,2-3`), sorted, each once; `None` where it is
-/// not such a list. The empty list is one.
-pub fn parse_cpu_list(list: &str) -> Option<Vec<usize>> {
-    /// More than any kernel is built for: a bound against lists that would fill the memory.
-    const MOST: usize = 1 << 16;
-
-    let mut cpus = Vec::new();
-    for range in list.trim().split(',').filter(|_| !list.trim().is_empty()) {
-        let (first, last) = range.trim().split_once('-').unwrap_or((range.trim(), range.trim()));
-        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-        if first > last || last >= MOST {
-            return None;
-        }
-        cpus.extend(first..=last);
-    }
-    cpus.sort_unstable();
-    cpus.dedup();
-    Some(cpus)
-}
-
-/// CPUs as the kernel writes them: `0,2-3`.
-pub fn cpu_list(cpus: &[usize]) -> String {
-    let mut sorted = cpus.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    sorted
-        .chunk_by(|a, b| a + 1 == *b)
-        .map(|run| match run {
-            [one] => one.to_string(),
-            [first, .., last] => format!("{first}-{last}"),
-            [] => String::new(),
-        })
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     /// A machine of 2 sockets with 2 cores of 2 threads each, numbered as servers number them.
     fn two_sockets() -> tempfile::TempDir {
@@ -176,21 +141,5 @@ mod tests {
         let topology = Topology::under(dir.path());
         assert_eq!((topology.cpus, topology.siblings), (vec![0, 1], vec![vec![0], vec![1]]));
         assert!(topology.packages.is_empty());
-    }
-
-    #[test]
-    fn lists_that_are_none_are_refused() {
-        for list in ["a", "1-", "-1", "3-1", "0,,2", "0-99999999999", "1 2"] {
-            assert_eq!(parse_cpu_list(list), None, "{list}");
-        }
-        assert_eq!(parse_cpu_list("\n"), Some(vec![]));
-    }
-
-    proptest! {
-        #[test]
-        fn a_written_list_is_read_back(cpus in proptest::collection::btree_set(0usize..300, 0..40)) {
-            let cpus: Vec<usize> = cpus.into_iter().collect();
-            prop_assert_eq!(parse_cpu_list(&cpu_list(&cpus)), Some(cpus));
-        }
     }
 }
