@@ -66,6 +66,15 @@ pub enum Powers {
     Namespaces,
 }
 
+impl std::fmt::Display for Powers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Powers::Root => "root",
+            Powers::Namespaces => "an ordinary user, in user namespaces",
+        })
+    }
+}
+
 /// Everything about a boot that is known before it: what kinds make their steps from.
 #[derive(Clone, Debug)]
 pub struct Site {

@@ -56,6 +56,7 @@ impl Host {
         known.extend(doctor::tools());
         let peer = format!("CPUs {}, {}", threads::list(&placement.peer), placement.peer_policy);
         known.insert("peer".to_owned(), peer);
+        known.insert("powers".to_owned(), powers.to_string());
         let budget = |cpu: &Path| cpu.join("cpu.rt_runtime_us").exists();
         // Who has no cgroup of their own gives none a budget: what the survey asked for is what there is.
         let realtime_groups = powers == Powers::Root

@@ -28,9 +28,6 @@ use crate::axis::Powers;
 /// Time to make the namespaces and to be gone again.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// What the namespaces are entered as, for people.
-const INSIDE: &str = "in namespaces of their own, for an ordinary user";
-
 /// Whether this user's boots can enter their namespaces: tried, because limits, sandboxes and security modules all have a say.
 ///
 /// # Errors
@@ -41,7 +38,7 @@ pub fn probe() -> Result<String, String> {
         command::run(&[&this.to_string_lossy(), "boot", "--enter-only"], WITHIN)
     };
     match tried() {
-        Ok(ended) if ended.code == Some(0) => Ok(INSIDE.to_owned()),
+        Ok(ended) if ended.code == Some(0) => Ok(Powers::Namespaces.to_string()),
         Ok(ended) if ended.timed_out => {
             Err(format!("making them did not end within {} s", WITHIN.as_secs()))
         }
