@@ -51,7 +51,7 @@ pub enum Command {
     Test(Test),
     /// One boot, told on standard input.
     #[command(hide = true)]
-    Boot,
+    Boot(Boot),
     /// An agent on standard input and output.
     #[command(hide = true)]
     Agent,
@@ -147,4 +147,12 @@ pub struct Test {
     /// The long checks too: random kills of real runs.
     #[arg(long)]
     pub long: bool,
+}
+
+/// `boot`.
+#[derive(Args, Debug)]
+pub struct Boot {
+    /// Only enter the namespaces of an ordinary user's boot, to see whether they can be had.
+    #[arg(long)]
+    pub enter_only: bool,
 }

@@ -8,14 +8,15 @@ use evenkeel_agent::restore;
 use evenkeel_agent::state::StateDir;
 
 use crate::artifact::cache::Cache;
-use crate::axis::kernel;
+use crate::axis::{Powers, kernel};
 use crate::cli;
 use crate::doctor::provision;
 use crate::matrix::{self, Matrix};
 use crate::plan::{Json, Options, Plan, Table};
 use crate::run::host::{self, Host};
 use crate::run::progress::{Detail, display};
-use crate::run::{self, End, Order, boot};
+use crate::run::spec::BootSpec;
+use crate::run::{self, End, Order, boot, rootless};
 
 /// Exit codes, which callers rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,10 +180,17 @@ pub fn restore() -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// Nothing was built.
-pub fn boot() -> anyhow::Result<Exit> {
-    let spec = serde_json::from_reader(std::io::stdin().lock())
+pub fn boot(told: &cli::Boot) -> anyhow::Result<Exit> {
+    if told.enter_only {
+        rootless::enter()?;
+        return Ok(Exit::Fine);
+    }
+    let spec: BootSpec = serde_json::from_reader(std::io::stdin().lock())
         .context("failed to read the boot's order")?;
     let state = StateDir::of_user()?;
+    if spec.powers == Powers::Namespaces {
+        rootless::enter()?;
+    }
     let report = boot::boot(&spec, &state, |phase| eprintln!("{}{phase}", run::PHASE))?;
     serde_json::to_writer(std::io::stdout().lock(), &report)?;
     Ok(Exit::Fine)

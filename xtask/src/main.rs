@@ -38,7 +38,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Restore => command::restore(),
         Command::Benchmark => benchmark::benchmark(),
         Command::Test(told) => check::test(told),
-        Command::Boot => command::boot(),
+        Command::Boot(told) => command::boot(told),
         Command::Agent => evenkeel_agent::entry::main().map(|()| Exit::Fine),
     }
 }

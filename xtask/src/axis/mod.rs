@@ -56,11 +56,32 @@ impl Port {
     }
 }
 
+/// With whose powers a boot acts.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Powers {
+    /// Root's, on the host itself. A cgroup holds the boot's processes.
+    Root,
+    /// An ordinary user's, in namespaces made for the boot. They hold its processes, and all that it makes.
+    Namespaces,
+}
+
+impl std::fmt::Display for Powers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Powers::Root => "root",
+            Powers::Namespaces => "an ordinary user, in user namespaces",
+        })
+    }
+}
+
 /// Everything about a boot that is known before it: what kinds make their steps from.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// The cell.
     pub cell: Cell,
+    /// With whose powers it is made.
+    pub powers: Powers,
     /// Names of everything that is made.
     pub names: Names,
     /// Addresses of both ends.

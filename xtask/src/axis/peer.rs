@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_agent::step::{Act, Node, Object, Phase, Query, Role, Setting, Slot, Step};
 use evenkeel_agent::threads;
 
-use super::{Site, make, steps};
+use super::{Powers, Site, make, steps};
 
 /// The agent's name.
 pub const NAME: &str = "peer";
@@ -13,17 +13,15 @@ pub const NAME: &str = "peer";
 /// How long an agent on this host may take to say hello.
 const HELLO: Duration = Duration::from_secs(20);
 
-/// The first steps of every boot: its folder, its cgroup, and the peer.
+/// The first steps of every boot: its folder, what holds its processes, and the peer.
 pub fn steps_of(site: &Site) -> Vec<Step> {
     let names = &site.names;
-    let mut all = steps(
-        Phase::Prepare,
-        [
-            make(Object::Dir(names.dir()), &[]),
-            make(Object::Cgroup(names.tag().to_owned()), &[]),
-            make(Object::Netns(names.peer_netns()), &[]),
-        ],
-    );
+    let mut first = vec![make(Object::Dir(names.dir()), &[])];
+    if site.powers == Powers::Root {
+        first.push(make(Object::Cgroup(names.tag().to_owned()), &[]));
+    }
+    first.push(make(Object::Netns(names.peer_netns()), &[]));
+    let mut all = steps(Phase::Prepare, first);
     all.extend(steps(Phase::Hold, [start_agent(site, NAME, Node::Peer, &names.peer_netns())]));
     let slot = Slot::Threads(Node::Peer, Role::Client);
     all.extend(steps(

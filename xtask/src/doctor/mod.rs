@@ -47,6 +47,8 @@ pub struct Outside<'a> {
     pub kvm_boots: &'a dyn Fn() -> Result<String, String>,
     /// Kernels for guests that are cached or can be fetched, or why there are none.
     pub guest_kernels: &'a dyn Fn() -> Result<Vec<String>, String>,
+    /// Enters the namespaces of an ordinary user's boot: which they are, or why they cannot be had.
+    pub user_namespaces: &'a dyn Fn() -> Result<String, String>,
 }
 
 /// What this host can run.
@@ -118,6 +120,7 @@ mod tests {
         Outside {
             kvm_boots: &|| Err("the guest said nothing for 10 s".to_owned()),
             guest_kernels: &|| Ok(vec!["6.1.0-37-amd64".to_owned()]),
+            user_namespaces: &|| Err("failed to mount a fresh /proc".to_owned()),
         }
     }
 

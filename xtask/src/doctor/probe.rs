@@ -13,7 +13,7 @@ mod machine;
 mod network;
 mod software;
 
-use machine::{cgroup, fifo, root, two_cpus, user_namespaces};
+use machine::{cgroup, fifo, namespaces, root, two_cpus, user_namespaces};
 use network::{bridge_netfilter, device, feature};
 use software::{docker_engine, guest_kernels, kvm, netperf, package_sources, program};
 
@@ -57,8 +57,10 @@ macro_rules! needs {
 needs! {
     /// Root with the capabilities that networks and namespaces take.
     Root = "root" => |_| root();
-    /// User namespaces can be made.
-    UserNamespaces = "user-namespaces" => |_| user_namespaces();
+    /// User namespaces can be made, and a boot can work in them.
+    UserNamespaces = "user-namespaces" => user_namespaces;
+    /// Networks can be made: by root, or by an ordinary user in namespaces of their own.
+    Namespaces = "namespaces" => namespaces;
     /// At least two CPUs: one for the system under test, one for the rest.
     TwoCpus = "two-cpus" => |_| two_cpus(evenkeel_agent::facts::topology().cpus.len());
     /// Realtime (FIFO) scheduling is allowed.

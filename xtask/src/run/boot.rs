@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use evenkeel_agent::interpret::{self, Slots, Undone};
 use evenkeel_agent::journal::Journal;
-use evenkeel_agent::machine::cgroup;
 use evenkeel_agent::machine::real::Real;
 use evenkeel_agent::state::{StateDir, host_boot};
 use evenkeel_agent::step::Ensure;
@@ -18,6 +17,7 @@ use evenkeel_agent::wire::Ask;
 use serde::{Deserialize, Serialize};
 
 use super::measure::{Gathered, measure};
+use super::rootless;
 use super::spec::BootSpec;
 use crate::axis::{load, peer, virtualization};
 use crate::fingerprint::fingerprint;
@@ -50,7 +50,7 @@ pub fn boot(
 ) -> anyhow::Result<Report> {
     let _lock = state.lock_boot(Duration::from_secs(5))?;
     let journal = Journal::begin(&state.boot_journal(), spec.names.tag(), &host_boot()?)?;
-    let interrupted = end_on_signal(spec.names.tag())?;
+    let interrupted = end_on_signal(spec)?;
     let mut machine = Real::new(journal, Path::new(&spec.names.dir()));
     let mut clock = Clock::start();
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
@@ -161,16 +161,17 @@ fn record(
 }
 
 /// On SIGINT and SIGTERM, ends all children of the boot: whatever it waits for fails at once, and it undoes.
-fn end_on_signal(tag: &str) -> anyhow::Result<Arc<AtomicBool>> {
+fn end_on_signal(spec: &BootSpec) -> anyhow::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let flag = Arc::new(AtomicBool::new(false));
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
         .context("failed to catch signals")?;
-    let (raised, tag) = (Arc::clone(&flag), tag.to_owned());
+    rootless::hear_signals()?;
+    let (raised, powers, tag) = (Arc::clone(&flag), spec.powers, spec.names.tag().to_owned());
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever() {
             raised.store(true, Ordering::Relaxed);
-            if let Err(error) = cgroup::kill_members(&tag) {
+            if let Err(error) = rootless::end_children(powers, &tag) {
                 eprintln!("failed to end the boot's processes: {error:#}");
             }
         }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use evenkeel_agent::machine::cgroup::Hierarchies;
 use evenkeel_agent::{facts, threads};
 
+use super::rootless;
 use crate::artifact::cache::Cache;
 use crate::axis::placement::Placement;
+use crate::axis::tuning::Profile;
 use crate::axis::virtualization::accelerator;
-use crate::axis::{Port, load, network, virtualization};
+use crate::axis::{Port, Powers, load, network, virtualization};
 use crate::doctor::{self, NeedName, Survey};
 use crate::matrix::{Cell, Matrix, RUNNING, Vocabulary};
 use crate::record::Status;
@@ -21,6 +23,8 @@ use crate::workload;
 pub struct Host {
     /// What it can run.
     pub survey: Survey,
+    /// With whose powers this process can act on it.
+    pub powers: Powers,
     /// What it is, the placement of the peer included.
     pub facts: BTreeMap<String, String>,
     /// Which threads run where.
@@ -39,7 +43,12 @@ impl Host {
         let survey = doctor::survey(&doctor::Outside {
             kvm_boots: &|| accelerator::kvm_boots(cache),
             guest_kernels: &|| crate::axis::kernel::available(cache),
+            user_namespaces: &rootless::probe,
         });
+        let powers = match survey.missing(&[NeedName::Root]) {
+            None => Powers::Root,
+            Some(_) => Powers::Namespaces,
+        };
         let cpus = facts::topology().cpus;
         let may_fifo = survey.missing(&[NeedName::Fifo]).is_none();
         let placement = Placement::on(&cpus, may_fifo);
@@ -47,11 +56,15 @@ impl Host {
         known.extend(doctor::tools());
         let peer = format!("CPUs {}, {}", threads::list(&placement.peer), placement.peer_policy);
         known.insert("peer".to_owned(), peer);
+        known.insert("powers".to_owned(), powers.to_string());
         let budget = |cpu: &Path| cpu.join("cpu.rt_runtime_us").exists();
-        let realtime_groups = Hierarchies::mounted()
-            .is_ok_and(|mounted| mounted.controller("cpu").is_some_and(budget));
+        // Who has no cgroup of their own gives none a budget: what the survey asked for is what there is.
+        let realtime_groups = powers == Powers::Root
+            && Hierarchies::mounted()
+                .is_ok_and(|mounted| mounted.controller("cpu").is_some_and(budget));
         Host {
             survey,
+            powers,
             facts: known,
             placement,
             fair_servers: fair_servers(&cpus),
@@ -100,9 +113,32 @@ impl Host {
             .flatten()
             .copied()
             .collect::<Vec<_>>();
-        match self.survey.missing(&needs) {
+        match self.survey.missing(&needs).or_else(|| self.cannot_tune(&cell.tuning)) {
             Some((reason, remedy)) => Status::Skipped { reason, remedy },
             None => Status::Runnable,
+        }
+    }
+
+    /// The knobs of a profile that this host cannot turn, and what helps with the first: (reason, remedy). A cell without them would carry the profile's name
+    /// and not be what it says.
+    fn cannot_tune(&self, tuning: &str) -> Option<(String, String)> {
+        // A profile that cannot be read fails its boots, with the file's name.
+        let profile = Profile::find(tuning).ok()?;
+        let missing = profile.needs().filter_map(|(knob, needs)| {
+            let (reason, remedy) = self.survey.missing(needs)?;
+            Some((format!("knob `{knob}`: {reason}"), remedy))
+        });
+        let (reasons, remedies): (Vec<_>, Vec<_>) = missing.unzip();
+        let reason = format!("profile `{tuning}` cannot be had, {}", reasons.join("; "));
+        remedies.into_iter().next().map(|remedy| (reason, remedy))
+    }
+
+    /// With whose powers a cell is made: root's for what only root can make, wherever it is asked.
+    pub fn powers_for(&self, cell: &Cell) -> Powers {
+        let system = virtualization::find(&cell.virtualization);
+        match system.is_some_and(|system| system.needs().contains(&NeedName::Root)) {
+            true => Powers::Root,
+            false => self.powers,
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod host;
 mod measure;
 pub mod prepare;
 pub mod progress;
+pub mod rootless;
 pub mod spec;
 
 use event::{Event, Watcher};
@@ -108,7 +109,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         estimate: plan.estimate(),
         out: order.out.clone(),
     });
-    let standing = Standing::make(state, &tag, uses_docker.then(|| prepared.rootfs()))?;
+    let standing =
+        Standing::make(state, &tag, host.powers, uses_docker.then(|| prepared.rootfs()))?;
     let site = Boots { order, plan: &plan, host: &host, prepared: &prepared, tag: &tag, state };
     let looped = site.run(&mut store, &done, &stop, watcher);
     let undone = standing.undo()?;

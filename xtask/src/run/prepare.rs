@@ -22,7 +22,7 @@ use crate::artifact::initramfs::{PCI_MODULES, initramfs};
 use crate::artifact::rootfs::{Entry, RootFs, Source};
 use crate::axis::names::RunTag;
 use crate::axis::tuning::Profile;
-use crate::axis::{Addresses, Artifacts, Guest, Site, kernel, make, steps, virtualization};
+use crate::axis::{Addresses, Artifacts, Guest, Powers, Site, kernel, make, steps, virtualization};
 use crate::fingerprint;
 use crate::matrix::{Cell, Matrix, RUNNING};
 use crate::workload;
@@ -103,6 +103,7 @@ impl Prepared {
         let instrument = fingerprint::instrument(cell, &host.facts, accelerator, version);
         let site = Site {
             cell: cell.clone(),
+            powers: host.powers_for(cell),
             names: tag.boot(number),
             addresses: Addresses { family: matrix.measure.family, net: self.net },
             placement: host.placement.clone(),
@@ -138,6 +139,7 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
     };
     Ok(Site {
         cell: cell.clone(),
+        powers: host.powers_for(cell),
         names: tag.boot(0),
         addresses: Addresses { family: matrix.measure.family, net: 0 },
         placement: host.placement.clone(),
@@ -235,20 +237,25 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Makes what lasts for the run: the folder of boots, the mount for namespaces, and the engine's image.
+    /// Makes what lasts for the run: the folder of boots, the mount for namespaces, and the engine's image. Boots in namespaces of
+    /// their own have none of it in common.
     ///
     /// # Errors
     /// It cannot be made; what was made is undone.
     pub fn make(
         state: &StateDir,
         tag: &RunTag,
+        powers: Powers,
         image_of: Option<&Path>,
     ) -> anyhow::Result<Standing> {
         let journal = Journal::begin(&state.run_journal(), &tag.to_string(), &host_boot()?)?;
         let folder = Path::new(crate::axis::names::FOLDER);
-        let mut acts = vec![make(Object::Dir(folder.display().to_string()), &[])];
-        if !links::has_netns_mount() {
-            acts.push(make(Object::NetnsMount, &[]));
+        let mut acts = Vec::new();
+        if powers == Powers::Root {
+            acts.push(make(Object::Dir(folder.display().to_string()), &[]));
+            if !links::has_netns_mount() {
+                acts.push(make(Object::NetnsMount, &[]));
+            }
         }
         if let Some(root) = image_of {
             let archive = root.with_extension("tar");

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::host::common_port;
 use crate::axis::names::Names;
 use crate::axis::tuning::Turned;
-use crate::axis::{Hop, Port, Site, load, network, peer, virtualization};
+use crate::axis::{Hop, Port, Powers, Site, load, network, peer, virtualization};
 use crate::matrix::{Cell, Expect, Family, Measure};
 
 /// One boot.
@@ -20,6 +20,8 @@ use crate::matrix::{Cell, Expect, Family, Measure};
 pub struct BootSpec {
     /// The cell.
     pub cell: Cell,
+    /// With whose powers it is made.
+    pub powers: Powers,
     /// Which side of a comparison of revisions.
     pub side: String,
     /// Block of the plan.
@@ -133,6 +135,7 @@ impl BootSpec {
         });
         Ok(BootSpec {
             cell: cell.clone(),
+            powers: site.powers,
             side: "candidate".to_owned(),
             block: place.block,
             position: place.position,

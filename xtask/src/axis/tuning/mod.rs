@@ -8,6 +8,7 @@ use evenkeel_agent::step::{Role, Slot, Step};
 use serde::{Deserialize, Serialize};
 
 use super::Site;
+use crate::doctor::NeedName;
 use crate::record::Effect;
 
 mod placement;
@@ -80,6 +81,9 @@ pub trait Knob: Sync {
 
     /// What it does, and the values it takes.
     fn about(&self) -> &'static str;
+
+    /// What a host must have for it to be turned to `want`.
+    fn needs(&self, want: &str) -> &'static [NeedName];
 
     /// Turns it to `want` for a system under test whose threads have these roles.
     ///
@@ -191,6 +195,14 @@ impl Profile {
                     .with_context(|| format!("knob `{name}` of profile `{}`", self.name))
             })
             .collect()
+    }
+
+    /// What a host must have for each knob of the profile.
+    pub fn needs(&self) -> impl Iterator<Item = (&str, &'static [NeedName])> {
+        self.knobs.iter().filter_map(|(name, want)| {
+            let knob = ALL.iter().find(|knob| knob.name() == name)?;
+            Some((name.as_str(), knob.needs(want)))
+        })
     }
 
     /// Whether the profile keeps the system under test on CPUs of its own.

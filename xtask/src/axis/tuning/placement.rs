@@ -6,6 +6,7 @@ use evenkeel_agent::threads;
 use super::{Knob, Probe, Turned};
 use crate::axis::virtualization::SUT;
 use crate::axis::{Site, steps};
+use crate::doctor::NeedName;
 
 /// The knob.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ impl Knob for PlacementKnob {
 
     fn about(&self) -> &'static str {
         "CPUs of the system under test's threads: `auto` takes all but housekeeping and the peer's"
+    }
+
+    fn needs(&self, _want: &str) -> &'static [NeedName] {
+        &[]
     }
 
     fn turn(&self, want: &str, site: &Site, roles: &[Role]) -> anyhow::Result<Turned> {

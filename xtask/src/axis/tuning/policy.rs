@@ -7,6 +7,7 @@ use super::{Knob, Probe, Turned};
 use crate::axis::placement::PRIORITY;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Site, steps};
+use crate::doctor::NeedName;
 
 /// The knob.
 #[derive(Debug)]
@@ -21,12 +22,17 @@ impl Knob for PolicyKnob {
         "scheduling policy of the system under test's threads: `fifo`, `fifo:N`, `rr:N`, `batch` or `other`"
     }
 
+    fn needs(&self, want: &str) -> &'static [NeedName] {
+        match asked(want) {
+            Ok(policy) if is_realtime(policy) => &[NeedName::Fifo],
+            // What is no policy is told when the knob is turned.
+            _ => &[],
+        }
+    }
+
     fn turn(&self, want: &str, site: &Site, roles: &[Role]) -> anyhow::Result<Turned> {
-        let asked: Policy = match want {
-            "fifo" => Policy::Fifo(PRIORITY),
-            other => other.parse()?,
-        };
-        let realtime = matches!(asked, Policy::Fifo(_) | Policy::RoundRobin(_));
+        let asked = asked(want)?;
+        let realtime = is_realtime(asked);
         if realtime && site.cpus.len() < 2 {
             anyhow::bail!(
                 "a realtime policy needs a second CPU that stays free of realtime threads"
@@ -58,6 +64,17 @@ impl Knob for PolicyKnob {
             steps: steps(Phase::Place, acts),
         })
     }
+}
+
+fn asked(want: &str) -> anyhow::Result<Policy> {
+    match want {
+        "fifo" => Ok(Policy::Fifo(PRIORITY)),
+        other => other.parse(),
+    }
+}
+
+fn is_realtime(policy: Policy) -> bool {
+    matches!(policy, Policy::Fifo(_) | Policy::RoundRobin(_))
 }
 
 /// The policy of one role. Virtual CPUs rank one below the threads that deliver their timers and packets: on a shared CPU a

@@ -6,6 +6,7 @@ use evenkeel_agent::step::{Act, Phase, Role, Setting};
 
 use super::{Knob, Probe, Turned};
 use crate::axis::{Site, steps};
+use crate::doctor::NeedName;
 
 /// The knob.
 #[derive(Debug)]
@@ -20,6 +21,10 @@ impl Knob for Throttle {
 
     fn about(&self) -> &'static str {
         "the limit on realtime threads, machine-wide: `off` lifts it, fair servers included"
+    }
+
+    fn needs(&self, _want: &str) -> &'static [NeedName] {
+        &[NeedName::Root]
     }
 
     fn turn(&self, want: &str, site: &Site, _roles: &[Role]) -> anyhow::Result<Turned> {

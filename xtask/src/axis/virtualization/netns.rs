@@ -20,7 +20,7 @@ impl Kind for Netns {
     }
 
     fn needs(&self) -> &'static [NeedName] {
-        &[NeedName::Ip, NeedName::Veth]
+        &[NeedName::Namespaces, NeedName::Ip, NeedName::Veth]
     }
 }
 

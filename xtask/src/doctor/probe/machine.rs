@@ -6,6 +6,8 @@ use std::path::Path;
 use nix::libc;
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use super::Host;
+use crate::axis::placement::PRIORITY;
 use crate::doctor::Finding;
 
 /// Root, and not a root that a container took the capabilities from.
@@ -25,7 +27,7 @@ fn judge_root(is_root: bool, status: &str) -> Finding {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     let lacks = |bit: u32| effective.is_some_and(|mask| mask & (1 << bit) == 0);
     match NEEDED.iter().find(|(bit, _)| lacks(*bit)) {
-        _ if !is_root => Finding::missing("not root", "run as root, for instance with sudo"),
+        _ if !is_root => Finding::missing("needs root", "run as root, for instance with sudo"),
         Some((_, name)) => Finding::missing(
             format!("root, but without {name}"),
             "run outside of the container, or give it its capabilities (--privileged)",
@@ -34,15 +36,58 @@ fn judge_root(is_root: bool, status: &str) -> Finding {
     }
 }
 
-/// The limits of user namespaces.
-pub(super) fn user_namespaces() -> Finding {
+/// Root, or else user namespaces.
+pub(super) fn namespaces(host: &Host<'_>) -> Finding {
+    either(root(), || user_namespaces(host))
+}
+
+/// What root can do on the host, an ordinary user may do in user namespaces.
+fn either(root: Finding, user_namespaces: impl FnOnce() -> Finding) -> Finding {
+    match root {
+        Finding::Ok(_) => Finding::Ok("as root".to_owned()),
+        Finding::Missing { reason: no_root, remedy: be_root } => match user_namespaces() {
+            Finding::Missing { reason, remedy } => Finding::missing(
+                format!("{no_root}, or user namespaces: {reason}"),
+                format!("{be_root}; or {remedy}"),
+            ),
+            found => found,
+        },
+    }
+}
+
+/// The limits of user namespaces. For an ordinary user, who needs them, whether a boot can work in them.
+pub(super) fn user_namespaces(host: &Host<'_>) -> Finding {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    judge_user_namespaces(
+    let limits = judge_user_namespaces(
         Path::new("/proc/self/ns/user").exists(),
         number("/proc/sys/user/max_user_namespaces"),
         number("/proc/sys/kernel/unprivileged_userns_clone"),
         geteuid().is_root(),
-    )
+    );
+    match (limits, root()) {
+        (Finding::Ok(_), Finding::Missing { .. }) => {
+            let restricted = number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+            judge_entered((host.outside.user_namespaces)(), restricted)
+        }
+        (limits, _) => limits,
+    }
+}
+
+/// `entered` is how trying went; `restricted` is Ubuntu's kernel.apparmor_restrict_unprivileged_userns, under which namespaces can be
+/// made and nothing be done in them.
+fn judge_entered(entered: Result<String, String>, restricted: Option<u64>) -> Finding {
+    match (entered, restricted) {
+        (Ok(detail), _) => Finding::Ok(detail),
+        (Err(why), Some(1)) => Finding::missing(
+            format!("AppArmor restricts those of ordinary users: {why}"),
+            "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or load an AppArmor profile \
+             with `userns` for this program",
+        ),
+        (Err(why), _) => Finding::missing(
+            why,
+            "run outside of the container, or let its security profile allow user namespaces",
+        ),
+    }
 }
 
 /// `most` is user.max_user_namespaces; `unprivileged` is Debian's kernel.unprivileged_userns_clone.
@@ -63,7 +108,7 @@ fn judge_user_namespaces(
         ),
         (_, _, Some(0)) if !is_root => Finding::missing(
             "kernel.unprivileged_userns_clone is 0",
-            "run as root, or sysctl kernel.unprivileged_userns_clone=1",
+            "sysctl kernel.unprivileged_userns_clone=1",
         ),
         (_, most, _) => Finding::Ok(most.map_or(String::new(), |most| format!("at most {most}"))),
     }
@@ -80,11 +125,11 @@ pub(super) fn two_cpus(online: usize) -> Finding {
     }
 }
 
-/// Asks for FIFO for the life of one thread, because no file tells all that may forbid it: capabilities,
+/// Asks for FIFO at the priority of measured threads for the life of one thread, because no file tells all that may forbid it: capabilities,
 /// limits, and the runtime of the cgroup.
 pub(super) fn fifo() -> Finding {
     let asked = std::thread::spawn(|| {
-        let parameters = libc::sched_param { sched_priority: 1 };
+        let parameters = libc::sched_param { sched_priority: PRIORITY.into() };
         // SAFETY: the parameters outlive the call, and id 0 means the calling thread, which ends next.
         let status = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameters) };
         nix::errno::Errno::result(status).map(drop)
@@ -104,7 +149,7 @@ pub(super) fn fifo() -> Finding {
                     "give our cgroup a runtime (cpu.rt_runtime_us), or start from the root cgroup"
                 }
                 (true, false) => "run with CAP_SYS_NICE",
-                (false, _) => "run as root, or raise the limit of realtime priority (ulimit -r)",
+                (false, _) => "run as root, or raise the limit of realtime priority (ulimit -r 49)",
             },
         ),
         Err(_) => Finding::missing("the thread that asked for SCHED_FIFO ended early", "run again"),
@@ -151,7 +196,7 @@ mod tests {
         let docker = "CapEff:\t00000000a80425fb\n";
         assert_eq!(judge_root(true, full), Finding::Ok(String::new()));
         assert!(
-            matches!(judge_root(false, full), Finding::Missing { reason, .. } if reason == "not root")
+            matches!(judge_root(false, full), Finding::Missing { reason, .. } if reason == "needs root")
         );
         assert!(
             matches!(judge_root(true, docker), Finding::Missing { reason, .. } if reason.contains("CAP_NET_ADMIN"))
@@ -166,6 +211,21 @@ mod tests {
         assert!(!is_ok(judge_user_namespaces(true, Some(1000), Some(0), false)));
         assert!(!is_ok(judge_user_namespaces(true, Some(0), None, true)));
         assert!(!is_ok(judge_user_namespaces(false, None, None, true)));
+    }
+
+    #[test]
+    fn an_ordinary_user_may_do_with_namespaces_and_is_told_both_ways_otherwise() {
+        let no_root = || judge_root(false, "");
+        let refused = judge_entered(Err("failed to mount a fresh /proc: EPERM".into()), Some(1));
+        let Finding::Missing { reason, remedy } = either(no_root(), || refused) else {
+            panic!("neither root nor namespaces")
+        };
+        assert!(reason.starts_with("needs root, or user namespaces: AppArmor"), "{reason}");
+        assert!(reason.ends_with("/proc: EPERM") && remedy.contains("sudo; or sysctl"), "{remedy}");
+        let entered = || judge_entered(Ok("entered".to_owned()), Some(1));
+        assert_eq!(either(no_root(), entered), Finding::Ok("entered".to_owned()));
+        let never = || panic!("root asks for nothing else");
+        assert_eq!(either(Finding::Ok(String::new()), never), Finding::Ok("as root".to_owned()));
     }
 
     #[test]
