@@ -147,10 +147,24 @@ impl Engine {
     fn start(&self, host: &Host) -> Running {
         let at = |name: &str| format!("{}/{name}", self.folder);
         let (data, exec, pid) = (at("data"), at("exec"), at("pid"));
-        let engine = host.start_with("dockerd", &[
-            "--data-root", &data, "--exec-root", &exec, "--pidfile", &pid, "--host", &self.socket,
-            "--bridge", "none", "--iptables=false", "--ip-masq=false",
-        ], &[]);
+        let engine = host.start_with(
+            "dockerd",
+            &[
+                "--data-root",
+                &data,
+                "--exec-root",
+                &exec,
+                "--pidfile",
+                &pid,
+                "--host",
+                &self.socket,
+                "--bridge",
+                "none",
+                "--iptables=false",
+                "--ip-masq=false",
+            ],
+            &[],
+        );
         let path = self.socket.trim_start_matches("unix://");
         wait::until("an engine of our own", PATIENCE, || {
             Ok(std::os::unix::net::UnixStream::connect(path).ok())
@@ -163,10 +177,14 @@ impl Engine {
 #[test]
 fn real_an_engine_that_dies_leaves_a_host_that_restore_brings_back_with_it() {
     let host = Host::take();
-    let engine = Engine { folder: host.path("engine"), socket: format!("unix://{}", host.path("engine.sock")) };
+    let engine = Engine {
+        folder: host.path("engine"),
+        socket: format!("unix://{}", host.path("engine.sock")),
+    };
     std::fs::create_dir(&engine.folder).unwrap();
     let dockerd = engine.start(&host);
-    let matrix = Quick { virtualization: "'docker'", network: "'bridge'", boots: 500, ..Quick::default() };
+    let matrix =
+        Quick { virtualization: "'docker'", network: "'bridge'", boots: 500, ..Quick::default() };
     let matrix = matrix.write(host.place.path());
     let mut bench = host.start_with(
         XTASK,

@@ -36,7 +36,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("name = @7", "`name` must be a string, not a whole number", ""),
     ("tuning = @'stock'", "`tuning` must be an array of strings, not a string", "tuning = [\"...\"]"),
     ("kernel = [@1]", "every value of `kernel` must be a string", ""),
-    ("exclude = @'docker'", "`exclude` must be an array of tables", "[[exclude]]"),
+    ("name = 'right'\nexclude = @'docker'", "`exclude` must be an array of tables", "[[exclude]]"),
     ("kernel = ['running', 'mine']\n@kernel.mine = 1", "", ""),
     // Unknown names.
     ("schema = @2", "unknown schema 2", "this version of the tool reads schema = 1"),
@@ -47,7 +47,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("workloads = [@'tcp_rr']", "unknown workload `tcp_rr`", "did you mean `tcp-rr`?"),
     ("kernel = [@'debian-rt']", "kernel `debian-rt` is not defined", "[kernel.debian-rt]"),
     ("@windos = 5", "unknown key in `[measure]`: `windos`", "did you mean `windows`?"),
-    ("[@measurement]", "unknown key in the matrix: `measurement`", "did you mean `measure`?"),
+    ("[@measur]", "unknown key in the matrix: `measur`", "did you mean `measure`?"),
     ("name = @'../../etc'", "`../../etc` is no matrix name", "names begin with"),
     // Duplicates and combinations that are not there.
     ("virtualization = ['netns', @'netns']", "`netns` is there twice in `virtualization`", ""),
@@ -77,7 +77,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 fn mistaken(lines: &str) -> (String, usize, usize) {
     let first = lines.lines().next().unwrap_or_default().replace('@', "");
     let key = |line: &str| line.split([' ', ']']).next().unwrap_or_default().to_owned();
-    let begins = |line: &&str| key(line) == key(&first) || (key(&first) == "[axes" && *line == "[axes]");
+    let begins =
+        |line: &&str| key(line) == key(&first) || (key(&first) == "[axes" && *line == "[axes]");
     let text = match RIGHT.lines().find(begins) {
         Some(line) => RIGHT.replacen(line, lines, 1),
         None => format!("{RIGHT}{lines}\n"),
@@ -204,12 +205,17 @@ fn wrong_command_lines_are_refused() {
         std::fs::create_dir(at(name)).unwrap();
         std::fs::write(place.path().join(name).join("run.json"), header).unwrap();
     }
-    let huge = RIGHT.replace("boots = 1", "boots = 10000").replace("windows = 5", "windows = 10000");
+    let huge =
+        RIGHT.replace("boots = 1", "boots = 10000").replace("windows = 5", "windows = 10000");
     std::fs::write(at("HUGE"), huge).unwrap();
     for (line, words) in COMMANDS {
         let arguments: Vec<String> = line
             .split_whitespace()
-            .map(|word| if word.chars().all(char::is_uppercase) { at(word) } else { word.to_owned() })
+            .map(
+                |word| {
+                    if word.chars().all(char::is_uppercase) { at(word) } else { word.to_owned() }
+                },
+            )
             .collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         eprintln!("cargo xtask {line}");

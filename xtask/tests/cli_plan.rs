@@ -72,9 +72,8 @@ fn a_built_in_matrix_is_the_repositorys() {
 fn shards_are_parts_of_the_whole_and_contrasts_stay_together() {
     let whole = json(&["default"]);
     for of in [1, 2, 3, 5] {
-        let parts: Vec<Value> = (1..=of)
-            .map(|part| json(&["default", "--shard", &format!("{part}/{of}")]))
-            .collect();
+        let parts: Vec<Value> =
+            (1..=of).map(|part| json(&["default", "--shard", &format!("{part}/{of}")])).collect();
         let mut union: Vec<&str> = parts.iter().flat_map(ids).collect();
         union.sort_unstable();
         let mut all = ids(&whole);
@@ -110,7 +109,7 @@ fn anybody_may_plan_and_have_cells_explained() {
         let text = &said.ends_with(0).stdout;
         assert_eq!(said.stderr, "");
         assert_eq!(text.lines().next(), Some(*id));
-        for phase in ["prepare", "hold", "attach", "place", "go"] {
+        for phase in ["prepare", "hold", "place", "go"] {
             assert!(text.lines().any(|line| line == phase), "{phase}: {said}");
         }
         assert!(text.contains("undo: "), "{said}");
@@ -142,7 +141,9 @@ fn every_command_has_help_and_those_that_take_cells_have_examples() {
         let example = text.contains(&format!("\n  cargo xtask {command}"));
         assert!(example || !["plan", "bench", "report"].contains(&command), "{text}");
     }
-    assert!(run(&mut xtask(&["--version"])).ends_with(0).stdout.contains(env!("CARGO_PKG_VERSION")));
+    assert!(
+        run(&mut xtask(&["--version"])).ends_with(0).stdout.contains(env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl Drop for Small {
 /// Every file of a report, by its path.
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let names = ["results.json", "report/index.html", "summary.md", "junit.xml"];
-    let read = |name: &str| std::fs::read(directory.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let read =
+        |name: &str| std::fs::read(directory.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     names.into_iter().map(|name| (name.to_owned(), read(name))).collect()
 }
 
@@ -56,7 +57,12 @@ fn real_a_report_from_records_alone_is_the_runs_own_and_damage_is_told() {
     let again = run(&mut as_nobody(host.place.path(), &["report", from, "--out", to]));
     assert_eq!(again.ends_with(0).stdout, format!("{to}/report/index.html\n"));
     assert!(files(&there) == own, "another report from the same records");
-    assert_eq!(run(&mut as_nobody(host.place.path(), &["--quiet", "report", from, "--out", to])).ends_with(0).stderr, "");
+    assert_eq!(
+        run(&mut as_nobody(host.place.path(), &["--quiet", "report", from, "--out", to]))
+            .ends_with(0)
+            .stderr,
+        ""
+    );
 
     // Where it may not write, the reason and the place are told.
     run(&mut as_nobody(host.place.path(), &["report", from]))
@@ -70,9 +76,26 @@ fn real_a_report_from_records_alone_is_the_runs_own_and_damage_is_told() {
     let [first, second, third, fourth] = lines[..] else { panic!("4 records: {text}") };
     let cut = &fourth[..fourth.len() / 2];
     let wrong = second.replacen("\"block\":", "\"blork\":", 1);
-    std::fs::write(&boots, [first.as_bytes(), b"\n", wrong.as_bytes(), b"\n\xff\xfe rubbish\n\n", third.as_bytes(), b"\n", cut.as_bytes()].concat()).unwrap();
+    std::fs::write(
+        &boots,
+        [
+            first.as_bytes(),
+            b"\n",
+            wrong.as_bytes(),
+            b"\n\xff\xfe rubbish\n\n",
+            third.as_bytes(),
+            b"\n",
+            cut.as_bytes(),
+        ]
+        .concat(),
+    )
+    .unwrap();
     let damaged = run(&mut xtask(&["report", from]));
-    let told = ["line 2 is left out: not a record: missing field `block`", "line 3 is left out", "line 6 is cut off: the boot that was being written is lost"];
+    let told = [
+        "line 2 is left out: not a record: missing field `block`",
+        "line 3 is left out",
+        "line 6 is cut off: the boot that was being written is lost",
+    ];
     damaged.ends_with(0).says(&told);
     let page = String::from_utf8(files(&directory)["report/index.html"].clone()).unwrap();
     for words in ["line 2 is left out", "line 3 is left out", "line 6 is cut off"] {
@@ -80,7 +103,12 @@ fn real_a_report_from_records_alone_is_the_runs_own_and_damage_is_told() {
     }
     let results: serde_json::Value =
         serde_json::from_slice(&files(&directory)["results.json"]).unwrap();
-    let counted: u64 = results["cells"].as_array().unwrap().iter().filter_map(|cell| cell["workloads"][0]["boots"].as_u64()).sum();
+    let counted: u64 = results["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|cell| cell["workloads"][0]["boots"].as_u64())
+        .sum();
     assert_eq!(counted, 2, "{results}");
 
     // Nothing left at all is a report too; another version of a record is not guessed at.
@@ -115,7 +143,11 @@ fn real_a_journal_without_space_changes_nothing() {
         let host = Host::take();
         let small = Small::mounted(host.path("state"), bytes);
         let said = run(host.bench(&Quick::default()).env("EVENKEEL_STATE", &small.0));
-        said.ends_with(4).says(&["failed to reserve 1048576 bytes", journal, "No space left on device"]);
+        said.ends_with(4).says(&[
+            "failed to reserve 1048576 bytes",
+            journal,
+            "No space left on device",
+        ]);
         host.is_restored();
     }
 }

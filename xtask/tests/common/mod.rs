@@ -161,7 +161,8 @@ impl Host {
     /// Waits for the host.
     pub fn take() -> Host {
         assert!(nix::unistd::geteuid().is_root(), "real runs change the host: run this as root");
-        let needed = ["ip", "setpriv", "netperf", "iperf3", "docker", "dockerd", "qemu-system-x86_64"];
+        let needed =
+            ["ip", "setpriv", "netperf", "iperf3", "docker", "dockerd", "qemu-system-x86_64"];
         let missing: Vec<&str> = needed.into_iter().filter(|tool| which(tool).is_none()).collect();
         assert!(
             missing.is_empty(),
