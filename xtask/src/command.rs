@@ -17,6 +17,8 @@ use crate::run::host::{self, Host};
 use crate::run::progress::{Detail, display};
 use crate::run::spec::BootSpec;
 use crate::run::{self, End, Order, boot, rootless};
+use crate::streams::{print, say};
+use crate::wrong::wrong;
 
 /// Exit codes, which callers rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,23 +33,6 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-/// An error that is the user's input, not the host's failure.
-#[derive(Debug)]
-pub struct WrongInput(pub String);
-
-impl std::fmt::Display for WrongInput {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for WrongInput {}
-
-/// Marks an error as the user's input.
-fn wrong(error: impl std::fmt::Display) -> anyhow::Error {
-    WrongInput(error.to_string()).into()
-}
-
 /// `doctor`.
 ///
 /// # Errors
@@ -58,7 +43,7 @@ pub fn doctor(told: &cli::Doctor) -> anyhow::Result<Exit> {
         install(&cache)?;
     }
     let host = Host::look(&cache);
-    println!("{}", host.survey.table(std::io::stdout().is_terminal()));
+    print(format_args!("{}\n", host.survey.table(std::io::stdout().is_terminal())))?;
     Ok(Exit::Fine)
 }
 
@@ -74,10 +59,10 @@ pub fn install(cache: &Cache) -> anyhow::Result<()> {
         },
         fetch: &|| kernel::running(cache).map(|found| vec![found.provenance]),
     };
-    let outcome = provision::provision(&kernels, &mut |line| eprintln!("{line}"))?;
+    let outcome = provision::provision(&kernels, &mut |line| say(line))?;
     if let provision::Outcome::Changed { refused } = outcome {
         for line in refused {
-            eprintln!("could not be had: {line}");
+            say(format_args!("could not be had: {line}"));
         }
     }
     Ok(())
@@ -91,15 +76,15 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     let (matrix, _) = load(&told.selection)?;
     let host = Host::look(&Cache::open()?);
     if let Some(id) = &told.explain {
-        print!("{}", run::explain(id, &matrix, &host).map_err(wrong)?);
+        print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
     }
     let judge = |cell: &matrix::Cell| host.judge(cell, &matrix);
     let plan =
         Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
     match told.format {
-        cli::Format::Table => print!("{}", Table(&plan)),
-        cli::Format::Json => println!("{}", serde_json::to_string(&Json(&plan))?),
+        cli::Format::Table => print(Table(&plan))?,
+        cli::Format::Json => print(serde_json::to_string(&Json(&plan))? + "\n")?,
     }
     Ok(Exit::Fine)
 }
@@ -116,8 +101,7 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         (None, None) => (false, default_out(&told.selection.matrix)?),
     };
     let order = if resume {
-        let (run, _, _) =
-            crate::record::store::read(&out).map_err(|error| wrong(format!("{error:#}")))?;
+        let (run, _, _) = crate::record::store::read(&out)?;
         let mut options = options(&told.selection);
         options.seed = run.seed;
         Order { text: run.matrix_text, matrix: run.matrix, options, out, resume, quick: run.quick }
@@ -131,7 +115,7 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
     }
     let end = run::run(&order, &state, display(detail).as_mut())?;
     if end != End::Interrupted {
-        println!("{}", order.out.join(run::PAGE).display());
+        print(format_args!("{}\n", order.out.join(run::PAGE).display()))?;
     }
     Ok(match end {
         End::Measured => Exit::Fine,
@@ -146,14 +130,11 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
 /// The run cannot be read, or the report not written.
 pub fn report(told: &cli::Report, detail: Detail) -> anyhow::Result<Exit> {
     let out = told.out.as_ref().unwrap_or(&told.run);
-    if !told.run.join(crate::record::store::RUN).exists() {
-        return Err(wrong(format!("{} is no run: it has no run.json", told.run.display())));
-    }
     let sentence = run::report_into(&told.run, out, display(detail).as_mut())?;
     if detail > Detail::Quiet {
-        eprintln!("{sentence}");
+        say(sentence);
     }
-    println!("{}", out.join(run::PAGE).display());
+    print(format_args!("{}\n", out.join(run::PAGE).display()))?;
     Ok(Exit::Fine)
 }
 
@@ -164,14 +145,14 @@ pub fn report(told: &cli::Report, detail: Detail) -> anyhow::Result<Exit> {
 pub fn restore() -> anyhow::Result<Exit> {
     let restored = restore::restore(&StateDir::of_user()?)?;
     for left in &restored.undone.left_alone {
-        eprintln!("left alone: {left}");
+        say(format_args!("left alone: {left}"));
     }
     for failed in &restored.undone.failed {
-        eprintln!("{failed}");
+        say(failed);
     }
     match &restored.tag {
-        None => println!("nothing to restore"),
-        Some(tag) => println!("run {tag}: {} states restored", restored.states),
+        None => print("nothing to restore\n")?,
+        Some(tag) => print(format_args!("run {tag}: {} states restored\n", restored.states))?,
     }
     Ok(if restored.undone.failed.is_empty() { Exit::Fine } else { Exit::Host })
 }
@@ -191,7 +172,7 @@ pub fn boot(told: &cli::Boot) -> anyhow::Result<Exit> {
     if spec.powers == Powers::Namespaces {
         rootless::enter()?;
     }
-    let report = boot::boot(&spec, &state, |phase| eprintln!("{}{phase}", run::PHASE))?;
+    let report = boot::boot(&spec, &state, |phase| say(format_args!("{}{phase}", run::PHASE)))?;
     serde_json::to_writer(std::io::stdout().lock(), &report)?;
     Ok(Exit::Fine)
 }

@@ -16,4 +16,6 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod streams;
 pub mod workload;
+pub mod wrong;

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use xtask::cli::{Cli, Command};
-use xtask::command::{self, Exit, WrongInput};
+use xtask::command::{self, Exit};
 use xtask::run::progress::Detail;
-use xtask::{benchmark, check};
+use xtask::wrong::WrongInput;
+use xtask::{benchmark, check, streams};
 
 fn main() -> ExitCode {
     let done = if evenkeel_agent::entry::is_agent() {
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     match done {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            streams::say(format_args!("error: {error:#}"));
             let wrong = error.downcast_ref::<WrongInput>().is_some();
             ExitCode::from(if wrong { Exit::Input } else { Exit::Host } as u8)
         }

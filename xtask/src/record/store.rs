@@ -5,15 +5,16 @@
 //! guessing at its meaning would be worse than stopping.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::check::check;
 use super::results::Results;
 use super::{Record, Run, SCHEMA};
+use crate::wrong::wrong;
 
 /// Name of the run's header in its directory.
 pub const RUN: &str = "run.json";
@@ -37,11 +38,11 @@ impl Store {
         for name in [RUN, BOOTS] {
             let path = dir.join(name);
             if path.symlink_metadata().is_ok() {
-                bail!(occupied(dir));
+                return Err(occupied(dir));
             }
         }
         match write_whole(&dir.join(RUN), run, Existing::Keep) {
-            Err(error) if already_there(&error) => bail!(occupied(dir)),
+            Err(error) if already_there(&error) => return Err(occupied(dir)),
             written => written?,
         }
         Store::resume(dir)
@@ -89,7 +90,7 @@ pub fn read(dir: &Path) -> Result<(Run, Vec<Record>, Vec<String>)> {
     let name = path.display().to_string();
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             return Ok((
                 run,
                 Vec::new(),
@@ -115,7 +116,7 @@ pub fn read(dir: &Path) -> Result<(Run, Vec<Record>, Vec<String>)> {
         match read_record(&line) {
             Ok(record) => records.push(record),
             Err(Unreadable::Version(found)) => {
-                bail!(other_version(&format!("`{name}` line {number}"), found))
+                return Err(other_version(&format!("`{name}` line {number}"), found));
             }
             Err(Unreadable::Corrupt(_)) if !line.ends_with(b"\n") => {
                 warnings.push(format!(
@@ -139,15 +140,17 @@ fn read_run(dir: &Path) -> Result<Run> {
     let path = dir.join(RUN);
     let name = path.display().to_string();
     let text = match std::fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("no run in `{}`: `{RUN}` is missing", dir.display())
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(wrong(format!("no run in `{}`: `{RUN}` is missing", dir.display())));
         }
         read => read.with_context(|| format!("failed to read file `{name}`"))?,
     };
-    let header: Header =
-        serde_json::from_slice(&text).with_context(|| format!("`{name}` is not a run"))?;
-    ensure!(header.schema == SCHEMA, other_version(&format!("`{name}`"), header.schema));
-    serde_json::from_slice(&text).with_context(|| format!("`{name}` is not a run"))
+    let no_run = |error| wrong(format!("`{name}` is not a run: {error}"));
+    let header: Header = serde_json::from_slice(&text).map_err(no_run)?;
+    if header.schema != SCHEMA {
+        return Err(other_version(&format!("`{name}`"), header.schema));
+    }
+    serde_json::from_slice(&text).map_err(no_run)
 }
 
 /// All that is believed of a file before its version is known.
@@ -179,15 +182,17 @@ fn read_record(line: &[u8]) -> Result<Record, Unreadable> {
     Ok(record)
 }
 
-fn other_version(what: &str, found: u32) -> String {
-    format!(
+fn other_version(what: &str, found: u32) -> anyhow::Error {
+    wrong(format!(
         "{what} has schema {found}, this tool reads schema {SCHEMA}: use the version of the tool that wrote it"
-    )
+    ))
 }
 
-fn occupied(dir: &Path) -> String {
+fn occupied(dir: &Path) -> anyhow::Error {
     let dir = dir.display();
-    format!("`{dir}` holds a run already: go on with it by --resume {dir}, or choose another --out")
+    wrong(format!(
+        "`{dir}` holds a run already: go on with it by --resume {dir}, or choose another --out"
+    ))
 }
 
 /// What becomes of a file that is there already.
@@ -220,7 +225,7 @@ fn write_whole(path: &Path, value: &impl Serialize, existing: Existing) -> Resul
 /// Whether writing failed because somebody else made the file meanwhile.
 fn already_there(error: &anyhow::Error) -> bool {
     let persist = error.chain().find_map(|cause| cause.downcast_ref::<tempfile::PersistError>());
-    persist.is_some_and(|cause| cause.error.kind() == std::io::ErrorKind::AlreadyExists)
+    persist.is_some_and(|cause| cause.error.kind() == ErrorKind::AlreadyExists)
 }
 
 /// Whether a file does not end with a line feed. The position is at the end afterwards.

@@ -22,6 +22,7 @@ use super::spec::BootSpec;
 use crate::axis::{load, peer, virtualization};
 use crate::fingerprint::fingerprint;
 use crate::record::{Outcome, Record, SCHEMA};
+use crate::streams::say;
 
 /// How long the agents may take to end by themselves. Guests power off, containers are removed by their engine.
 const GOODBYE: Duration = Duration::from_secs(15);
@@ -107,7 +108,7 @@ fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
     let load = (!spec.load.is_empty()).then_some(load::NAME);
     for name in load.into_iter().chain([virtualization::NAME, peer::NAME]) {
         if let Err(error) = end(machine, name) {
-            eprintln!("{}: {name} was killed: {error:#}", spec.cell.id());
+            say(format_args!("{}: {name} was killed: {error:#}", spec.cell.id()));
         }
     }
 }
@@ -172,7 +173,7 @@ fn end_on_signal(spec: &BootSpec) -> anyhow::Result<Arc<AtomicBool>> {
         for _ in signals.forever() {
             raised.store(true, Ordering::Relaxed);
             if let Err(error) = rootless::end_children(powers, &tag) {
-                eprintln!("failed to end the boot's processes: {error:#}");
+                say(format_args!("failed to end the boot's processes: {error:#}"));
             }
         }
     })?;

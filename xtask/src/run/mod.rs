@@ -19,6 +19,7 @@ use crate::plan::{Limits, Options, Plan, PlannedBoot};
 use crate::record::store::{self, Store};
 use crate::record::{CANDIDATE, Outcome, Record, Run, SCHEMA, Status};
 use crate::report;
+use crate::wrong::wrong;
 
 pub mod boot;
 pub mod event;
@@ -86,8 +87,9 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         order.options.clone(),
         &|cell| host.judge(cell, &order.matrix),
         &host::overhead,
-    )?;
-    plan.check(Limits::default())?;
+    )
+    .map_err(wrong)?;
+    plan.check(Limits::default()).map_err(wrong)?;
     watcher.see(&Event::Preparing("root file systems and guest kernels"));
     let runnable: Vec<Cell> =
         plan.cells.iter().filter(|c| c.is_runnable()).map(|c| c.cell.clone()).collect();
@@ -177,7 +179,8 @@ fn open(
     if order.resume {
         let (run, records, _) = store::read(&order.out)?;
         if run.matrix != order.matrix || run.seed != order.options.seed {
-            bail!("{} is a run of another matrix or seed", order.out.display());
+            let out = order.out.display();
+            return Err(wrong(format!("{out} is a run of another matrix or seed")));
         }
         let done = records.into_iter().map(|record| (record.cell, record.boot)).collect();
         return Ok((Store::resume(&order.out)?, done));

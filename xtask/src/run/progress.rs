@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::event::{Event, Watcher};
 use crate::plan::human;
 use crate::record::Outcome;
+use crate::streams::say;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,23 +42,23 @@ impl Watcher for Lines {
     fn see(&mut self, event: &Event) {
         let normal = self.detail >= Detail::Normal;
         match event {
-            Event::Preparing(what) if normal => eprintln!("preparing {what}"),
+            Event::Preparing(what) if normal => say(format_args!("preparing {what}")),
             Event::Begins { boots, .. } => {
                 self.boots = *boots;
                 if normal {
-                    eprintln!("{}", begins(event));
+                    say(begins(event));
                 }
             }
-            Event::Phase(phase) if self.detail == Detail::Verbose => eprintln!("  {phase}"),
+            Event::Phase(phase) if self.detail == Detail::Verbose => say(format_args!("  {phase}")),
             Event::Ended { .. } => {
                 self.done += 1;
                 if normal || failed(event) {
-                    eprintln!("[{}/{}] {}", self.done, self.boots, ended(event));
+                    say(format_args!("[{}/{}] {}", self.done, self.boots, ended(event)));
                 }
             }
-            Event::Note(text) => eprintln!("note: {text}"),
-            Event::Stopping => eprintln!("{STOPPING}"),
-            Event::Done { .. } if normal => eprintln!("{}", done(event)),
+            Event::Note(text) => say(format_args!("note: {text}")),
+            Event::Stopping => say(STOPPING),
+            Event::Done { .. } if normal => say(done(event)),
             Event::Preparing(_) | Event::Boot { .. } | Event::Phase(_) | Event::Done { .. } => {}
         }
     }
@@ -73,14 +74,14 @@ struct Bar {
 
 impl Watcher for Bar {
     fn see(&mut self, event: &Event) {
-        let say = |bar: &Option<ProgressBar>, text: String| match bar {
+        let above = |bar: &Option<ProgressBar>, text: String| match bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say(text),
         };
         match event {
-            Event::Preparing(what) => eprintln!("preparing {what}"),
+            Event::Preparing(what) => say(format_args!("preparing {what}")),
             Event::Begins { boots, .. } => {
-                eprintln!("{}", begins(event));
+                say(begins(event));
                 let bar = ProgressBar::with_draw_target(Some(*boots), ProgressDrawTarget::stderr());
                 if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
                     bar.set_style(style);
@@ -101,19 +102,19 @@ impl Watcher for Bar {
             }
             Event::Ended { .. } => {
                 if self.detail == Detail::Verbose || failed(event) {
-                    say(&self.bar, ended(event));
+                    above(&self.bar, ended(event));
                 }
                 if let Some(bar) = &self.bar {
                     bar.inc(1);
                 }
             }
-            Event::Note(text) => say(&self.bar, format!("note: {text}")),
-            Event::Stopping => say(&self.bar, STOPPING.to_owned()),
+            Event::Note(text) => above(&self.bar, format!("note: {text}")),
+            Event::Stopping => above(&self.bar, STOPPING.to_owned()),
             Event::Done { .. } => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
-                eprintln!("{}", done(event));
+                say(done(event));
             }
         }
     }

@@ -1,0 +1,210 @@
+//! Hosts, tools, guests and engines that fail a run: that boot failed and says why, the others go on. Real runs: they need root.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use evenkeel_agent::wait;
+use nix::sys::signal::Signal;
+use xtask::artifact::cache::Cache;
+use xtask::axis::kernel;
+
+mod common;
+use common::{Host, PATIENCE, Quick, Running, XTASK, run};
+
+/// A tool that fails differently at each call, and works from the fourth on. Asked for its version, it works at once.
+const MOODY: &str = r#"#!/bin/sh
+case "$*" in *-V*|*-v*|*version*|*CALM*) exec /usr/bin/TOOL "$@";; esac
+for call in 1 2 3 4; do mkdir "PLACE/TOOL.$call" 2>/dev/null && break; done
+case $call in
+1) echo "TOOL: out of sugar" >&2; exit 7;;
+2) echo "sugar and rubbish"; exit 0;;
+3) exec sleep 600;;
+esac
+exec /usr/bin/TOOL "$@"
+"#;
+
+/// The records of a run: the outcome's reason, or nothing for boots that were measured; in order.
+fn reasons(run: &Path) -> Vec<(String, Option<String>)> {
+    let text = std::fs::read_to_string(run.join("boots.jsonl")).unwrap();
+    let record = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let of = |record: serde_json::Value| {
+        let reason = record["outcome"]["reason"].as_str().map(str::to_owned);
+        (record["cell"].as_str().unwrap().to_owned(), reason)
+    };
+    text.lines().map(record).map(of).collect()
+}
+
+#[test]
+fn real_tools_that_die_lie_or_hang_fail_their_boots_and_no_others() {
+    // The servers of both are asked for with words that clients are not.
+    for (workload, tool, serves) in
+        [("netperf-tcp-rr", "netperf", "-D"), ("iperf3-tcp", "iperf3", "-s")]
+    {
+        let host = Host::take();
+        let place = host.place.path().join("bin");
+        std::fs::create_dir(&place).unwrap();
+        let script = MOODY.replace("TOOL", tool).replace("CALM", serves);
+        let script = script.replace("PLACE", place.to_str().unwrap());
+        std::fs::write(place.join(tool), script).unwrap();
+        std::fs::set_permissions(place.join(tool), PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", place.display(), std::env::var("PATH").unwrap());
+        let workloads = format!("'tcp-rr', '{workload}'");
+        let matrix = Quick { workloads: &workloads, boots: 4, ..Quick::default() };
+        let said = run(host.bench(&matrix).env("PATH", path));
+        said.ends_with(0).says(&["[4/4]"]);
+        let reasons = reasons(&host.place.path().join("run"));
+        let words = ["out of sugar", "sugar and rubbish", "did not end within"];
+        for ((_, reason), words) in reasons.iter().zip(words) {
+            let reason = reason.as_deref().unwrap_or("it was measured");
+            assert!(reason.contains(words) && reason.contains(tool), "{words}: {reason}");
+            said.says(&[reason]);
+        }
+        assert_eq!((reasons.len(), &reasons[3].1), (4, &None));
+        host.is_restored();
+    }
+}
+
+#[test]
+fn real_guests_that_panic_fail_with_their_last_words_and_kernels_that_are_none_are_skipped() {
+    let host = Host::take();
+    let cache = Cache::open().expect("the cache is writable");
+    let found = kernel::running(&cache).expect("a kernel can be fetched with apt");
+    let garbage = host.path("garbage");
+    std::fs::write(&garbage, "not a kernel").unwrap();
+    let modules = found.modules.map(|path| format!("modules = '{}'", path.display()));
+    let panics = |name: &str, cmdline: &str| {
+        let (image, modules) = (found.image.display(), modules.as_deref().unwrap_or_default());
+        format!("[kernel.{name}]\nimage = '{image}'\n{modules}\ncmdline = [{cmdline}]\n")
+    };
+    let more = [
+        format!("[kernel.garbage]\nimage = '{garbage}'\n"),
+        "[kernel.absent]\nimage = '/nonexistent/bzImage'\n".to_owned(),
+        panics("rootless", "'rdinit=/nonexistent'"),
+        panics("starved", "'mem=16M'"),
+    ];
+    let said = run(&mut host.bench(&Quick {
+        kernel: "'running', 'garbage', 'absent', 'rootless', 'starved'",
+        virtualization: "'netns', 'qemu'",
+        more: &(more.concat() + "[[exclude]]\nkernel = 'running'\nvirtualization = 'qemu'\n"),
+        ..Quick::default()
+    }));
+    said.ends_with(0);
+    let mut reasons = reasons(&host.place.path().join("run"));
+    reasons.sort();
+    let [(_, rootless), (measured, None), (_, starved)] = &reasons[..] else {
+        panic!("{reasons:?}")
+    };
+    assert_eq!(measured, "running/netns/veth/stock/idle");
+    for reason in [rootless, starved] {
+        assert!(reason.as_ref().unwrap().contains("Kernel panic - not syncing"), "{reason:?}");
+    }
+    let summary = std::fs::read_to_string(host.path("run/results.json")).unwrap();
+    for words in ["not a bzImage", "/nonexistent/bzImage", "netns runs under the host's kernel"] {
+        assert!(summary.contains(words), "{words}: {summary}");
+    }
+    host.is_restored();
+}
+
+#[test]
+fn real_a_port_in_use_fails_the_cells_that_need_it_and_no_others() {
+    let host = Host::take();
+    let _busy = TcpListener::bind("0.0.0.0:5201").expect("nobody else listens on port 5201");
+    let both = Quick { virtualization: "'netns', 'docker'", network: "'nat'", ..Quick::default() };
+    let said = run(&mut host.bench(&both));
+    said.ends_with(0).says(&["FAILED", "5201", "already"]);
+    let mut reasons = reasons(&host.place.path().join("run"));
+    reasons.sort();
+    let [(docker, Some(reason)), (_, None)] = &reasons[..] else { panic!("{reasons:?}") };
+    assert!(docker.contains("/docker/") && reason.contains("address already in use"), "{reason}");
+    host.is_restored();
+}
+
+#[test]
+fn real_a_host_without_a_free_network_is_told_which() {
+    let host = Host::take();
+    let matrix = Quick::default().write(host.place.path());
+    // In a network namespace of its own, so that this host's routes stay.
+    for route in ["198.18.0.0/15", "198.18.0.0/16"] {
+        let words = format!("ip link set lo up && ip route add blackhole {route} && exec \"$@\"");
+        let mut command = assert_cmd::Command::new("unshare");
+        command.args(["--net", "sh", "-c", &words, "sh", XTASK, "bench"]).arg(&matrix);
+        command.args(["--out", &host.path("run")]).env("EVENKEEL_STATE", host.state.path());
+        let said = run(command.timeout(PATIENCE));
+        said.ends_with(4).says(&["198.18.0.0/16", "is routed on this host"]);
+        assert_eq!(said.stdout, "");
+        host.is_restored();
+    }
+}
+
+/// An engine of our own, so that nobody else's is stopped.
+struct Engine {
+    folder: String,
+    socket: String,
+}
+
+impl Engine {
+    fn start(&self, host: &Host) -> Running {
+        let at = |name: &str| format!("{}/{name}", self.folder);
+        let (data, exec, pid) = (at("data"), at("exec"), at("pid"));
+        let engine = host.start_with(
+            "dockerd",
+            &[
+                "--data-root",
+                &data,
+                "--exec-root",
+                &exec,
+                "--pidfile",
+                &pid,
+                "--host",
+                &self.socket,
+                "--bridge",
+                "none",
+                "--iptables=false",
+                "--ip-masq=false",
+            ],
+            &[],
+        );
+        let path = self.socket.trim_start_matches("unix://");
+        wait::until("an engine of our own", PATIENCE, || {
+            Ok(std::os::unix::net::UnixStream::connect(path).ok())
+        })
+        .expect("dockerd answers");
+        engine
+    }
+}
+
+#[test]
+fn real_an_engine_that_dies_leaves_a_host_that_restore_brings_back_with_it() {
+    let host = Host::take();
+    let engine = Engine {
+        folder: host.path("engine"),
+        socket: format!("unix://{}", host.path("engine.sock")),
+    };
+    std::fs::create_dir(&engine.folder).unwrap();
+    let dockerd = engine.start(&host);
+    let matrix =
+        Quick { virtualization: "'docker'", network: "'bridge'", boots: 500, ..Quick::default() };
+    let matrix = matrix.write(host.place.path());
+    let mut bench = host.start_with(
+        XTASK,
+        &["bench", matrix.to_str().unwrap(), "--out", &host.path("run")],
+        &[("DOCKER_HOST", &engine.socket)],
+    );
+    bench.hear("[1/500]");
+    dockerd.signal(Signal::SIGKILL);
+    drop(dockerd);
+    let said = bench.end();
+    said.ends_with(4).says(&["Cannot connect to the Docker daemon", "cargo xtask restore"]);
+    assert_eq!(reasons(&host.place.path().join("run"))[0].1, None);
+
+    // Without the engine there is no bringing it back; with it, there is.
+    let restore = || run(host.xtask(&["restore"]).env("DOCKER_HOST", &engine.socket));
+    restore().ends_with(4).says(&["Cannot connect to the Docker daemon"]);
+    let dockerd = engine.start(&host);
+    let restored = restore();
+    assert!(restored.ends_with(0).stdout.contains("states restored"), "{restored}");
+    host.is_restored();
+    dockerd.signal(Signal::SIGTERM);
+    dockerd.end();
+}

@@ -1,0 +1,91 @@
+//! Runs that are stopped, killed, or met by another: exit codes, and the host as it was. Real runs: they need root.
+
+use nix::sys::signal::Signal;
+
+mod common;
+use common::{Host, Quick, run};
+
+/// Far more boots than any of these tests waits for.
+const MANY: Quick<'static> = Quick {
+    kernel: "'running'",
+    virtualization: "'netns'",
+    network: "'veth'",
+    workloads: "'tcp-rr'",
+    boots: 500,
+    more: "",
+};
+
+#[test]
+fn real_a_run_that_is_stopped_restores_the_host_and_can_be_resumed() {
+    let host = Host::take();
+    let matrix = MANY.write(host.place.path());
+    let matrix = matrix.to_str().unwrap();
+    for (signal, heard) in [(Signal::SIGINT, "[2/500]"), (Signal::SIGTERM, "500 boots of 1")] {
+        let out = host.path(signal.as_str());
+        let mut running = host.start(&["bench", matrix, "--out", &out]);
+        running.hear(heard);
+        running.signal(signal);
+        let said = running.end();
+        assert_eq!(said.ends_with(130).stdout, "");
+        host.is_restored();
+    }
+    // What was measured before stays, and the run goes on behind it.
+    let out = host.path("SIGINT");
+    let before = std::fs::read_to_string(format!("{out}/boots.jsonl")).unwrap();
+    assert!(before.lines().count() >= 2, "{before}");
+    let mut running = host.start(&["bench", "--resume", &out]);
+    running.hear("[1/500]");
+    running.signal(Signal::SIGINT);
+    running.end().ends_with(130);
+    let after = std::fs::read_to_string(format!("{out}/boots.jsonl")).unwrap();
+    assert!(after.starts_with(&before) && after.len() > before.len());
+    host.is_restored();
+}
+
+#[test]
+fn real_a_second_run_is_refused_with_the_first_ones_process_id() {
+    let host = Host::take();
+    let matrix = MANY.write(host.place.path());
+    let matrix = matrix.to_str().unwrap();
+    let mut first = host.start(&["bench", matrix, "--out", &host.path("first")]);
+    first.hear("500 boots of 1");
+    let holder = format!("process {} holds", first.pid());
+    let second = run(&mut host.xtask(&["bench", matrix, "--out", &host.path("second")]));
+    second.ends_with(4).says(&["another run is under way on this host", &holder]);
+    assert!(!host.place.path().join("second").exists());
+    run(&mut host.xtask(&["restore"])).ends_with(4).says(&["another run is under way", &holder]);
+    first.signal(Signal::SIGINT);
+    first.end().ends_with(130);
+    host.is_restored();
+}
+
+#[test]
+fn real_a_killed_run_leaves_a_host_that_is_refused_until_it_is_restored() {
+    let host = Host::take();
+    let matrix = MANY.write(host.place.path());
+    let mut running =
+        host.start(&["bench", matrix.to_str().unwrap(), "--out", &host.path("killed")]);
+    running.hear("[1/500]");
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.end().code, None);
+    let refused = run(&mut host.bench(&Quick::default()));
+    refused.ends_with(4).says(&["still carries changes of run ek", "cargo xtask restore"]);
+    let restored = run(&mut host.xtask(&["restore"]));
+    assert!(restored.ends_with(0).stdout.contains("states restored"), "{restored}");
+    host.is_restored();
+    run(&mut host.bench(&Quick::default())).ends_with(0);
+    host.is_restored();
+}
+
+/// `bench 2>&1 | head`: the terminal is gone, the host must not stay as it is.
+#[test]
+fn real_a_run_whose_listener_goes_away_still_ends_well() {
+    let host = Host::take();
+    let matrix = Quick { boots: 3, ..Quick::default() }.write(host.place.path());
+    let mut running = host.start(&["bench", matrix.to_str().unwrap(), "--out", &host.path("run")]);
+    running.hear("3 boots of 1");
+    running.close_pipes();
+    assert_eq!(running.end().code, Some(0));
+    assert!(host.place.path().join("run/report/index.html").exists());
+    host.is_restored();
+}
