@@ -173,6 +173,25 @@ pub fn start<S: AsRef<str>>(
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
+/// Waits for a program that was started to end by itself.
+///
+/// # Errors
+/// It does not end within the deadline.
+pub fn wait_for(child: &mut Child, within: Duration) -> anyhow::Result<ExitStatus> {
+    let exit = pidfd(child.id())?;
+    let deadline = Instant::now() + within;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left.as_millis().min(60_000) as i32)?;
+        match nix::poll::poll(&mut [PollFd::new(exit.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) if left.is_zero() => anyhow::bail!("not within {:.1} s", within.as_secs_f64()),
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(child.wait()?),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// A shell for [`xshell::cmd!`], which builds command lines out of words; [`stream`] runs them.
 ///
 /// # Errors

@@ -100,14 +100,15 @@ fn undo_all(mut machine: Real, undo: &[Ensure]) -> anyhow::Result<Undone> {
 /// Lets the agents end by themselves, so that guests power off cleanly and engines see their containers end. What does not
 /// end is killed with the cgroup, so this cannot fail.
 fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
-    let end = |machine: &mut Real, name: &str| -> anyhow::Result<()> {
-        machine.control(name)?.ask(Ask::Quit, GOODBYE)?;
-        machine.ended(name, GOODBYE)
-    };
-    // The load first: with it gone, the others end at once.
+    // The load first: with it gone, the others end at once. All are asked before one is waited for.
     let load = (!spec.load.is_empty()).then_some(load::NAME);
-    for name in load.into_iter().chain([virtualization::NAME, peer::NAME]) {
-        if let Err(error) = end(machine, name) {
+    let names: Vec<&str> = load.into_iter().chain([virtualization::NAME, peer::NAME]).collect();
+    let asked: Vec<anyhow::Result<()>> = names
+        .iter()
+        .map(|name| machine.control(name)?.ask(Ask::Quit, GOODBYE).map(|_| ()))
+        .collect();
+    for (name, asked) in names.into_iter().zip(asked) {
+        if let Err(error) = asked.and_then(|()| machine.ended(name, GOODBYE)) {
             say(format_args!("{}: {name} was killed: {error:#}", spec.cell.id()));
         }
     }

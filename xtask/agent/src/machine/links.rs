@@ -80,32 +80,44 @@ pub(crate) fn remove_netns_mount() -> anyhow::Result<()> {
     std::fs::remove_dir(NETNS).with_context(|| format!("failed to remove {NETNS}"))
 }
 
-pub(crate) fn make_netns(tools: Tools<'_>, name: &str, with: &[String]) -> anyhow::Result<()> {
-    match with {
-        [] => tools.output(&["ip", "netns", "add", name])?,
-        [pid] => tools.output(&["ip", "netns", "attach", name, pid])?,
-        _ => bail!("network namespace {name}: at most one process to attach to"),
-    };
-    Ok(())
-}
-
-pub(crate) fn remove_netns(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
+/// Makes and names a network namespace, or names that of a process: what `ip netns add` and `attach` do, for
+/// which starting `ip` would take longer than the work.
+pub(crate) fn make_netns(name: &str, with: &[String]) -> anyhow::Result<()> {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    use std::os::unix::fs::OpenOptionsExt as _;
+    const NONE: Option<&str> = None;
     let file = netns_file(name);
-    if !file.exists() {
-        return Ok(());
-    }
-    match tools.output(&["ip", "netns", "delete", name]) {
-        Ok(_) => Ok(()),
-        // `ip netns add` was killed between making the file and mounting on it: then it is a plain file.
-        Err(_) if is_plain(&file) => std::fs::remove_file(&file)
-            .with_context(|| format!("failed to remove {}", file.display())),
-        Err(error) => Err(error),
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0).open(&file);
+    made.with_context(|| format!("failed to make {}", file.display()))?;
+    let name_it = |of: &str| {
+        mount(Some(of), &file, NONE, MsFlags::MS_BIND, NONE)
+            .with_context(|| format!("failed to mount {of} on {}", file.display()))
+    };
+    match with {
+        [] => on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET)
+                .with_context(|| format!("failed to make network namespace {name}"))?;
+            name_it("/proc/thread-self/ns/net")
+        }),
+        [pid] => name_it(&format!("/proc/{pid}/ns/net")),
+        _ => bail!("network namespace {name}: at most one process to attach to"),
     }
 }
 
-fn is_plain(file: &Path) -> bool {
-    const NSFS_MAGIC: i64 = 0x6e73_6673;
-    nix::sys::statfs::statfs(file).is_ok_and(|fs| fs.filesystem_type().0 != NSFS_MAGIC)
+/// Takes the name of a network namespace away; it goes with its last process.
+pub(crate) fn remove_netns(name: &str) -> anyhow::Result<()> {
+    use nix::errno::Errno;
+    let file = netns_file(name);
+    match nix::mount::umount2(&file, nix::mount::MntFlags::MNT_DETACH) {
+        // Killed between making the file and mounting on it: then it is a plain file.
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("failed to unmount {}", file.display()));
+        }
+    }
+    std::fs::remove_file(&file).with_context(|| format!("failed to remove {}", file.display()))
 }
 
 pub(crate) fn make_link(
@@ -243,13 +255,18 @@ pub fn inside<T: Send>(
     let path = netns_file(netns);
     let file = std::fs::File::open(&path)
         .with_context(|| format!("failed to open network namespace {}", path.display()))?;
+    on_a_thread(move || {
+        nix::sched::setns(&file, nix::sched::CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("failed to enter network namespace {}", path.display()))?;
+        work()
+    })
+}
+
+/// Does something on a thread that ends with it, and takes with it what the thread alone was changed in.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(move || {
-            nix::sched::setns(&file, nix::sched::CloneFlags::CLONE_NEWNET)
-                .with_context(|| format!("failed to enter network namespace {}", path.display()))?;
-            work()
-        });
-        thread.join().unwrap_or_else(|_| bail!("a thread in network namespace {netns} panicked"))
+        let thread = scope.spawn(work);
+        thread.join().unwrap_or_else(|_| bail!("a thread in another network namespace panicked"))
     })
 }
 

@@ -79,7 +79,9 @@ impl Real {
     pub fn ended(&mut self, name: &str, within: Duration) -> anyhow::Result<()> {
         let agent = self.agents.get_mut(name);
         let child = &mut agent.with_context(|| format!("agent `{name}` was not started"))?.child;
-        wait::until(&format!("`{name}` to end"), within, || Ok(child.try_wait()?)).map(|_| ())
+        command::wait_for(child, within)
+            .with_context(|| format!("failed to wait for `{name}` to end"))
+            .map(|_| ())
     }
 
     /// Empties the journal: everything was undone.
@@ -102,7 +104,7 @@ impl Real {
                 Ok(())
             }
             Object::ControllerCgroups(name) => cgroup::make_controllers(name),
-            Object::Netns(name) => links::make_netns(tools, name, with),
+            Object::Netns(name) => links::make_netns(name, with),
             Object::Link { netns, name } => links::make_link(tools, netns, name, with),
             Object::DockerNetwork(name) => engines::make_docker_network(tools, name, with),
             Object::DockerImage(name) => engines::make_docker_image(tools, name, with),
@@ -247,7 +249,7 @@ impl Machine for Real {
                     self.reap()?;
                 }
                 Object::ControllerCgroups(name) => cgroup::remove_controllers(name)?,
-                Object::Netns(name) => links::remove_netns(tools, name)?,
+                Object::Netns(name) => links::remove_netns(name)?,
                 Object::Link { netns, name } if netns.is_empty() => {
                     links::remove_link(tools, name)?
                 }

@@ -3,7 +3,7 @@
 use evenkeel_agent::step::{Act, Arg, LinkKey, Node, Object, Phase, Query, Role, Slot, Step};
 use evenkeel_agent::threads;
 
-use super::{NAME, SUT, Virtualization, learn_server};
+use super::{NAME, SUT, Virtualization, hello, learn_server};
 use crate::axis::{INSIDE, Kind, Port, Site, link, make, network::Network, steps};
 use crate::doctor::NeedName;
 
@@ -76,7 +76,7 @@ impl Virtualization for Docker {
         };
         let learn =
             Act::Learn { slot: Slot::Pid(SUT), query: Query::DockerPid(container.as_str().into()) };
-        let mut all = steps(Phase::Hold, [start, learn]);
+        let mut all = steps(Phase::Hold, [start, hello(), learn]);
         // A name for the container's namespace: to put links into it, and to read its counters.
         let attach = Act::Make {
             object: Object::Netns(names.sut_netns()),
@@ -88,7 +88,7 @@ impl Virtualization for Docker {
             let mac = link(&names.sut_netns(), INSIDE, LinkKey::Mac, MAC);
             all.extend(steps(Phase::Attach, [mac]));
         }
-        all.extend(steps(Phase::Place, learn_server()));
+        all.extend(steps(Phase::Place, [learn_server()]));
         if site.realtime_groups {
             let object = Object::ControllerCgroups(names.engine_cgroup());
             all.extend(steps(Phase::Prepare, [make(object, &[])]));

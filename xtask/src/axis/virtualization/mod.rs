@@ -1,6 +1,6 @@
 //! How the system under test is isolated from the host.
 
-use evenkeel_agent::step::{Node, Query, Role, Slot, Step};
+use evenkeel_agent::step::{Act, Arg, Node, Query, Role, Slot, Step};
 
 use super::{Kind, Port, Site};
 
@@ -42,15 +42,19 @@ pub fn find(name: &str) -> Option<&'static dyn Virtualization> {
     ALL.iter().copied().find(|kind| kind.name() == name)
 }
 
+/// How long the system under test may take to say hello.
+const HELLO: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Waits for the agent's hello. What runs in a container is asked for only then: an engine that is asked
+/// before answers no, and is slowed down by the asking.
+fn hello() -> Act<Arg> {
+    Act::Await { query: Query::Hello(NAME.into()), within: HELLO }
+}
+
 /// Learns the threads of a process on this host that serves, once it has said hello.
-fn learn_server() -> [evenkeel_agent::step::Act<evenkeel_agent::step::Arg>; 2] {
-    use evenkeel_agent::step::Act;
-    let within = std::time::Duration::from_secs(60);
-    [
-        Act::Await { query: Query::Hello(NAME.into()), within },
-        Act::Learn {
-            slot: Slot::Threads(SUT, Role::Server),
-            query: Query::Threads(Slot::Pid(SUT).into()),
-        },
-    ]
+fn learn_server() -> Act<Arg> {
+    Act::Learn {
+        slot: Slot::Threads(SUT, Role::Server),
+        query: Query::Threads(Slot::Pid(SUT).into()),
+    }
 }

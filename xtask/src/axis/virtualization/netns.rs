@@ -2,7 +2,7 @@
 
 use evenkeel_agent::step::{Object, Phase, Role, Step};
 
-use super::{NAME, SUT, Virtualization, learn_server};
+use super::{NAME, SUT, Virtualization, hello, learn_server};
 use crate::axis::{Kind, Port, Site, make, network::Network, peer, steps};
 use crate::doctor::NeedName;
 
@@ -37,7 +37,7 @@ impl Virtualization for Netns {
         let netns = site.names.sut_netns();
         let mut all = steps(Phase::Prepare, [make(Object::Netns(netns.clone()), &[])]);
         all.extend(steps(Phase::Hold, [peer::start_agent(site, NAME, SUT, &netns)]));
-        all.extend(steps(Phase::Place, learn_server()));
+        all.extend(steps(Phase::Place, [hello(), learn_server()]));
         all
     }
 }

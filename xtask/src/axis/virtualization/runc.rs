@@ -3,7 +3,7 @@
 use evenkeel_agent::step::{Act, Object, Phase, Query, Role, Slot, Step};
 use serde_json::json;
 
-use super::{NAME, SUT, Virtualization, learn_server};
+use super::{NAME, SUT, Virtualization, hello, learn_server};
 use crate::axis::{Kind, Port, Site, make, network::Network, steps};
 use crate::doctor::NeedName;
 
@@ -59,8 +59,8 @@ impl Virtualization for Runc {
         };
         let learn =
             Act::Learn { slot: Slot::Pid(SUT), query: Query::RuncPid(container.as_str().into()) };
-        all.extend(steps(Phase::Hold, [start, learn]));
-        all.extend(steps(Phase::Place, learn_server()));
+        all.extend(steps(Phase::Hold, [start, hello(), learn]));
+        all.extend(steps(Phase::Place, [learn_server()]));
         all
     }
 }
