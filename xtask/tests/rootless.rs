@@ -151,7 +151,8 @@ impl User {
         let gone = || Ok(self.processes().is_empty().then_some(()));
         wait::until("the user's processes to end", PATIENCE, gone).unwrap();
         for place in ["/run", "/tmp", "/var/tmp", "/dev/shm", "/var/lib", "/var/cache"] {
-            let walk = walkdir::WalkDir::new(place).same_file_system(true).into_iter();
+            // Deeper down are folders of others, which a user cannot write to.
+            let walk = walkdir::WalkDir::new(place).max_depth(2).into_iter();
             let elsewhere = walk.filter_entry(|entry| entry.path() != self.home.path());
             // What goes while we look is not the user's.
             for entry in elsewhere.flatten() {
