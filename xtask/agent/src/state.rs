@@ -57,6 +57,11 @@ impl StateDir {
         self.0.join("journal/boot")
     }
 
+    /// The folder of a run that may have none in `/run`.
+    pub fn run_folder(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
     /// Takes the lock of runs on this host, waiting at most `patience` for its holder.
     ///
     /// # Errors

@@ -237,8 +237,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Makes what lasts for the run: the folder of boots, the mount for namespaces, and the engine's image. Boots in namespaces of
-    /// their own have none of it in common.
+    /// Makes what lasts for the run: its folder, and on a host of root's the mount for namespaces and the engine's image.
     ///
     /// # Errors
     /// It cannot be made; what was made is undone.
@@ -249,19 +248,20 @@ impl Standing {
         image_of: Option<&Path>,
     ) -> anyhow::Result<Standing> {
         let journal = Journal::begin(&state.run_journal(), &tag.to_string(), &host_boot()?)?;
-        let folder = Path::new(crate::axis::names::FOLDER);
-        let mut acts = Vec::new();
-        if powers == Powers::Root {
-            acts.push(make(Object::Dir(folder.display().to_string()), &[]));
-            if !links::has_netns_mount() {
-                acts.push(make(Object::NetnsMount, &[]));
-            }
+        let folder = match powers {
+            Powers::Root => PathBuf::from(crate::axis::names::FOLDER),
+            // The host's /run is not theirs; what boots need of one, their namespaces have.
+            Powers::Namespaces => state.run_folder(),
+        };
+        let mut acts = vec![make(Object::Dir(folder.display().to_string()), &[])];
+        if powers == Powers::Root && !links::has_netns_mount() {
+            acts.push(make(Object::NetnsMount, &[]));
         }
         if let Some(root) = image_of {
             let archive = root.with_extension("tar");
             acts.push(make(Object::DockerImage(tag.image()), &[&archive.to_string_lossy()]));
         }
-        let mut standing = Standing { machine: Real::new(journal, folder), undo: Vec::new() };
+        let mut standing = Standing { machine: Real::new(journal, &folder), undo: Vec::new() };
         let made = interpret::run(
             &mut standing.machine,
             &steps(Phase::Prepare, acts),

@@ -7,7 +7,7 @@
 //!
 //! - Nothing is made on the host: neither folders in `/run` nor the mount of `ip netns`. A `/run` of the boot's own holds both.
 //! - No cgroup can be made. The boot is the first process of its process namespace, so that the kernel ends all others with it.
-//! - The journal lies in the user's own state folder. After a SIGKILL `restore` finds that what it names is gone already.
+//! - Journals and the run's folder lie in the user's own state folder. After a SIGKILL `restore` finds that what it names is gone already.
 //! - What needs the host's root is skipped with that reason: containers of engines, guests, machine-wide knobs, and
 //!   realtime priority unless the user's limit (`ulimit -r`) allows it. Placing threads on CPUs needs no root.
 
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use evenkeel_agent::command;
+use evenkeel_agent::machine::{cgroup, links};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -90,7 +91,7 @@ pub fn hear_signals() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// This is not the first process of a namespace.
-pub fn end_others() -> anyhow::Result<()> {
+fn end_others() -> anyhow::Result<()> {
     ensure!(getpid() == Pid::from_raw(1), "only the first process of a namespace ends the others");
     match kill(Pid::from_raw(-1), Signal::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
@@ -104,7 +105,7 @@ pub fn end_others() -> anyhow::Result<()> {
 /// They do not end.
 pub fn end_children(powers: Powers, tag: &str) -> anyhow::Result<()> {
     match powers {
-        Powers::Root => evenkeel_agent::machine::cgroup::kill_members(tag),
+        Powers::Root => cgroup::kill_members(tag),
         Powers::Namespaces => end_others(),
     }
 }
@@ -144,7 +145,7 @@ fn settle() -> anyhow::Result<()> {
         mount(Some(kind), place, Some(kind), safe, options)
             .with_context(|| format!("failed to mount a fresh {place}"))?;
     }
-    Ok(())
+    links::make_netns_mount()
 }
 
 fn write(path: &str, text: &str) -> anyhow::Result<()> {

@@ -57,7 +57,10 @@ pub fn has_netns_mount() -> bool {
 }
 
 /// What `ip netns add` would do by itself, done before so that it can be undone.
-pub(crate) fn make_netns_mount() -> anyhow::Result<()> {
+///
+/// # Errors
+/// The folder cannot be made or mounted.
+pub fn make_netns_mount() -> anyhow::Result<()> {
     use nix::mount::{MsFlags, mount};
     const NONE: Option<&str> = None;
     std::fs::create_dir_all(NETNS).with_context(|| format!("failed to make {NETNS}"))?;
