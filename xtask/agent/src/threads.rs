@@ -242,7 +242,7 @@ mod tests {
         for list in ["a", "1-", "-1", "3-1", "0,,2", "0-99999999999", "1 2"] {
             assert!(parse_list(list).is_err(), "{list}");
         }
-        assert_eq!(parse_list("\n").unwrap(), []);
+        assert_eq!(parse_list("\n").unwrap(), Vec::<usize>::new());
     }
 
     proptest! {
