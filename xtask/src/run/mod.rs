@@ -80,7 +80,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     }
     let stop = catch_signals()?;
     let cache = Cache::open()?;
-    let host = Host::look(&cache);
+    let mut host = Host::look(&cache);
     let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
     let mut plan = Plan::new(
         &order.matrix,
@@ -94,6 +94,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let runnable: Vec<Cell> =
         plan.cells.iter().filter(|c| c.is_runnable()).map(|c| c.cell.clone()).collect();
     let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, &tag)?;
+    host.facts.extend(prepared.facts());
     for planned in &mut plan.cells {
         if let (true, Some(reason)) = (planned.is_runnable(), prepared.missing(planned.cell)) {
             planned.status = Status::Skipped {

@@ -69,6 +69,17 @@ impl Prepared {
         Ok(Prepared { artifacts, guests, net: free_net()? })
     }
 
+    /// Facts that preparing has found: `accelerator`, what executes guests here and why, where there are guests.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        let guests = self.guests.values().flatten();
+        let mut found: Vec<String> =
+            guests.map(|(guest, _)| guest.accelerator.to_string()).collect();
+        found.sort();
+        found.dedup();
+        let fact = (!found.is_empty()).then(|| ("accelerator".to_owned(), found.join("; ")));
+        fact.into_iter().collect()
+    }
+
     /// Why a cell cannot be measured although its host could: its kernel cannot be had.
     pub fn missing(&self, cell: &Cell) -> Option<&str> {
         match self.guests.get(&cell.kernel) {

@@ -53,6 +53,15 @@ impl Accelerator {
     }
 }
 
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Accelerator::Kvm => f.write_str(self.name()),
+            Accelerator::Tcg { reason } => write!(f, "{} ({reason})", self.name()),
+        }
+    }
+}
+
 /// Finds out what guests run on here, by booting `kernel` under KVM if there is one. Takes a few
 /// seconds the first time where KVM does not work; remembered by the versions of the host's kernel, of QEMU
 /// and of the guest's kernel.
