@@ -38,8 +38,7 @@ impl<'a> Line<'a> {
     /// Whether the words are the same to `ip -batch`, which knows comments, quotes and escapes.
     fn is_plain(&self) -> bool {
         let plain = |word: &&str| {
-            !word.is_empty()
-                && !word.contains(|c: char| c.is_whitespace() || "#\"'\\".contains(c))
+            !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "#\"'\\".contains(c))
         };
         self.words.iter().all(plain)
     }

@@ -37,11 +37,7 @@ pub trait Machine {
     ///
     /// # Errors
     /// The first act that failed, by its place; those after it did not happen.
-    fn apply_all(
-        &mut self,
-        at: Node,
-        acts: &[Act<String>],
-    ) -> Result<(), (usize, anyhow::Error)> {
+    fn apply_all(&mut self, at: Node, acts: &[Act<String>]) -> Result<(), (usize, anyhow::Error)> {
         for (place, act) in acts.iter().enumerate() {
             self.apply(at, act).map_err(|error| (place, error))?;
         }

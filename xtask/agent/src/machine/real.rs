@@ -240,11 +240,7 @@ impl Machine for Real {
         Ok(Vec::new())
     }
 
-    fn apply_all(
-        &mut self,
-        at: Node,
-        acts: &[Act<String>],
-    ) -> Result<(), (usize, anyhow::Error)> {
+    fn apply_all(&mut self, at: Node, acts: &[Act<String>]) -> Result<(), (usize, anyhow::Error)> {
         let mut done = 0;
         while let Some(act) = acts.get(done) {
             let lines = ip::Line::neighbours(&acts[done..]);
