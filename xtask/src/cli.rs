@@ -46,7 +46,7 @@ pub enum Command {
     /// Bring this host back after a run that could not do so itself.
     Restore,
     /// Measure how fast the tool itself is: the table of its speeds, as ratios from one run.
-    Benchmark,
+    Benchmark(Benchmark),
     /// Run every check of the project.
     Test(Test),
     /// One boot, told on standard input.
@@ -136,6 +136,14 @@ pub struct Report {
     /// Where the report is written; the run's directory if not given.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// `benchmark`.
+#[derive(Args, Debug)]
+pub struct Benchmark {
+    /// Print the rows as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `test`.

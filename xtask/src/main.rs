@@ -37,7 +37,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Bench(told) => command::bench(told, detail),
         Command::Report(told) => command::report(told, detail),
         Command::Restore => command::restore(),
-        Command::Benchmark => benchmark::benchmark(),
+        Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),
         Command::Boot(told) => command::boot(told),
         Command::Agent => evenkeel_agent::entry::main().map(|()| Exit::Fine),

@@ -57,22 +57,52 @@ pub fn run<M: Machine>(
             return Err(Failure { step: step.to_string(), phase: step.phase, error });
         }
         journal(machine, batch, slots, undo)?;
-        for step in batch {
-            if phase != Some(step.phase) {
-                phase = Some(step.phase);
-                entered(step.phase);
+        let mut batch = batch;
+        while let Some(first) = batch.first() {
+            if phase != Some(first.phase) {
+                phase = Some(first.phase);
+                entered(first.phase);
             }
-            let fail = |error| Failure { step: step.to_string(), phase: step.phase, error };
-            for act in resolve(&step.act, slots).map_err(fail)? {
-                let values = machine.apply(step.at, &act).map_err(fail)?;
-                if let Some(slot) = step.act.gives() {
-                    slots.insert(slot, values);
-                }
-            }
+            let together = together(batch);
+            apply(machine, &batch[..together], slots)?;
+            batch = &batch[together..];
         }
         rest = &rest[ready..];
     }
     Ok(())
+}
+
+/// How many steps from the first on may be handed over together: of one node and phase, binding nothing.
+fn together(steps: &[Step]) -> usize {
+    let first = &steps[0];
+    let joins = |step: &&Step| {
+        step.at == first.at && step.phase == first.phase && step.act.gives().is_none()
+    };
+    steps.iter().take_while(joins).count().max(1)
+}
+
+/// Applies steps that [`together`] allows: several that bind nothing, or one.
+fn apply<M: Machine>(machine: &mut M, steps: &[Step], slots: &mut Slots) -> Result<(), Failure> {
+    let fail = |step: &Step, error| Failure { step: step.to_string(), phase: step.phase, error };
+    if let [step] = steps
+        && let Some(slot) = step.act.gives()
+    {
+        for act in resolve(&step.act, slots).map_err(|error| fail(step, error))? {
+            let values = machine.apply(step.at, &act).map_err(|error| fail(step, error))?;
+            slots.insert(slot, values);
+        }
+        return Ok(());
+    }
+    let (mut acts, mut owners) = (Vec::new(), Vec::new());
+    for step in steps {
+        for act in resolve(&step.act, slots).map_err(|error| fail(step, error))? {
+            acts.push(act);
+            owners.push(step);
+        }
+    }
+    machine
+        .apply_all(steps[0].at, &acts)
+        .map_err(|(place, error)| fail(owners.get(place).unwrap_or(&&steps[0]), error))
 }
 
 /// Journals what will undo a batch: reads the old values first, then syncs once.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::axis::names::RunTag;
 use crate::record::Outcome;
 
 /// Something that happened.
@@ -12,6 +13,8 @@ pub enum Event {
     Preparing(&'static str),
     /// The run begins.
     Begins {
+        /// The run's tag.
+        tag: RunTag,
         /// Boots to come.
         boots: u64,
         /// Cells that are measured, and all cells.

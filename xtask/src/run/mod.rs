@@ -107,6 +107,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let uses_docker =
         plan.cells.iter().any(|c| c.is_runnable() && c.cell.virtualization == "docker");
     watcher.see(&Event::Begins {
+        tag: tag.clone(),
         boots: plan.boot_count(),
         cells: (plan.cells.iter().filter(|c| c.is_runnable()).count(), plan.cells.len()),
         estimate: plan.estimate(),

@@ -125,7 +125,7 @@ const STOPPING: &str = "stopping: undoing the boot under way, please wait";
 
 fn begins(event: &Event) -> String {
     match event {
-        Event::Begins { boots, cells, estimate, out } => format!(
+        Event::Begins { boots, cells, estimate, out, .. } => format!(
             "{boots} boots of {} of {} cells, about {}, into {}",
             cells.0,
             cells.1,

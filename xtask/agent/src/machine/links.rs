@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::ip::ip_in;
 use crate::command;
-use crate::step::LinkKey;
 
 /// Deadline of one call of a network tool. They take milliseconds; a kernel that holds its network lock takes longer.
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// Runs tools, inside the boot's cgroup where there is one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,28 +123,6 @@ pub(crate) fn remove_netns(name: &str) -> anyhow::Result<()> {
     std::fs::remove_file(&file).with_context(|| format!("failed to remove {}", file.display()))
 }
 
-pub(crate) fn make_link(
-    tools: Tools<'_>,
-    netns: &str,
-    name: &str,
-    with: &[String],
-) -> anyhow::Result<()> {
-    let mut argv = ip_in(netns);
-    if with.first().is_some_and(|kind| kind == "tap") {
-        argv.extend(["tuntap", "add", "dev", name, "mode", "tap"]);
-    } else {
-        argv.extend(["link", "add", "name", name]);
-    }
-    argv.extend(with.iter().map(String::as_str).filter(|word| *word != "tap"));
-    tools.output(&argv)?;
-    Ok(())
-}
-
-/// The beginning of a command line for links of a namespace, ours if the name is empty.
-fn ip_in(netns: &str) -> Vec<&str> {
-    if netns.is_empty() { vec!["ip"] } else { vec!["ip", "-n", netns] }
-}
-
 pub(crate) fn remove_link(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
     if !exists(name) {
         return Ok(());
@@ -159,29 +137,6 @@ pub(crate) fn remove_link(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
 
 fn exists(link: &str) -> bool {
     Path::new("/sys/class/net").join(link).exists()
-}
-
-pub(crate) fn set(
-    tools: Tools<'_>,
-    netns: &str,
-    link: &str,
-    key: LinkKey,
-    value: &str,
-) -> anyhow::Result<()> {
-    let mut argv = ip_in(netns);
-    match key {
-        LinkKey::State => argv.extend(["link", "set", "dev", link, value]),
-        LinkKey::Master => argv.extend(["link", "set", "dev", link, "master", value]),
-        LinkKey::Mac => argv.extend(["link", "set", "dev", link, "address", value]),
-        // `nodad`: an address that is still tentative cannot be bound to, and nobody else is on our links.
-        LinkKey::Address if value.contains(':') => {
-            argv.extend(["address", "add", value, "dev", link, "nodad"]);
-        }
-        LinkKey::Address => argv.extend(["address", "add", value, "dev", link]),
-        LinkKey::Gateway => argv.extend(["route", "add", "default", "via", value, "dev", link]),
-    }
-    tools.output(&argv)?;
-    Ok(())
 }
 
 /// Whether a link has a carrier and, if it is a port of a bridge, forwards.

@@ -9,6 +9,7 @@ pub mod cgroup;
 mod engines;
 pub mod fake;
 mod files;
+mod ip;
 pub mod links;
 pub mod real;
 
@@ -31,6 +32,17 @@ pub trait Machine {
     /// # Errors
     /// The act failed; it may have happened in part.
     fn apply(&mut self, at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>>;
+
+    /// Acts several times in a row; none of the acts binds a slot. A machine may do neighbours together.
+    ///
+    /// # Errors
+    /// The first act that failed, by its place; those after it did not happen.
+    fn apply_all(&mut self, at: Node, acts: &[Act<String>]) -> Result<(), (usize, anyhow::Error)> {
+        for (place, act) in acts.iter().enumerate() {
+            self.apply(at, act).map_err(|error| (place, error))?;
+        }
+        Ok(())
+    }
 
     /// Reaches a state. Doing so again is harmless.
     ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::links::{self, Tools};
-use super::{Machine, Reached, cgroup, engines, files};
+use super::{Machine, Reached, cgroup, engines, files, ip};
 use crate::control::Control;
 use crate::journal::Journal;
 use crate::qmp::Qmp;
@@ -105,14 +105,13 @@ impl Real {
             }
             Object::ControllerCgroups(name) => cgroup::make_controllers(name),
             Object::Netns(name) => links::make_netns(name, with),
-            Object::Link { netns, name } => links::make_link(tools, netns, name, with),
             Object::DockerNetwork(name) => engines::make_docker_network(tools, name, with),
             Object::DockerImage(name) => engines::make_docker_image(tools, name, with),
             Object::Table { netns, name } => engines::make_table(tools, netns, name, with),
             Object::Dir(path) => make_dir(path, with),
             Object::NetnsMount => links::make_netns_mount(),
-            Object::DockerContainer(_) | Object::RuncContainer(_) => {
-                bail!("{object} is made by starting it")
+            Object::Link { .. } | Object::DockerContainer(_) | Object::RuncContainer(_) => {
+                bail!("{object} is not made by this machine itself")
             }
         }
     }
@@ -224,8 +223,12 @@ impl Machine for Real {
     }
 
     fn apply(&mut self, _at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>> {
+        if let Some(line) = ip::Line::of(act) {
+            ip::run(self.tools(), &[line]).map_err(|(_, error)| error)?;
+            return Ok(Vec::new());
+        }
         match act {
-            Act::Put { on, value } => put(self.tools(), on, value)?,
+            Act::Put { on, value } => put(on, value)?,
             Act::Make { object, with } => self.make(object, with)?,
             Act::Start { name, argv, .. } => return Ok(vec![self.start(name, argv)?.to_string()]),
             Act::Learn { query, .. } => return self.learn(query),
@@ -235,6 +238,20 @@ impl Machine for Real {
             Act::Go(Held::Agent(name)) => self.control(name).map(|_| ())?,
         }
         Ok(Vec::new())
+    }
+
+    fn apply_all(&mut self, at: Node, acts: &[Act<String>]) -> Result<(), (usize, anyhow::Error)> {
+        let mut done = 0;
+        while let Some(act) = acts.get(done) {
+            let lines = ip::Line::neighbours(&acts[done..]);
+            if lines.is_empty() {
+                self.apply(at, act).map_err(|error| (done, error))?;
+            } else {
+                ip::run(self.tools(), &lines).map_err(|(place, error)| (done + place, error))?;
+            }
+            done += lines.len().max(1);
+        }
+        Ok(())
     }
 
     fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached> {
@@ -289,7 +306,7 @@ impl Real {
     }
 }
 
-fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()> {
+fn put(on: &Setting<String>, value: &str) -> anyhow::Result<()> {
     match on {
         Setting::File(path) => files::write(path, value),
         Setting::OwnFile { netns, path } => links::inside(netns, || files::write(path, value)),
@@ -298,7 +315,7 @@ fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()
         }
         Setting::Policy(thread) => threads::set_policy(number(thread)?, value.parse()?),
         Setting::RealtimeBudget(pid) => cgroup::realtime_budget(number(pid)?, value),
-        Setting::Link { netns, link, key } => links::set(tools, netns, link, *key, value),
+        Setting::Link { .. } => bail!("{on} is set by `ip`"),
     }
 }
 

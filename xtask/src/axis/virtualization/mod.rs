@@ -10,7 +10,7 @@ mod netns;
 mod qemu;
 mod runc;
 
-pub use qemu::MAC as GUEST_MAC;
+pub use qemu::{CMDLINE as GUEST_CMDLINE, MAC as GUEST_MAC, MACHINE as GUEST_MACHINE};
 
 /// The agent's name in the first system under test.
 pub const NAME: &str = "sut0";

@@ -111,13 +111,11 @@ fn argv(site: &Site) -> Vec<String> {
         guest.map_or(["-accel", "tcg", "-cpu", "qemu64"], |g| g.accelerator.arguments());
     let mut words = ["ip", "netns", "exec", &names.path_netns(), QEMU].map(str::to_owned).to_vec();
     words.extend(accelerator.map(str::to_owned));
+    words.extend(MACHINE.map(str::to_owned));
     #[rustfmt::skip]
     words.extend([
         "-name", &format!("{},debug-threads=on", names.container()),
-        "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,graphics=off",
-        "-smp", "1", "-m", "512",
-        "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-S",
-        "-qmp", &format!("unix:{},server=on,wait=off", names.qmp()),
+        "-S", "-qmp", &format!("unix:{},server=on,wait=off", names.qmp()),
         "-kernel", &path(guest.map(|guest| &guest.kernel)),
         "-initrd", &path(guest.map(|guest| &guest.initramfs)),
         "-append", &cmdline,
@@ -131,5 +129,13 @@ fn argv(site: &Site) -> Vec<String> {
     words
 }
 
+/// The machine of every guest, without its devices.
+#[rustfmt::skip]
+pub const MACHINE: [&str; 11] = [
+    "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,graphics=off",
+    "-smp", "1", "-m", "512",
+    "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+];
+
 /// What every guest's kernel is told: a console, silence, and a reset instead of a halt when it panics.
-const CMDLINE: &str = "console=ttyS0 quiet panic=-1";
+pub const CMDLINE: &str = "console=ttyS0 quiet panic=-1";

@@ -1,0 +1,150 @@
+//! What building and undoing a cell of containers takes: the wall time of a boot's process without what it measures.
+//!
+//! After each boot of Docker the engine alone does what it is compared with: a container of the same image
+//! whose program ends at once. Once in its default network, as the table asks, and once with a network made and removed around
+//! it, because every cell gets a fresh one and the engine takes as long for that as for the container.
+
+use std::time::{Duration, Instant};
+
+use evenkeel_agent::command;
+use evenkeel_agent::entry::NAME as AGENT;
+use evenkeel_agent::interpret::{self, Slots};
+use evenkeel_agent::journal::Journal;
+use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::state::{StateDir, host_boot};
+use evenkeel_agent::step::{Object, Phase};
+
+use super::runs::{Boot, Done, Runs};
+use super::table::{Must, Row, middle};
+use crate::axis::names::{FOLDER, RunTag};
+use crate::axis::{make, steps};
+
+/// Milliseconds for a cell without an engine.
+const MOST_MS: f64 = 150.0;
+
+/// Over `docker run --rm`.
+const MOST_RATIO: f64 = 1.2;
+
+/// Deadline of the engine alone.
+const ENGINE: Duration = Duration::from_secs(60);
+
+const WARMUP_MS: f64 = 1.0;
+
+const MATRIX: &str = r#"schema = 1
+name = "build"
+[axes]
+kernel = ["running"]
+virtualization = ["netns", "runc", "docker"]
+network = ["bridge"]
+[measure]
+workloads = ["tcp-rr"]
+boots = 8
+warmup = "1ms"
+window = "10ms"
+windows = 3
+"#;
+
+/// What the engine takes alone, milliseconds.
+#[derive(Default)]
+struct Engine {
+    /// A container in the default network.
+    container: Vec<f64>,
+    /// A container, with a network made before and removed after.
+    with_network: Vec<f64>,
+    /// Why there is no more of them.
+    failed: Option<String>,
+}
+
+/// The rows of netns, runc and Docker.
+pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
+    let mut engine = Engine::default();
+    let done = runs.run(MATRIX, &mut |tag, cell| {
+        if cell.split('/').nth(1) == Some("docker") && engine.failed.is_none() {
+            engine.failed = engine.measure(runs.state(), tag).err().map(|e| format!("{e:#}"));
+        }
+    })?;
+    let mut rows: Vec<Row> = ["netns", "runc"].map(|kind| alone(&done, kind)).into();
+    let docker = times(&done, "docker");
+    let (what, must) = ("docker cell / `docker run --rm`", Must::AtMost(MOST_RATIO));
+    if let Some(why) = engine.failed.or_else(|| docker.is_empty().then(|| done.why_not("docker"))) {
+        rows.push(Row::missing(what, must, why));
+        return Ok(rows);
+    }
+    let note = format!(
+        "{} ms and {} ms; the cell's own network is made and removed too",
+        middle(&docker),
+        middle(&engine.container)
+    );
+    rows.push(Row::ratio_of(what, &engine.container, &docker, must, note));
+    let what = "docker cell / `docker run --rm` with a network of its own";
+    let note = format!("{} ms and {} ms", middle(&docker), middle(&engine.with_network));
+    rows.push(Row::ratio_of(what, &engine.with_network, &docker, must, note));
+    Ok(rows)
+}
+
+/// The row of a kind that is compared with nothing.
+fn alone(done: &Done, kind: &str) -> Row {
+    let what = format!("{kind} cell, build + undo");
+    let must = Must::AtMost(MOST_MS);
+    let times = times(done, kind);
+    if times.is_empty() {
+        return Row::missing(&what, must, done.why_not(kind));
+    }
+    let phases = ["begin", "prepare", "hold", "attach", "place", "go", "undo"].map(|phase| {
+        let spent = done.boots.iter().filter(|boot| boot.is_of(kind));
+        let spent = spent.filter_map(|boot| boot.record.timing_ns.get(phase));
+        let spent: Vec<f64> = spent.map(|&ns| ns as f64 / 1e6).collect();
+        format!("{phase} {}", middle(&spent))
+    });
+    Row::mean(&what, "ms", &times, must, phases.join(", "))
+}
+
+/// Wall time of each boot's process without warm-up and measured time, milliseconds.
+fn times(done: &Done, kind: &str) -> Vec<f64> {
+    let outside =
+        |boot: &Boot| boot.took.as_secs_f64() * 1e3 - boot.measured_ns() as f64 / 1e6 - WARMUP_MS;
+    done.boots.iter().filter(|boot| boot.is_of(kind)).map(outside).collect()
+}
+
+impl Engine {
+    /// The engine alone, once each way. The network is journaled like everything that a boot makes.
+    fn measure(&mut self, state: &StateDir, tag: &RunTag) -> anyhow::Result<()> {
+        let image = tag.image();
+        let container = |network: &[&str]| -> anyhow::Result<f64> {
+            let label = format!("evenkeel={tag}");
+            let mut argv = vec!["docker", "run", "--rm", "--label", &label];
+            argv.extend(network);
+            let program = format!("/{AGENT}");
+            // Without standard input the agent ends as soon as it has said hello.
+            argv.extend([image.as_str(), &program]);
+            let began = Instant::now();
+            command::output(&argv, ENGINE)?;
+            Ok(milliseconds(began))
+        };
+        self.container.push(container(&[])?);
+
+        let _lock = state.lock_boot(Duration::from_secs(5))?;
+        let journal = Journal::begin(&state.boot_journal(), &tag.to_string(), &host_boot()?)?;
+        let mut machine = Real::new(journal, std::path::Path::new(FOLDER));
+        let name = format!("{tag}-alone");
+        let label = format!("evenkeel={tag}");
+        let act =
+            make(Object::DockerNetwork(name.clone()), &["--driver", "bridge", "--label", &label]);
+        let mut undo = Vec::new();
+        let began = Instant::now();
+        let steps = steps(Phase::Prepare, [act]);
+        let made = interpret::run(&mut machine, &steps, &mut Slots::new(), &mut undo, |_| ());
+        let ran = made.map_err(anyhow::Error::new).and_then(|()| container(&["--network", &name]));
+        let undone = interpret::undo_all(&mut machine, &undo);
+        let took = milliseconds(began);
+        anyhow::ensure!(undone.failed.is_empty(), "{}", undone.failed.join("; "));
+        machine.finish()?;
+        ran?;
+        self.with_network.push(took);
+        Ok(())
+    }
+}
+
+fn milliseconds(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
+}

@@ -1,0 +1,82 @@
+//! How long a guest takes from the start of its process to the first measured packet, beside the same kernel in the same
+//! machine with nothing in it: that kernel panics where it would start its init, and the machine ends.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use evenkeel_agent::command;
+
+use super::runs::{Boot, Runs};
+use super::table::{Must, Row, middle};
+use crate::artifact::cache::Cache;
+use crate::axis::kernel;
+use crate::axis::virtualization::accelerator::{self, CAME_UP, QEMU};
+use crate::axis::virtualization::{GUEST_CMDLINE, GUEST_MACHINE};
+
+/// Over the bare boot.
+const MOST: f64 = 1.3;
+
+/// Deadline of the bare boot; an emulated one takes seconds.
+const BARE: Duration = Duration::from_secs(60);
+
+const WARMUP_MS: f64 = 1.0;
+
+const MATRIX: &str = r#"schema = 1
+name = "guest"
+[axes]
+kernel = ["running"]
+virtualization = ["qemu"]
+network = ["bridge"]
+[measure]
+workloads = ["tcp-rr"]
+boots = 8
+warmup = "1ms"
+window = "10ms"
+windows = 3
+"#;
+
+/// The row.
+pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
+    let (mut bare, mut failed) = (Vec::new(), None);
+    let done = runs.run(MATRIX, &mut |_, _| match bare_boot() {
+        Ok(took) => bare.push(took),
+        Err(error) => failed = Some(format!("{error:#}")),
+    })?;
+    let (what, must) = ("guest's start to first packet / bare kernel", Must::AtMost(MOST));
+    let ours: Vec<f64> = done.boots.iter().filter_map(to_first_packet).collect();
+    if let Some(why) = failed.or_else(|| ours.is_empty().then(|| done.why_not("qemu"))) {
+        return Ok(vec![Row::missing(what, must, why)]);
+    }
+    let note = format!("{} ms and {} ms", middle(&ours), middle(&bare));
+    Ok(vec![Row::ratio_of(what, &bare, &ours, must, note)])
+}
+
+/// From when processes were started to the first measured packet, milliseconds.
+fn to_first_packet(boot: &Boot) -> Option<f64> {
+    let (_, started_ns) = boot.entered_ns.iter().find(|(phase, _)| phase == "hold")?;
+    let samples = &boot.record.workloads.first()?.samples;
+    let until_ns = samples.began_monotonic_ns.checked_sub(*started_ns)?;
+    Some(until_ns as f64 / 1e6 - WARMUP_MS)
+}
+
+/// The same kernel and machine with no root, no devices and no agent, to its end; milliseconds.
+fn bare_boot() -> anyhow::Result<f64> {
+    let cache = Cache::open()?;
+    let kernel = kernel::cached(&cache).context("no guest kernel is cached")?;
+    let accelerator = accelerator::probe(&cache, &kernel)?;
+    let image = kernel.image.to_str().context("the kernel's path is not UTF-8")?;
+    let mut argv = vec![QEMU];
+    argv.extend(accelerator.arguments());
+    argv.extend(GUEST_MACHINE);
+    argv.extend(["-kernel", image, "-append", GUEST_CMDLINE, "-serial", "stdio"]);
+    let began = Instant::now();
+    let ended = command::run(&argv, BARE)?;
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    let said = String::from_utf8_lossy(&ended.stdout);
+    anyhow::ensure!(
+        said.contains(CAME_UP),
+        "the bare kernel did not come up: {}",
+        ended.last_words()
+    );
+    Ok(took)
+}
