@@ -170,6 +170,28 @@ pub fn start<S: AsRef<str>>(
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
+/// Waits for a program that was started to end; `None` if it has not after `within`.
+///
+/// # Errors
+/// It cannot be waited for.
+pub fn ended_within(child: &mut Child, within: Duration) -> anyhow::Result<Option<ExitStatus>> {
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status));
+    }
+    let exit = pidfd(child.id())?;
+    let deadline = Instant::now() + within;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ready = [PollFd::new(exit.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::ppoll(&mut ready, Some(left.into()), None) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some(child.wait()?)),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error).context("failed to wait for a process"),
+        }
+    }
+}
+
 /// Starts a program that outlives us, in a session of its own, with both output streams in a file. For services
 /// that the user asked to have started, never for anything of a run.
 ///

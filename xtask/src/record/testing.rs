@@ -54,6 +54,7 @@ fn samples(unit: Unit, values: &[f64]) -> Samples {
         values: values.to_vec(),
         windows: Vec::new(),
         measured_ns: 1_000_000_000,
+        began_monotonic_ns: 0,
         crossed_operations: of.count,
         crossed_bytes: 0,
         closed_view: None,
@@ -105,6 +106,7 @@ pub(crate) fn record(cell: &Cell, boot: u32, workload: &str, samples: Samples) -
             packets: 9,
             bytes: 9,
             needed_packets: 1,
+            needed_bytes: 0,
         }],
         workloads: vec![Measured { workload: workload.into(), samples }],
     }

@@ -118,6 +118,7 @@ fn latency(dice: &mut Dice, temper: &Temper, a_window: u64) -> Samples {
         values: Vec::new(),
         windows,
         measured_ns: WINDOWS * WINDOW_NS,
+        began_monotonic_ns: 0,
         crossed_operations: all.len() as u64,
         crossed_bytes: 2 * all.len() as u64,
         closed_view: None,
@@ -145,6 +146,7 @@ fn stream(dice: &mut Dice, temper: &Temper) -> Samples {
         windows: windows.collect(),
         values,
         measured_ns: WINDOWS * WINDOW_NS,
+        began_monotonic_ns: 0,
         crossed_operations: 5_000,
         crossed_bytes: 5_000_000,
         closed_view: None,
@@ -158,6 +160,7 @@ fn evidence(cell: &Cell) -> Vec<Evidence> {
         packets,
         bytes: packets * 71,
         needed_packets: 98_000,
+        needed_bytes: 0,
     };
     let mut all = vec![hop("veth of the peer", 104_211), hop("bridge ek4f2a-br0", 208_425)];
     if cell.tuning == "isolated" {

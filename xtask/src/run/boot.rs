@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use evenkeel_agent::interpret::{self, Slots, Undone};
 use evenkeel_agent::journal::Journal;
 use evenkeel_agent::machine::cgroup;
 use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::restore;
 use evenkeel_agent::state::{StateDir, host_boot};
 use evenkeel_agent::step::Ensure;
 use evenkeel_agent::wire::Ask;
@@ -49,9 +50,14 @@ pub fn boot(
     mut entered: impl FnMut(&str),
 ) -> anyhow::Result<Report> {
     let _lock = state.lock_boot(Duration::from_secs(5))?;
+    ensure!(
+        restore::run_stands(state)?,
+        "the run that this boot belongs to is over: start boots with `cargo xtask bench`"
+    );
     let journal = Journal::begin(&state.boot_journal(), spec.names.tag(), &host_boot()?)?;
     let interrupted = end_on_signal(spec.names.tag())?;
-    let mut machine = Real::new(journal, Path::new(&spec.names.dir()));
+    let mut machine =
+        Real::new(journal, Path::new(&spec.names.dir())).until(Arc::clone(&interrupted));
     let mut clock = Clock::start();
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
 
@@ -96,6 +102,13 @@ fn undo_all(mut machine: Real, undo: &[Ensure]) -> anyhow::Result<Undone> {
     Ok(undone)
 }
 
+/// Says something to the run. Where there is none any more, nobody misses it, and the boot goes on undoing: `eprintln!`
+/// would panic.
+pub fn say(line: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
+}
+
 /// Lets the agents end by themselves, so that guests power off cleanly and engines see their containers end. What does not
 /// end is killed with the cgroup, so this cannot fail.
 fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
@@ -107,7 +120,7 @@ fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
     let load = (!spec.load.is_empty()).then_some(load::NAME);
     for name in load.into_iter().chain([virtualization::NAME, peer::NAME]) {
         if let Err(error) = end(machine, name) {
-            eprintln!("{}: {name} was killed: {error:#}", spec.cell.id());
+            say(&format!("{}: {name} was killed: {error:#}", spec.cell.id()));
         }
     }
 }
@@ -171,7 +184,7 @@ fn end_on_signal(tag: &str) -> anyhow::Result<Arc<AtomicBool>> {
         for _ in signals.forever() {
             raised.store(true, Ordering::Relaxed);
             if let Err(error) = cgroup::kill_members(&tag) {
-                eprintln!("failed to end the boot's processes: {error:#}");
+                say(&format!("failed to end the boot's processes: {error:#}"));
             }
         }
     })?;

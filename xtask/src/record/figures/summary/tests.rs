@@ -117,6 +117,7 @@ fn what_makes_a_ratio_doubtful_is_said() {
             packets: 1,
             bytes: 1,
             needed_packets: 1,
+            needed_bytes: 0,
         });
     }
     records.truncate(8);
