@@ -286,16 +286,18 @@ fn pid_of(child: &Child) -> i32 {
     i32::try_from(child.id()).unwrap_or(i32::MAX)
 }
 
-/// Processes that this one started and that have not ended, asked of the kernel.
+/// Processes that this one started and that have not ended.
 fn children(pid: i32) -> anyhow::Result<Vec<i32>> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Ok(Vec::new()) };
-    let mut all = Vec::new();
-    for task in tasks.flatten() {
-        // A thread that ended meanwhile has no children any more.
-        let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        all.extend(text.split_whitespace().filter_map(|word| word.parse::<i32>().ok()));
-    }
-    Ok(all)
+    let entries = std::fs::read_dir("/proc").context("failed to list /proc")?;
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    Ok(pids.filter(|child| parent(*child) == Some(pid)).collect())
+}
+
+/// The parent of a process; nothing if that ended while it was looked at.
+fn parent(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // proc(5): behind the name in parentheses come the state and the parent.
+    text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn is_boot(pid: i32) -> bool {
