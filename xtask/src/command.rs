@@ -183,8 +183,7 @@ pub fn boot() -> anyhow::Result<Exit> {
     let spec = serde_json::from_reader(std::io::stdin().lock())
         .context("failed to read the boot's order")?;
     let state = StateDir::of_user()?;
-    let report =
-        boot::boot(&spec, &state, |phase| boot::say(&format!("{}{phase}", run::PHASE)))?;
+    let report = boot::boot(&spec, &state, |phase| boot::say(&format!("{}{phase}", run::PHASE)))?;
     serde_json::to_writer(std::io::stdout().lock(), &report)?;
     Ok(Exit::Fine)
 }

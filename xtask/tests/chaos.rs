@@ -1,7 +1,5 @@
 //! A few random kills of real runs. `cargo xtask test --long` makes a hundred.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
-
 use std::path::Path;
 
 #[test]

@@ -15,9 +15,7 @@ use evenkeel_agent::journal::Journal;
 use evenkeel_agent::machine::real::Real;
 use evenkeel_agent::machine::{Machine, Reached, links};
 use evenkeel_agent::state::{Lock, StateDir, host_boot};
-use evenkeel_agent::step::{
-    Act, Arg, Ensure, LinkKey, Node, Object, Phase, Setting, Step,
-};
+use evenkeel_agent::step::{Act, Arg, Ensure, LinkKey, Node, Object, Phase, Setting, Step};
 use evenkeel_agent::{restore, threads, wait};
 use xtask::artifact::cache::Cache;
 use xtask::axis::names::RunTag;
@@ -82,8 +80,7 @@ impl Bench {
         let cache = Cache::open().unwrap();
         let host = Host::look(&cache);
         let text = matrix_text(cell, 5);
-        let matrix =
-            matrix::parse_bytes(text.as_bytes(), "faults.toml".as_ref(), &vocabulary()).unwrap();
+        let matrix = matrix::parse_bytes(text.as_bytes(), "faults.toml", &vocabulary()).unwrap();
         let cell = matrix.cells[0].clone();
         let status = host.judge(&cell, &matrix);
         assert_eq!(status, Status::Runnable, "run `cargo xtask test --provision` first");
@@ -159,8 +156,7 @@ fn a_fault_at_each_effect(cell: [&str; 4], every: usize) {
             Journal::begin(&bench.state.boot_journal(), spec.names.tag(), &host_boot().unwrap());
         let real = Real::new(journal.unwrap(), Path::new(&spec.names.dir()));
         let (mut machine, mut undo) = (Faulty { real, left: at }, Vec::new());
-        let built =
-            interpret::run(&mut machine, &spec.steps, &mut Slots::new(), &mut undo, |_| ());
+        let built = interpret::run(&mut machine, &spec.steps, &mut Slots::new(), &mut undo, |_| ());
         let undone = interpret::undo_all(&mut machine, &undo);
         assert!(undone.failed.is_empty(), "fault at effect {at} of {cell:?}: {undone:?}");
         machine.real.finish().unwrap();

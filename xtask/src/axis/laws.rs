@@ -55,13 +55,7 @@ fn spec(site: &Site) -> BootSpec {
 fn cell(id: &str) -> Cell {
     let mut words = id.split('/').map(str::to_owned);
     let mut word = || words.next().expect("an id has five parts");
-    Cell {
-        kernel: word(),
-        virtualization: word(),
-        network: word(),
-        tuning: word(),
-        load: word(),
-    }
+    Cell { kernel: word(), virtualization: word(), network: word(), tuning: word(), load: word() }
 }
 
 /// Every combination of kinds that have a port in common, with the steps of a boot.
@@ -103,12 +97,11 @@ fn every_slot_is_bound_before_it_is_used_and_phases_do_not_go_back() {
 fn what_is_measured_and_watched_is_bound() {
     for (site, spec) in combinations() {
         let bound: BTreeSet<Slot> = spec.steps.iter().filter_map(|s| s.act.gives()).collect();
-        let probed = spec.knobs.iter().flat_map(|knob| &knob.probes).filter_map(|(probe, _)| {
-            match probe {
+        let probed =
+            spec.knobs.iter().flat_map(|knob| &knob.probes).filter_map(|(probe, _)| match probe {
                 tuning::Probe::Affinity(slot) | tuning::Probe::Policy(slot) => Some(slot),
                 tuning::Probe::File(_) => None,
-            }
-        });
+            });
         for slot in spec.watched.iter().chain(probed) {
             assert!(bound.contains(slot), "{}: {slot} is never bound", site.cell.id());
         }
@@ -260,9 +253,8 @@ const SHOWN: &[(&str, Family)] = &[
 #[test]
 fn every_kind_has_its_steps_and_their_undo_on_record() {
     let shown: Vec<Cell> = SHOWN.iter().map(|(id, _)| cell(id)).collect();
-    let in_some = |name: &str| {
-        shown.iter().any(|cell| cell.id().split('/').any(|word| word == name))
-    };
+    let in_some =
+        |name: &str| shown.iter().any(|cell| cell.id().split('/').any(|word| word == name));
     let kinds = virtualization::ALL.iter().map(|kind| kind.name());
     let kinds = kinds.chain(network::ALL.iter().map(|kind| kind.name()));
     for name in kinds.chain(load::ALL.iter().map(|kind| kind.name())) {

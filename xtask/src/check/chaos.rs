@@ -150,8 +150,7 @@ impl Chaos {
             if self.tally.kills >= kills {
                 break;
             }
-            let words: &[&str] =
-                if out.join(store::RUN).exists() { &resume } else { &first };
+            let words: &[&str] = if out.join(store::RUN).exists() { &resume } else { &first };
             if self.round(words)? {
                 break;
             }
@@ -177,11 +176,8 @@ impl Chaos {
         if command::ended_within(&mut bench, after)?.is_some() {
             return Ok(true);
         }
-        let name = format!(
-            "kill {} ({victim:?} after {} ms)",
-            self.tally.kills + 1,
-            after.as_millis()
-        );
+        let name =
+            format!("kill {} ({victim:?} after {} ms)", self.tally.kills + 1, after.as_millis());
         self.kill(victim, &mut bench)?;
         self.tally.kills += 1;
         self.tally.by_victim[at] += 1;
@@ -201,8 +197,7 @@ impl Chaos {
 
     fn kill(&mut self, victim: Victim, bench: &mut Child) -> anyhow::Result<()> {
         let run = pid_of(bench);
-        let boots: Vec<i32> =
-            children(run)?.into_iter().filter(|child| is_boot(*child)).collect();
+        let boots: Vec<i32> = children(run)?.into_iter().filter(|child| is_boot(*child)).collect();
         match victim {
             Victim::Bench => kill_now(&[run])?,
             Victim::Both => kill_now(&[&boots[..], &[run]].concat())?,

@@ -254,10 +254,7 @@ mod tests {
         assert_eq!(difference(&link, &nothing), ["link ek4f2a01x-p is gone"]);
         let path = "/proc/sys/kernel/sched_rt_runtime_us";
         let (was, is) = (one(Kind::Setting, path, "950000"), one(Kind::Setting, path, "-1"));
-        assert_eq!(
-            difference(&was, &is),
-            [format!("setting {path} is `-1`, and was `950000`")]
-        );
+        assert_eq!(difference(&was, &is), [format!("setting {path} is `-1`, and was `950000`")]);
         assert!(difference(&is, &is).is_empty());
     }
 
@@ -282,7 +279,8 @@ mod tests {
     #[test]
     fn this_host_has_links_settings_and_mounts() {
         let here = Inventory::take().unwrap();
-        let has = |kind, part: &str| here.0.keys().any(|(k, name)| *k == kind && name.contains(part));
+        let has =
+            |kind, part: &str| here.0.keys().any(|(k, name)| *k == kind && name.contains(part));
         assert!(has(Kind::Link, "lo"));
         assert!(has(Kind::Setting, "/proc/sys/net/ipv4/ip_forward"));
         assert!(has(Kind::Mount, "/proc"));

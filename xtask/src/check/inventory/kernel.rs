@@ -26,6 +26,8 @@ const MOVING: &[&str] = &[
     "/sched/debug",
     "/sched/domains/",
     "/cpuset",
+    "/khugepaged/full_scans",
+    "/khugepaged/pages_collapsed",
 ];
 
 /// Control groups that the system and engines keep for themselves.
@@ -49,10 +51,9 @@ pub(super) fn list(found: &mut Inventory) -> anyhow::Result<()> {
     let places = hierarchies.controllers.iter().map(|(_, place)| place).chain(&hierarchies.unified);
     places.for_each(|place| cgroups(found, place));
     for line in read("/proc/self/mountinfo")?.lines() {
-        // proc(5): id, parent, device, root, place; the ids of the same mount stay.
+        // proc(5): id, parent, device, root, place. The same place may be mounted on more than once: one stroke each.
         if let Some(place) = line.split(' ').nth(4) {
-            let name = Kind::Mount;
-            found.0.entry((name, place.to_owned())).or_default().push('|');
+            found.0.entry((Kind::Mount, place.to_owned())).or_default().push('|');
         }
     }
     Ok(())

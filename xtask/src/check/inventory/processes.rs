@@ -5,7 +5,8 @@ use evenkeel_agent::threads;
 use super::{Inventory, Kind};
 
 /// Programs that a run starts: one of these that nobody waited for is a run's.
-const OURS: &[&str] = &["xtask", "evenkeel-agent", "ip", "nft", "docker", "runc", "qemu-system-x86"];
+const OURS: &[&str] =
+    &["xtask", "evenkeel-agent", "ip", "nft", "docker", "runc", "qemu-system-x86"];
 
 /// Lists them.
 pub(super) fn list(found: &mut Inventory) -> anyhow::Result<()> {
@@ -21,9 +22,14 @@ pub(super) fn list(found: &mut Inventory) -> anyhow::Result<()> {
             String::from_utf8_lossy(&bytes).replace('\0', " ")
         };
         let (words, groups) = (text("cmdline"), text("cgroup"));
-        let waits = stat.state == 'Z' && OURS.contains(&stat.name.as_str()) && stat.parent != me;
-        if waits {
-            let name = format!("{pid} {} since {}, ended and not waited for", stat.name, stat.start);
+        // Orphans are init's to wait for, at its leisure; our own children are ours.
+        let forgotten = stat.parent != me && stat.parent != 1;
+        if stat.state == 'Z' {
+            if !forgotten || !OURS.contains(&stat.name.as_str()) {
+                continue;
+            }
+            let name =
+                format!("{pid} {} since {}, ended and not waited for", stat.name, stat.start);
             found.put(Kind::Process, name, "");
         } else if has_tag(&groups) || has_tag(&words) {
             found.put(Kind::Process, format!("{pid} {} since {}", words.trim(), stat.start), "");
@@ -75,7 +81,8 @@ fn has_tag(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric();
     text.split(|c| !word(c)).any(|word| {
         word.strip_prefix("ek").is_some_and(|rest| {
-            matches!(rest.len(), 4 | 7..) && rest.bytes().take(4).all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            matches!(rest.len(), 4 | 7..)
+                && rest.bytes().take(4).all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         })
     })
 }
@@ -86,7 +93,12 @@ mod tests {
 
     #[test]
     fn a_tag_is_known_by_its_form() {
-        for text in ["0::/ek4f2a", "0::/ek4f2a01x", "ip netns exec ek4f2a01x-sut agent", "/ek00ff000-engine/9"] {
+        for text in [
+            "0::/ek4f2a",
+            "0::/ek4f2a01x",
+            "ip netns exec ek4f2a01x-sut agent",
+            "/ek00ff000-engine/9",
+        ] {
             assert!(has_tag(text), "{text}");
         }
         for text in ["/tmp/ek/trace", "ekt-a", "geek4f2a01x", "ek4f2", "week", "ekzzzz01x"] {

@@ -129,7 +129,8 @@ impl State {
                 self.links.retain(|ends| !ends.contains(&end));
             }
             Object::DockerNetwork(name) => {
-                let mut containers = self.objects.iter().filter(|o| o.starts_with("docker container"));
+                let mut containers =
+                    self.objects.iter().filter(|o| o.starts_with("docker container"));
                 if let Some(attached) = containers.next() {
                     bail!("network {name} has active endpoints: {attached}");
                 }
@@ -157,9 +158,8 @@ impl State {
     fn collect(&mut self) {
         let container = self.objects.iter().any(|object| object.contains(" container "));
         let inside: Vec<&String> = self.processes.values().flatten().collect();
-        let lives = |n: &Namespace| {
-            n.named || n.of_container && container || inside.contains(&&n.name)
-        };
+        let lives =
+            |n: &Namespace| n.named || n.of_container && container || inside.contains(&&n.name);
         let gone: Vec<String> =
             self.namespaces.iter().filter(|n| !lives(n)).map(|n| n.name.clone()).collect();
         self.namespaces.retain(|n| !gone.contains(&n.name));
@@ -266,7 +266,8 @@ impl Machine for Fake {
             Act::Put { on: Setting::Link { netns, link, .. }, .. } => self.effect(|fake| {
                 let link = Object::Link { netns: netns.clone(), name: link.clone() };
                 // Links that an engine made are not known here.
-                let engines = fake.state.namespaces.iter().any(|n| n.of_container && n.name == *netns);
+                let engines =
+                    fake.state.namespaces.iter().any(|n| n.of_container && n.name == *netns);
                 ensure!(engines || fake.state.has(&link), "there is no {link}");
                 Ok(())
             })?,
