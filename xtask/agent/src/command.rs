@@ -173,21 +173,24 @@ pub fn start<S: AsRef<str>>(
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
-/// Waits for a program that was started to end by itself.
+/// Waits for a program that was started to end; `None` if it has not after `within`.
 ///
 /// # Errors
-/// It does not end within the deadline.
-pub fn wait_for(child: &mut Child, within: Duration) -> anyhow::Result<ExitStatus> {
+/// It cannot be waited for.
+pub fn ended_within(child: &mut Child, within: Duration) -> anyhow::Result<Option<ExitStatus>> {
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status));
+    }
     let exit = pidfd(child.id())?;
     let deadline = Instant::now() + within;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left.as_millis().min(60_000) as i32)?;
-        match nix::poll::poll(&mut [PollFd::new(exit.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) if left.is_zero() => anyhow::bail!("not within {:.1} s", within.as_secs_f64()),
-            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) => return Ok(child.wait()?),
-            Err(error) => return Err(error.into()),
+        let mut ready = [PollFd::new(exit.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::ppoll(&mut ready, Some(left.into()), None) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some(child.wait()?)),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error).context("failed to wait for a process"),
         }
     }
 }

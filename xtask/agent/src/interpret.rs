@@ -120,6 +120,12 @@ fn journal<M: Machine>(
                 Some(path) => Some(machine.read(step.at, path).map_err(fail)?),
                 None => None,
             };
+            if let Act::Make { object, .. } = &act
+                && machine.is_there(step.at, object).map_err(fail)?
+            {
+                let error = anyhow::anyhow!("{object} is there already and not ours: remove it");
+                return Err(fail(error));
+            }
             states.extend(crate::step::undo(step.at, &act, before.as_deref()));
         }
     }

@@ -61,7 +61,8 @@ impl Journal {
     /// # Errors
     /// It still holds states of an earlier run, or the file cannot be made, reserved or synced.
     pub fn begin(path: &Path, tag: &str, host_boot: &str) -> anyhow::Result<Journal> {
-        if let Some(pending) = read(path)? {
+        let left = bytes_of(path)?;
+        if let Some(pending) = parse(&left).with_context(|| not_readable(path))? {
             bail!(
                 "{} still holds {} states of run {}: run `cargo xtask restore`",
                 path.display(),
@@ -81,6 +82,10 @@ impl Journal {
         nix::fcntl::posix_fallocate(&file, 0, CAPACITY as i64).with_context(|| {
             format!("failed to reserve {CAPACITY} bytes for {}", path.display())
         })?;
+        if left.iter().any(|&byte| byte != 0) {
+            // An erasure that was cut short: what is left of old lines must not follow on new ones.
+            erase(path, &file, CAPACITY)?;
+        }
         let mut journal = Journal { path: path.to_owned(), file, used: 0 };
         let begin =
             Line::Begin { schema: SCHEMA, tag: tag.to_owned(), host_boot: host_boot.to_owned() };
@@ -134,15 +139,22 @@ impl Journal {
 /// # Errors
 /// The file cannot be read, or was written by another version.
 pub fn read(path: &Path) -> anyhow::Result<Option<Pending>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    parse(&bytes_of(path)?).with_context(|| not_readable(path))
+}
+
+fn not_readable(path: &Path) -> String {
+    format!("journal {} is not readable", path.display())
+}
+
+/// The bytes of a journal; none if it is not there.
+fn bytes_of(path: &Path) -> anyhow::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => {
-            return Err(error)
-                .with_context(|| format!("failed to read journal {}", path.display()));
+            Err(error).with_context(|| format!("failed to read journal {}", path.display()))
         }
-    };
-    parse(&bytes).with_context(|| format!("journal {} is not readable", path.display()))
+    }
 }
 
 /// Marks everything in the journal at `path` as reached.
@@ -236,6 +248,23 @@ mod tests {
         let long = absent(&"x".repeat(1 << 19));
         journal.append(std::slice::from_ref(&long)).unwrap();
         assert!(journal.append(&[long]).unwrap_err().to_string().contains("is full"));
+    }
+
+    #[test]
+    fn an_erasure_that_was_cut_short_leaves_nothing_behind_new_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let mut journal = Journal::begin(&path, "ek1", "b").unwrap();
+        let used = journal.used as usize;
+        journal.append(&[absent("old"), absent("older")]).unwrap();
+        // The kill came when all but the last line was erased, and the first byte not yet.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[1..=used].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(read(&path).unwrap(), None);
+        let mut journal = Journal::begin(&path, "ek2", "b").unwrap();
+        journal.append(&[absent("new")]).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().states, [absent("new")]);
     }
 
     proptest! {

@@ -156,6 +156,59 @@ impl Netlink {
     }
 }
 
+/// How many connections to the stream socket at `path`, in the network namespace of the calling thread, wait to be accepted or
+/// have lost their client: requests that the server behind that path has still to carry out, though nobody may want the answer
+/// any more (`sock_diag(7)`).
+///
+/// # Errors
+/// If the kernel does not answer: it may be built without `UNIX_DIAG`.
+pub fn forsaken_at(path: &[u8]) -> anyhow::Result<usize> {
+    // As bits of `udiag_states` (linux/tcp_states.h), and what to show of each (linux/unix_diag.h).
+    const ESTABLISHED_OR_LISTENING: u32 = 1 << 1 | 1 << LISTENING;
+    const NAME_AND_QUEUE: u32 = 0x01 | 0x10;
+    /// `SOCK_DIAG_BY_FAMILY` (linux/sock_diag.h).
+    const BY_FAMILY: u16 = 20;
+    let socket = open_socket(SockProtocol::NetlinkSockDiag, 0)?;
+    setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS))
+        .context("failed to set a deadline on the netlink socket")?;
+    let mut message = Message::new(BY_FAMILY, libc::NLM_F_DUMP);
+    // struct unix_diag_req: family, protocol, pad; states, inode, what to show, a cookie of two words.
+    message.bytes.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+    for word in [ESTABLISHED_OR_LISTENING, 0, NAME_AND_QUEUE, u32::MAX, u32::MAX] {
+        message.bytes.extend(word.to_ne_bytes());
+    }
+    let mut found = 0;
+    Netlink { socket, sequence: 0 }
+        .ask(message, |_, payload| found += forsaken(payload, path).unwrap_or(0))
+        .context("failed to list the local sockets")?;
+    Ok(found)
+}
+
+/// `TCP_LISTEN`, also of local sockets.
+const LISTENING: u8 = 10;
+
+/// What a `unix_diag_msg` of 16 bytes, with attributes behind it, adds to the count of [`forsaken_at`].
+fn forsaken(payload: &[u8], path: &[u8]) -> Option<usize> {
+    const NAME: u16 = 0;
+    const QUEUE: u16 = 5;
+    const SHUTDOWN: u16 = 6;
+    let listens = *payload.get(2)? == LISTENING;
+    let (mut is_at, mut is_shut, mut waiting) = (false, false, 0);
+    for (kind, value) in attributes(payload.get(16..)?) {
+        match kind {
+            NAME => is_at = value.strip_suffix(b"\0").unwrap_or(value) == path,
+            QUEUE => waiting = u32::from_ne_bytes(*value.first_chunk()?) as usize,
+            SHUTDOWN => is_shut = value.first().is_some_and(|&shut| shut != 0),
+            _ => {}
+        }
+    }
+    match (is_at, listens) {
+        (false, _) => None,
+        (true, true) => Some(waiting),
+        (true, false) => Some(usize::from(is_shut)),
+    }
+}
+
 /// A stream of the kernel's announcements, subscribed to before the state is looked at, so that
 /// no change is missed between looking and waiting.
 #[derive(Debug)]
@@ -284,11 +337,8 @@ fn read_link(payload: &[u8]) -> Option<Link> {
         mac: String::new(),
         carries: flags & carrying == carrying,
     };
-    let mut rest = payload.get(LINK_HEADER..)?;
-    while let Some(head) = rest.first_chunk::<4>() {
-        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
-        let Some(value) = rest.get(4..length) else { break };
-        match u16::from_ne_bytes([head[2], head[3]]) {
+    for (kind, value) in attributes(payload.get(LINK_HEADER..)?) {
+        match kind {
             libc::IFLA_IFNAME => {
                 link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
             }
@@ -298,9 +348,20 @@ fn read_link(payload: &[u8]) -> Option<Link> {
             }
             _ => {}
         }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Some(link)
+}
+
+/// The attributes in these bytes, as type and value; ends at the first that is cut off.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let head = rest.first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let value = rest.get(4..length)?;
+        let kind = u16::from_ne_bytes([head[2], head[3]]);
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 fn family(address: IpAddr) -> u8 {
@@ -365,6 +426,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_seen_to_hold_what_a_client_has_left() {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let name = path.to_str().unwrap().as_bytes();
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = UnixStream::connect(&path).unwrap();
+        assert_eq!(forsaken_at(name).unwrap(), 0);
+        drop(client);
+        // Nobody has accepted it yet: what was asked may still be carried out.
+        assert_eq!(forsaken_at(name).unwrap(), 1);
+        let server = listener.accept().unwrap();
+        assert_eq!(forsaken_at(name).unwrap(), 1);
+        drop(server);
+        assert_eq!(forsaken_at(name).unwrap(), 0);
+    }
+
+    #[test]
     fn an_event_that_never_comes_ends_at_the_deadline_and_is_named() {
         let events = Events::of_links().unwrap();
         let error = events
@@ -383,6 +462,7 @@ mod tests {
                 rest = after;
             }
             read_link(&bytes);
+            forsaken(&bytes, b"x");
         }
     }
 }

@@ -63,6 +63,15 @@ pub fn dirty(state: &StateDir) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
+/// Whether a run has begun here whose changes still stand. A boot of a run that was restored meanwhile must not act: nobody would
+/// undo what its run had made.
+///
+/// # Errors
+/// The run's journal cannot be read.
+pub fn run_stands(state: &StateDir) -> anyhow::Result<bool> {
+    Ok(journal::read(&state.run_journal())?.is_some_and(|pending| !pending.states.is_empty()))
+}
+
 fn restore_one(path: &Path, restored: &mut Restored) -> anyhow::Result<()> {
     let Some(pending) = journal::read(path)? else { return Ok(()) };
     // After a reboot the old values are not ours to write: whatever set them up at boot did so again. Objects

@@ -10,6 +10,8 @@ use crate::doctor::NeedName;
 use crate::matrix::{Cell, Family};
 
 pub mod kernel;
+#[cfg(test)]
+mod laws;
 pub mod load;
 pub mod names;
 pub mod network;

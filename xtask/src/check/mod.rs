@@ -1,6 +1,9 @@
 //! Every check of the project, as `cargo xtask test` runs them: formatting, lints, tests with real containers and guests,
 //! documentation, and the example matrices. Works in a checkout only.
 
+pub mod chaos;
+pub mod inventory;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,9 @@ use crate::matrix;
 
 /// The longest that one check may take; a hung one must not hang the machine that runs it.
 const CHECK: Duration = Duration::from_secs(45 * 60);
+
+/// Kills of the long checks.
+const KILLS: u32 = 100;
 
 /// `test`: every check in turn; the first that fails ends it.
 ///
@@ -59,6 +65,10 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
     let sentence = summary.lines().next().unwrap_or_default();
     if !sentence.starts_with("**4 of 4 cells measured") {
         bail!("the smoke matrix was not measured whole: {sentence}");
+    }
+    if told.long {
+        eprintln!("== chaos: {KILLS} random kills of real runs");
+        eprintln!("{}", chaos::run(KILLS, 1)?);
     }
     eprintln!("== all checks passed, {:.0} s", began.elapsed().as_secs_f64());
     Ok(Exit::Fine)

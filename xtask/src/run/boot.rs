@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use evenkeel_agent::interpret::{self, Slots, Undone};
 use evenkeel_agent::journal::Journal;
 use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::restore;
 use evenkeel_agent::state::{StateDir, host_boot};
 use evenkeel_agent::step::Ensure;
 use evenkeel_agent::wire::Ask;
@@ -50,9 +51,14 @@ pub fn boot(
     mut entered: impl FnMut(&str),
 ) -> anyhow::Result<Report> {
     let _lock = state.lock_boot(Duration::from_secs(5))?;
+    ensure!(
+        restore::run_stands(state)?,
+        "the run that this boot belongs to is over: start boots with `cargo xtask bench`"
+    );
     let journal = Journal::begin(&state.boot_journal(), spec.names.tag(), &host_boot()?)?;
     let interrupted = end_on_signal(spec)?;
-    let mut machine = Real::new(journal, Path::new(&spec.names.dir()));
+    let mut machine =
+        Real::new(journal, Path::new(&spec.names.dir())).until(Arc::clone(&interrupted));
     let mut clock = Clock::start();
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
 

@@ -93,7 +93,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     watcher.see(&Event::Preparing("root file systems and guest kernels"));
     let runnable: Vec<Cell> =
         plan.cells.iter().filter(|c| c.is_runnable()).map(|c| c.cell.clone()).collect();
-    let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, &tag)?;
+    let agent = std::env::current_exe().context("failed to find this program's own file")?;
+    let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, agent, &tag)?;
     host.facts.extend(prepared.facts());
     for planned in &mut plan.cells {
         if let (true, Some(reason)) = (planned.is_runnable(), prepared.missing(planned.cell)) {

@@ -13,14 +13,14 @@ use evenkeel_agent::journal::Journal;
 use evenkeel_agent::machine::links;
 use evenkeel_agent::machine::real::Real;
 use evenkeel_agent::state::{StateDir, host_boot};
-use evenkeel_agent::step::{Ensure, Object, Phase};
+use evenkeel_agent::step::{Ensure, Object, Phase, Step};
 
 use super::host::Host;
 use crate::artifact::bundle::bundle;
 use crate::artifact::cache::Cache;
 use crate::artifact::initramfs::{PCI_MODULES, initramfs};
 use crate::artifact::rootfs::{Entry, RootFs, Source};
-use crate::axis::names::RunTag;
+use crate::axis::names::{FOLDER, RunTag};
 use crate::axis::tuning::Profile;
 use crate::axis::{Addresses, Artifacts, Guest, Powers, Site, kernel, make, steps, virtualization};
 use crate::fingerprint;
@@ -40,7 +40,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Makes artifacts for these cells. A guest kernel that cannot be had is remembered as the reason of its cells.
+    /// Makes artifacts for these cells, around this program as their agent. A guest kernel that cannot be had is remembered as the reason of its cells.
     ///
     /// # Errors
     /// What all cells need cannot be made.
@@ -48,9 +48,9 @@ impl Prepared {
         cells: impl Iterator<Item = &'a Cell> + Clone,
         matrix: &Matrix,
         cache: &Cache,
+        agent: PathBuf,
         tag: &RunTag,
     ) -> anyhow::Result<Prepared> {
-        let agent = std::env::current_exe().context("failed to find this program's own file")?;
         let root = root_of(&agent, matrix)?;
         let is_guest = |cell: &&Cell| {
             virtualization::find(&cell.virtualization).is_some_and(|kind| kind.is_guest())
@@ -240,6 +240,26 @@ fn free_net() -> anyhow::Result<u8> {
         .context("every network of 198.18.0.0/16, the range for benchmarks, is routed on this host: free one")
 }
 
+/// Steps that make what lasts for a whole run: the folder of boots, the mount for namespaces where there is none, and the engine's image of
+/// the root `image_of`. The tools that make the image live in a cgroup, so that none of them outlives an undo.
+pub fn standing(
+    tag: &RunTag,
+    folder: &Path,
+    image_of: Option<&Path>,
+    makes_netns_mount: bool,
+) -> Vec<Step> {
+    let mut acts = vec![make(Object::Dir(folder.display().to_string()), &[])];
+    if makes_netns_mount {
+        acts.push(make(Object::NetnsMount, &[]));
+    }
+    if let Some(root) = image_of {
+        let archive = root.with_extension("tar");
+        acts.push(make(Object::Cgroup(tag.to_string()), &[]));
+        acts.push(make(Object::DockerImage(tag.image()), &[&archive.to_string_lossy()]));
+    }
+    steps(Phase::Prepare, acts)
+}
+
 /// What lasts for a whole run on the host, with its own journal.
 #[derive(Debug)]
 pub struct Standing {
@@ -260,22 +280,16 @@ impl Standing {
     ) -> anyhow::Result<Standing> {
         let journal = Journal::begin(&state.run_journal(), &tag.to_string(), &host_boot()?)?;
         let folder = match powers {
-            Powers::Root => PathBuf::from(crate::axis::names::FOLDER),
+            Powers::Root => PathBuf::from(FOLDER),
             // The host's /run is not theirs; what boots need of one, their namespaces have.
             Powers::Namespaces => state.run_folder(),
         };
-        let mut acts = vec![make(Object::Dir(folder.display().to_string()), &[])];
-        if powers == Powers::Root && !links::has_netns_mount() {
-            acts.push(make(Object::NetnsMount, &[]));
-        }
-        if let Some(root) = image_of {
-            let archive = root.with_extension("tar");
-            acts.push(make(Object::DockerImage(tag.image()), &[&archive.to_string_lossy()]));
-        }
+        let makes_mount = powers == Powers::Root && !links::has_netns_mount()?;
+        let all = standing(tag, &folder, image_of, makes_mount);
         let mut standing = Standing { machine: Real::new(journal, &folder), undo: Vec::new() };
         let made = interpret::run(
             &mut standing.machine,
-            &steps(Phase::Prepare, acts),
+            &all,
             &mut Slots::new(),
             &mut standing.undo,
             |_| (),

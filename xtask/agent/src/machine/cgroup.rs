@@ -66,6 +66,12 @@ impl Hierarchies {
         )
     }
 
+    /// Where hierarchies are mounted, of either version.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        let old = self.controllers.iter().map(|(_, place)| place);
+        old.chain(&self.unified).map(PathBuf::as_path)
+    }
+
     /// The version 1 mount of a controller.
     pub fn controller(&self, name: &str) -> Option<&Path> {
         let has = |options: &str| options.split(',').any(|option| option == name);
@@ -106,6 +112,22 @@ pub fn kill_members(name: &str) -> anyhow::Result<()> {
     if path.is_dir() { kill(&path) } else { Ok(()) }
 }
 
+/// Whether there is a tracking cgroup of this name.
+///
+/// # Errors
+/// No hierarchy is mounted that can track processes.
+pub fn is_there(name: &str) -> anyhow::Result<bool> {
+    Ok(Hierarchies::mounted()?.tracking()?.join(name).exists())
+}
+
+/// Whether there is a cgroup of this name under any hierarchy.
+///
+/// # Errors
+/// `/proc/self/mountinfo` cannot be read.
+pub fn is_anywhere(name: &str) -> anyhow::Result<bool> {
+    Ok(Hierarchies::mounted()?.places().any(|place| place.join(name).exists()))
+}
+
 /// Makes the cgroup of this name under every version 1 controller that schedules CPUs.
 ///
 /// # Errors
@@ -124,8 +146,7 @@ pub fn make_controllers(name: &str) -> anyhow::Result<()> {
 /// # Errors
 /// Processes in them do not end, or the kernel refuses.
 pub fn remove_controllers(name: &str) -> anyhow::Result<()> {
-    let mounted = Hierarchies::mounted()?;
-    for mount in mounted.controllers.iter().map(|(_, place)| place).chain(&mounted.unified) {
+    for mount in Hierarchies::mounted()?.places() {
         let path = mount.join(name);
         if path.is_dir() {
             kill(&path)?;
@@ -136,10 +157,11 @@ pub fn remove_controllers(name: &str) -> anyhow::Result<()> {
 }
 
 /// Gives the cgroup of a process, and those above it up to the root, a realtime budget, where the kernel accounts realtime by cgroup.
+/// Only where the topmost of them begins with `ours`: the budgets of others are not ours to set.
 ///
 /// # Errors
 /// The kernel refuses the budget: more is given than there is.
-pub fn realtime_budget(pid: i32, microseconds: &str) -> anyhow::Result<()> {
+pub fn realtime_budget(pid: i32, microseconds: &str, ours: &str) -> anyhow::Result<()> {
     let mounted = Hierarchies::mounted()?;
     let Some(mount) = mounted.controller("cpu") else { return Ok(()) };
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
@@ -150,7 +172,11 @@ pub fn realtime_budget(pid: i32, microseconds: &str) -> anyhow::Result<()> {
         is_cpu(controllers).then_some(path)
     });
     let mut folder = mount.to_owned();
-    for name in path.unwrap_or("/").split('/').filter(|name| !name.is_empty()) {
+    let mut names = path.unwrap_or("/").split('/').filter(|name| !name.is_empty()).peekable();
+    if ours.is_empty() || !names.peek().is_some_and(|name| name.starts_with(ours)) {
+        return Ok(());
+    }
+    for name in names {
         folder.push(name);
         let file = folder.join("cpu.rt_runtime_us");
         if file.exists() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::links::Tools;
-use crate::command;
+use super::mounts;
+use crate::{command, netlink};
 
 /// Deadline of one call of an engine: starting and removing containers takes tenths of a second, on a busy host seconds.
 const ENGINE: Duration = Duration::from_secs(60);
@@ -37,7 +38,40 @@ pub(crate) fn make_docker_image(
 
 /// Removes something of the engine. An engine that is not there cannot hold anything that runs, but may hold it again
 /// once it is started: that is an error, so that the state stays journaled.
+///
+/// A client that was killed leaves an engine that goes on with what it was asked. Only an answer to a question that was asked after all of that
+/// is the last word.
 pub(crate) fn remove_from_docker(tools: Tools<'_>, argv: &[&str]) -> anyhow::Result<()> {
+    let goes_on = is_busy_for_the_dead();
+    remove_what_is_there(tools, argv)?;
+    if !goes_on {
+        return Ok(());
+    }
+    let done = crate::wait::until("the engine to end what killed clients asked", FORSAKEN, || {
+        Ok((!is_busy_for_the_dead()).then_some(()))
+    });
+    // Somebody else's killed client may have left something that lasts, such as following a log: that is not ours to wait for.
+    if let Err(error) = done {
+        eprintln!("evenkeel: {error}");
+    }
+    remove_what_is_there(tools, argv)
+}
+
+/// How long an engine may take for what it was asked by clients that were killed.
+const FORSAKEN: Duration = Duration::from_secs(20);
+
+/// Whether the engine still holds connections of clients that are gone. A kernel that cannot tell is taken to hold none.
+fn is_busy_for_the_dead() -> bool {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let path = host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock");
+    // The engine may have bound another spelling of the same path: /var/run is a link to /run.
+    let real = std::fs::canonicalize(path).map(|path| path.to_string_lossy().into_owned());
+    let mut names = vec![path.to_owned(), path.replacen("/var/run/", "/run/", 1)];
+    names.extend(real);
+    names.iter().any(|name| netlink::forsaken_at(name.as_bytes()).is_ok_and(|count| count > 0))
+}
+
+fn remove_what_is_there(tools: Tools<'_>, argv: &[&str]) -> anyhow::Result<()> {
     crate::wait::until(&format!("`{}`", argv.join(" ")), ENGINE, || {
         let ended = command::run_in(tools.cgroup, argv, b"", ENGINE)?;
         let words = ended.last_words();
@@ -84,20 +118,21 @@ pub(crate) fn runc_pid(tools: Tools<'_>, name: &str) -> anyhow::Result<Option<St
 }
 
 pub(crate) fn remove_runc(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
-    if !std::path::Path::new(RUNC_ROOT).join(name).exists() {
-        return Ok(());
-    }
-    let argv = ["runc", "--root", RUNC_ROOT, "delete", "--force", name];
-    let ended = command::run_in(tools.cgroup, &argv, b"", ENGINE)?;
-    if ended.code != Some(0) {
-        // runc was killed before it wrote its state: then there is no container, only its folder.
-        let folder = std::path::Path::new(RUNC_ROOT).join(name);
-        if folder.join("state.json").exists() {
-            command::expect_success(&argv, ended, ENGINE)?;
+    let folder = std::path::Path::new(RUNC_ROOT).join(name);
+    if folder.exists() {
+        let argv = ["runc", "--root", RUNC_ROOT, "delete", "--force", name];
+        let ended = command::run_in(tools.cgroup, &argv, b"", ENGINE)?;
+        if ended.code != Some(0) {
+            // runc was killed before it wrote its state: then there is no container, only its folder, and in it
+            // perhaps the mount by which runc hides its own program from the container.
+            if folder.join("state.json").exists() {
+                command::expect_success(&argv, ended, ENGINE)?;
+            }
+            mounts::unmount_inside(&folder)?;
+            remove_dir(&folder)?;
         }
-        remove_dir(&folder)?;
     }
-    // The root goes with the last container.
+    // The root goes with the last container; runc may have been killed between making the two.
     match std::fs::remove_dir(RUNC_ROOT) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),

@@ -51,9 +51,17 @@ fn netns_file(name: &str) -> PathBuf {
     Path::new(NETNS).join(name)
 }
 
-/// Whether the folder of named network namespaces is there: the first `ip netns add` of a host makes it, mounted on itself.
-pub fn has_netns_mount() -> bool {
-    Path::new(NETNS).exists()
+/// Whether the folder of named network namespaces is mounted: the first `ip netns add` of a host mounts it on itself.
+///
+/// # Errors
+/// The mounts cannot be listed.
+pub fn has_netns_mount() -> anyhow::Result<bool> {
+    Ok(super::mounts::places()?.iter().any(|place| place == Path::new(NETNS)))
+}
+
+/// Whether there is a namespace of this name, or the file of one that is only half made.
+pub(crate) fn netns_is_there(name: &str) -> bool {
+    netns_file(name).exists()
 }
 
 /// What `ip netns add` would do by itself, done before so that it can be undone.
@@ -135,7 +143,7 @@ pub(crate) fn remove_link(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
     }
 }
 
-fn exists(link: &str) -> bool {
+pub(crate) fn exists(link: &str) -> bool {
     Path::new("/sys/class/net").join(link).exists()
 }
 

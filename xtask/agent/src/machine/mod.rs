@@ -1,6 +1,6 @@
 //! Where acts become effects: the real machine, and one in memory that dies at any effect.
 
-use crate::step::{Act, Ensure, Node};
+use crate::step::{Act, Ensure, Node, Object};
 
 pub use engines::RUNC_ROOT;
 pub use files::read as value_of;
@@ -11,6 +11,7 @@ pub mod fake;
 mod files;
 mod ip;
 pub mod links;
+mod mounts;
 pub mod real;
 
 /// Something that steps can be run on.
@@ -20,6 +21,13 @@ pub trait Machine {
     /// # Errors
     /// The file cannot be read.
     fn read(&mut self, at: Node, path: &str) -> anyhow::Result<String>;
+
+    /// Whether something is there already under the name of an object that is about to be made: then it is somebody else's, and must
+    /// neither be used nor be undone. Engines refuse a name twice by themselves; for their objects the answer may be no.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    fn is_there(&mut self, at: Node, object: &Object) -> anyhow::Result<bool>;
 
     /// Makes states durable, before anything that they undo is applied.
     ///

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -28,6 +30,7 @@ pub struct Real {
     /// Where the standard error of children goes.
     words: PathBuf,
     agents: BTreeMap<String, Agent>,
+    stop: Arc<AtomicBool>,
 }
 
 /// A child and its control channel.
@@ -46,19 +49,37 @@ impl Real {
             cgroup: None,
             words: words.to_owned(),
             agents: BTreeMap::new(),
+            stop: Arc::default(),
         }
+    }
+
+    /// The same machine, which refuses to act and to talk to agents once `stop` is set. It still undoes.
+    pub fn until(self, stop: Arc<AtomicBool>) -> Real {
+        Real { stop, ..self }
+    }
+
+    fn goes_on(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
+        Ok(())
     }
 
     /// A machine that can only reach states.
     pub fn for_restore() -> Real {
-        Real { journal: None, cgroup: None, words: PathBuf::new(), agents: BTreeMap::new() }
+        Real {
+            journal: None,
+            cgroup: None,
+            words: PathBuf::new(),
+            agents: BTreeMap::new(),
+            stop: Arc::default(),
+        }
     }
 
     /// The control channel of an agent that was started.
     ///
     /// # Errors
-    /// No agent of this name was started.
+    /// No agent of this name was started, or the machine is to stop.
     pub fn control(&mut self, name: &str) -> anyhow::Result<&mut Control> {
+        self.goes_on()?;
         let agent = self.agents.get_mut(name);
         Ok(&mut agent.with_context(|| format!("agent `{name}` was not started"))?.control)
     }
@@ -79,9 +100,10 @@ impl Real {
     pub fn ended(&mut self, name: &str, within: Duration) -> anyhow::Result<()> {
         let agent = self.agents.get_mut(name);
         let child = &mut agent.with_context(|| format!("agent `{name}` was not started"))?.child;
-        command::wait_for(child, within)
-            .with_context(|| format!("failed to wait for `{name}` to end"))
-            .map(|_| ())
+        match command::ended_within(child, within)? {
+            Some(_) => Ok(()),
+            None => bail!("`{name}` did not end within {:.1} s", within.as_secs_f64()),
+        }
     }
 
     /// Empties the journal: everything was undone.
@@ -217,18 +239,36 @@ impl Machine for Real {
         files::read(path)
     }
 
+    fn is_there(&mut self, _at: Node, object: &Object) -> anyhow::Result<bool> {
+        match object {
+            Object::Cgroup(name) => cgroup::is_there(name),
+            Object::ControllerCgroups(name) => cgroup::is_anywhere(name),
+            Object::Netns(name) => Ok(links::netns_is_there(name)),
+            Object::Link { netns, name } => Ok(netns.is_empty() && links::exists(name)),
+            Object::Dir(path) => Ok(Path::new(path).symlink_metadata().is_ok()),
+            Object::NetnsMount => links::has_netns_mount(),
+            // Engines refuse a name twice, and a namespace of ours holds nothing of others.
+            Object::DockerNetwork(_)
+            | Object::DockerContainer(_)
+            | Object::DockerImage(_)
+            | Object::RuncContainer(_)
+            | Object::Table { .. } => Ok(false),
+        }
+    }
+
     fn journal(&mut self, states: &[Ensure]) -> anyhow::Result<()> {
         let journal = self.journal.as_mut().context("this machine only restores")?;
         journal.append(states)
     }
 
     fn apply(&mut self, _at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>> {
+        self.goes_on()?;
         if let Some(line) = ip::Line::of(act) {
             ip::run(self.tools(), &[line]).map_err(|(_, error)| error)?;
             return Ok(Vec::new());
         }
         match act {
-            Act::Put { on, value } => put(on, value)?,
+            Act::Put { on, value } => put(self.tools(), on, value)?,
             Act::Make { object, with } => self.make(object, with)?,
             Act::Start { name, argv, .. } => return Ok(vec![self.start(name, argv)?.to_string()]),
             Act::Learn { query, .. } => return self.learn(query),
@@ -306,7 +346,7 @@ impl Real {
     }
 }
 
-fn put(on: &Setting<String>, value: &str) -> anyhow::Result<()> {
+fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()> {
     match on {
         Setting::File(path) => files::write(path, value),
         Setting::OwnFile { netns, path } => links::inside(netns, || files::write(path, value)),
@@ -314,7 +354,10 @@ fn put(on: &Setting<String>, value: &str) -> anyhow::Result<()> {
             threads::set_affinity(number(thread)?, &threads::parse_list(value)?)
         }
         Setting::Policy(thread) => threads::set_policy(number(thread)?, value.parse()?),
-        Setting::RealtimeBudget(pid) => cgroup::realtime_budget(number(pid)?, value),
+        Setting::RealtimeBudget(pid) => {
+            let ours = tools.cgroup.and_then(Path::file_name).unwrap_or_default();
+            cgroup::realtime_budget(number(pid)?, value, &ours.to_string_lossy())
+        }
         Setting::Link { .. } => bail!("{on} is set by `ip`"),
     }
 }

@@ -1,7 +1,7 @@
 //! A Linux bridge between peer and system under test: ours, or for a container engine one made by the engine's own driver, with its
 //! default rules in the path.
 
-use evenkeel_agent::step::{Act, Arg, LinkKey, Object, Phase, Query, Step};
+use evenkeel_agent::step::{Act, Arg, LinkKey, Object, Phase, Query, Setting, Step};
 
 use super::{Network, forwards, hop};
 use crate::axis::{Hop, INSIDE, Kind, Port, Site, end_is, link, make, make_link, make_pair, steps};
@@ -38,7 +38,7 @@ impl Network for Bridge {
         // The engine's bridge is in the host's namespace, ours in one of its own.
         let place = if port == Port::Engine { "" } else { path.as_str() };
         let mut prepare = match port {
-            Port::Engine => vec![engine_network(site)],
+            Port::Engine => engine_network(site),
             Port::Netdev | Port::Tap => vec![
                 make(Object::Netns(path.clone()), &[]),
                 make_link(&path, &bridge, &["type", "bridge"]),
@@ -109,8 +109,9 @@ pub(super) fn engine_words(site: &Site) -> Vec<String> {
     ]
 }
 
-/// A network of the engine's bridge driver.
-pub(super) fn engine_network(site: &Site) -> Act<Arg> {
+/// A network of the engine's bridge driver. For IPv6 the driver makes the whole host a router and leaves it one, so we do that
+/// ourselves before: what we change is changed back.
+pub(super) fn engine_network(site: &Site) -> Vec<Act<Arg>> {
     let names = &site.names;
     let bridge = format!("com.docker.network.bridge.name={}", names.bridge());
     let label = format!("evenkeel={}", names.tag());
@@ -123,7 +124,16 @@ pub(super) fn engine_network(site: &Site) -> Act<Arg> {
     if site.addresses.family == Family::Ipv6 {
         with.extend(["--ipv6", "--subnet", &four.0, "--gateway", &four.1]);
     }
-    make(Object::DockerNetwork(names.network()), &with)
+    let mut all = Vec::new();
+    if site.addresses.family == Family::Ipv6 {
+        let routes = |of: &str| Act::Put {
+            on: Setting::File(format!("/proc/sys/net/ipv6/conf/{of}/forwarding").into()),
+            value: "1".into(),
+        };
+        all.extend(["default", "all"].map(routes));
+    }
+    all.push(make(Object::DockerNetwork(names.network()), &with));
+    all
 }
 
 /// Makes a link a port of the bridge and brings it up.

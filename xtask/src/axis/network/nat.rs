@@ -38,7 +38,7 @@ impl Network for Nat {
         let (path, sut, sut_port) = (names.path_netns(), names.sut_netns(), names.sut_port());
         let place = if port == Port::Engine { "" } else { path.as_str() };
         let mut prepare = match port {
-            Port::Engine => vec![bridge::engine_network(site)],
+            Port::Engine => bridge::engine_network(site),
             Port::Netdev | Port::Tap => {
                 vec![make(Object::Netns(path.clone()), &[]), forwarding(site), table(site)]
             }

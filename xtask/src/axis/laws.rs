@@ -1,0 +1,279 @@
+//! Laws over the registries: what must hold of every kind, in every combination that there is.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use evenkeel_agent::interpret::{check, undo_of};
+use evenkeel_agent::machine::fake::{die_everywhere, meet_others};
+use evenkeel_agent::step::{Act, Arg, Object, Setting, Slot, Step};
+
+use super::names::{FOLDER, RunTag};
+use super::placement::Placement;
+use super::tuning::Profile;
+use super::virtualization::accelerator::Accelerator;
+use super::{
+    Addresses, Artifacts, Guest, Hop, Kind, Powers, Site, load, network, tuning, virtualization,
+};
+use crate::matrix::{Cell, Family, Measure, RUNNING};
+use crate::run::host::common_port;
+use crate::run::prepare::standing;
+use crate::run::spec::{BootSpec, Place};
+
+/// The host that the combinations are made for: four CPUs, realtime by cgroup, and fair servers.
+fn site(cell: Cell, family: Family) -> Site {
+    let tag = RunTag::new(1);
+    let cpus: Vec<usize> = (0..4).collect();
+    let guest = Guest {
+        kernel: PathBuf::from("KERNEL"),
+        initramfs: PathBuf::from("INITRAMFS"),
+        cmdline: vec!["preempt=full".to_owned()],
+        accelerator: Accelerator::Tcg { reason: "a law needs no guest".to_owned() },
+    };
+    Site {
+        powers: Powers::Root,
+        profile: Profile::find(&cell.tuning).unwrap(),
+        cell,
+        names: tag.boot(69),
+        addresses: Addresses { family, net: 0 },
+        placement: Placement::on(&cpus, true),
+        artifacts: Artifacts {
+            agent: PathBuf::from("AGENT"),
+            rootfs: PathBuf::from("ROOT"),
+            image: tag.image(),
+            guest: Some(guest),
+        },
+        cpus,
+        realtime_groups: true,
+        fair_servers: vec!["/sys/kernel/debug/sched/fair_server/cpu0/runtime".to_owned()],
+    }
+}
+
+fn spec(site: &Site) -> BootSpec {
+    let place = Place { block: 0, position: 0, boot: 0 };
+    BootSpec::new(site, &Measure::default(), &Default::default(), Default::default(), place)
+        .unwrap()
+}
+
+fn cell(id: &str) -> Cell {
+    let mut words = id.split('/').map(str::to_owned);
+    let mut word = || words.next().expect("an id has five parts");
+    Cell { kernel: word(), virtualization: word(), network: word(), tuning: word(), load: word() }
+}
+
+/// Every combination of kinds that have a port in common, with the steps of a boot.
+fn combinations() -> Vec<(Site, BootSpec)> {
+    let mut all = Vec::new();
+    for system in virtualization::ALL {
+        for path in network::ALL.iter().filter(|path| common_port(*system, **path).is_some()) {
+            for tuning in tuning::names() {
+                for load in load::ALL {
+                    for family in [Family::Ipv4, Family::Ipv6] {
+                        let kinds = [system.name(), path.name(), &tuning, load.name()];
+                        let site = site(cell(&format!("{RUNNING}/{}", kinds.join("/"))), family);
+                        let spec = spec(&site);
+                        all.push((site, spec));
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The steps of a boot after those of its run, on a host without a mount for namespaces.
+fn with_run(steps: &[Step]) -> Vec<Step> {
+    let mut all = standing(&RunTag::new(1), Path::new(FOLDER), Some(Path::new("ROOT")), true);
+    all.extend_from_slice(steps);
+    all
+}
+
+#[test]
+fn every_slot_is_bound_before_it_is_used_and_phases_do_not_go_back() {
+    for (site, spec) in combinations() {
+        check(&spec.steps).unwrap_or_else(|error| panic!("{}: {error:#}", site.cell.id()));
+        check(&standing(&RunTag::new(1), Path::new(FOLDER), Some(Path::new("ROOT")), true))
+            .unwrap();
+    }
+}
+
+#[test]
+fn what_is_measured_and_watched_is_bound() {
+    for (site, spec) in combinations() {
+        let bound: BTreeSet<Slot> = spec.steps.iter().filter_map(|s| s.act.gives()).collect();
+        let probed =
+            spec.knobs.iter().flat_map(|knob| &knob.probes).filter_map(|(probe, _)| match probe {
+                tuning::Probe::Affinity(slot) | tuning::Probe::Policy(slot) => Some(slot),
+                tuning::Probe::File(_) => None,
+            });
+        for slot in spec.watched.iter().chain(probed) {
+            assert!(bound.contains(slot), "{}: {slot} is never bound", site.cell.id());
+        }
+    }
+}
+
+/// Names of objects that a step makes or leaves, as (what, name, is it an interface).
+fn made(step: &Step) -> Vec<(String, String, bool)> {
+    let objects: Vec<&Object> = match &step.act {
+        Act::Make { object, .. } => vec![object],
+        Act::Start { leaves, .. } => leaves.iter().collect(),
+        _ => Vec::new(),
+    };
+    let named = |object: &Object| {
+        let (name, interface) = match object {
+            Object::Link { name, .. } => (name, true),
+            Object::Cgroup(name)
+            | Object::ControllerCgroups(name)
+            | Object::Netns(name)
+            | Object::DockerNetwork(name)
+            | Object::DockerContainer(name)
+            | Object::DockerImage(name)
+            | Object::RuncContainer(name)
+            | Object::Table { name, .. }
+            | Object::Dir(name) => (name, false),
+            Object::NetnsMount => return None,
+        };
+        Some((object.to_string(), name.clone(), interface))
+    };
+    objects.into_iter().filter_map(named).collect()
+}
+
+#[test]
+fn names_are_unique_carry_the_tag_and_fit() {
+    for (site, spec) in combinations() {
+        let (id, tag) = (site.cell.id(), site.names.tag());
+        let mut seen = BTreeSet::new();
+        for step in &spec.steps {
+            for (what, name, interface) in made(step) {
+                assert!(name.contains(tag) || name == super::INSIDE, "{id}: {what} has no tag");
+                assert!(!interface || name.len() <= 15, "{id}: {what} is longer than 15");
+                let is_make = matches!(step.act, Act::Make { .. });
+                assert!(seen.insert((is_make, what.clone())), "{id}: {what} is made twice");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_what_changes_nothing_or_goes_with_an_object_of_the_boot_has_no_undo() {
+    for (site, spec) in combinations() {
+        let id = site.cell.id();
+        for step in with_run(&spec.steps) {
+            let undone = !undo_of(&step).is_empty();
+            let ours = |word: &Arg| word.to_string().contains(site.names.tag());
+            let of_slot = |word: &Arg| word.slots().next().is_some();
+            let goes_with_the_boot = match &step.act {
+                Act::Learn { .. } | Act::Await { .. } | Act::Go(_) => true,
+                Act::Put { on, .. } => match on {
+                    Setting::File(_) => false,
+                    Setting::OwnFile { netns, .. } => ours(netns),
+                    Setting::Affinity(thread)
+                    | Setting::Policy(thread)
+                    | Setting::RealtimeBudget(thread) => of_slot(thread),
+                    Setting::Link { netns, link, .. } => ours(netns) || ours(link),
+                },
+                Act::Make { object, .. } => match object {
+                    Object::Link { netns, .. } | Object::Table { netns, .. } => !netns.is_empty(),
+                    _ => false,
+                },
+                // The process itself goes with its cgroup.
+                Act::Start { leaves, .. } => leaves.is_empty(),
+            };
+            assert_eq!(undone, !goes_with_the_boot, "{id}: {step}");
+        }
+    }
+}
+
+#[test]
+fn every_path_is_proven_by_hops_that_read_the_same_in_every_boot() {
+    for (site, spec) in combinations() {
+        let id = site.cell.id();
+        assert!(!spec.hops.is_empty(), "{id}: no evidence");
+        for hop in &spec.hops {
+            let what = hop.what();
+            assert!(!what.contains("ek") && !what.is_empty(), "{id}: hop `{what}`");
+            let (Hop::Link { netns, link, .. } | Hop::OtherPort { bridge: netns, ours: link, .. }) =
+                hop;
+            let ours = |name: &str| name.contains(site.names.tag());
+            assert!(ours(netns) || ours(link), "{id}: `{what}` is a link of somebody else");
+        }
+    }
+}
+
+#[test]
+fn every_kind_says_what_it_is() {
+    let kinds = virtualization::ALL.iter().map(|kind| *kind as &dyn Kind);
+    let kinds = kinds.chain(network::ALL.iter().map(|kind| *kind as &dyn Kind));
+    let kinds = kinds.chain(load::ALL.iter().map(|kind| *kind as &dyn Kind));
+    let mut all: Vec<(&str, String)> =
+        kinds.map(|kind| (kind.name(), kind.about().to_owned())).collect();
+    all.extend(tuning::ALL.iter().map(|knob| (knob.name(), knob.about().to_owned())));
+    let mut names = BTreeSet::new();
+    for (name, about) in all {
+        assert!(about.len() > 20 && !about.ends_with('.'), "{name}: `{about}`");
+        assert!(names.insert(name), "two kinds are named {name}");
+    }
+}
+
+#[test]
+fn whatever_effect_a_boot_dies_at_nothing_is_left_and_nothing_of_others_is_touched() {
+    let mut seen = Vec::new();
+    let mut deaths = 0;
+    for (_, spec) in combinations() {
+        // Addresses and policies of other families make the same acts with other words.
+        let acts: Vec<String> = spec.steps.iter().map(|step| shape(&step.act)).collect();
+        if seen.contains(&acts) {
+            continue;
+        }
+        let steps = with_run(&spec.steps);
+        let tried = die_everywhere(&steps);
+        deaths += tried.unwrap_or_else(|error| panic!("{}: {error:#}", spec.cell.id()));
+        meet_others(&steps).unwrap_or_else(|error| panic!("{}: {error:#}", spec.cell.id()));
+        seen.push(acts);
+    }
+    assert!(deaths > 10_000, "{deaths} deaths");
+}
+
+/// What an act does, without the values that it writes.
+fn shape(act: &Act<Arg>) -> String {
+    match act {
+        Act::Put { on, .. } => format!("put {on}"),
+        Act::Make { object, .. } => format!("make {object}"),
+        Act::Start { name, leaves, .. } => format!("start {name} {leaves:?}"),
+        other => other.to_string(),
+    }
+}
+
+/// Cells whose steps are kept as text. Together they hold every kind.
+const SHOWN: &[(&str, Family)] = &[
+    ("running/netns/veth/stock/idle", Family::Ipv4),
+    ("running/netns/nat/isolated/noisy", Family::Ipv6),
+    ("running/runc/bridge/isolated/idle", Family::Ipv4),
+    ("running/docker/bridge/stock/idle", Family::Ipv6),
+    ("running/docker/nat/isolated/idle", Family::Ipv4),
+    ("running/qemu/bridge/isolated/idle", Family::Ipv4),
+];
+
+#[test]
+fn every_kind_has_its_steps_and_their_undo_on_record() {
+    let shown: Vec<Cell> = SHOWN.iter().map(|(id, _)| cell(id)).collect();
+    let in_some =
+        |name: &str| shown.iter().any(|cell| cell.id().split('/').any(|word| word == name));
+    let kinds = virtualization::ALL.iter().map(|kind| kind.name());
+    let kinds = kinds.chain(network::ALL.iter().map(|kind| kind.name()));
+    for name in kinds.chain(load::ALL.iter().map(|kind| kind.name())) {
+        assert!(in_some(name), "add a cell with `{name}` to SHOWN");
+    }
+    for (id, family) in SHOWN {
+        let site = site(cell(id), *family);
+        let mut text = String::new();
+        for step in with_run(&spec(&site).steps) {
+            writeln!(text, "{}: {step}", step.phase).unwrap();
+            for state in undo_of(&step) {
+                writeln!(text, "    undo: {state}").unwrap();
+            }
+        }
+        let version = if *family == Family::Ipv4 { 4 } else { 6 };
+        insta::assert_snapshot!(format!("{}-ipv{version}", id.replace('/', "-")), text);
+    }
+}

@@ -1,0 +1,72 @@
+//! What the kernel holds: settings, control groups, mounts.
+
+use std::path::Path;
+
+use evenkeel_agent::machine::cgroup::Hierarchies;
+
+use super::{Inventory, Kind, read};
+
+/// Folders whose files are values that stay until somebody writes them.
+const SETTINGS: &[&str] = &[
+    "/proc/sys/net",
+    "/proc/sys/kernel",
+    "/proc/sys/vm",
+    "/sys/kernel/debug/sched",
+    "/sys/kernel/mm/transparent_hugepage",
+];
+
+/// Values among them that move by themselves.
+const MOVING: &[&str] = &[
+    "/random/",
+    "/ns_last_pid",
+    "/pty/nr",
+    "/nf_conntrack_count",
+    "/perf_event_max_sample_rate",
+    "/stat_refresh",
+    "/sched/debug",
+    "/sched/domains/",
+    "/cpuset",
+    "/khugepaged/full_scans",
+    "/khugepaged/pages_collapsed",
+];
+
+/// Control groups that the system and engines keep for themselves.
+const OTHERS: &[&str] = &["docker", "init.scope", "machine.slice", "system.slice", "user.slice"];
+
+/// Lists them.
+pub(super) fn list(found: &mut Inventory) -> anyhow::Result<()> {
+    for folder in SETTINGS {
+        for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
+            let path = entry.path().to_string_lossy();
+            if !entry.file_type().is_file() || MOVING.iter().any(|part| path.contains(part)) {
+                continue;
+            }
+            // Some can only be written.
+            if let Ok(value) = std::fs::read_to_string(entry.path()) {
+                found.put(Kind::Setting, path, value.trim());
+            }
+        }
+    }
+    let hierarchies = Hierarchies::mounted()?;
+    let places = hierarchies.controllers.iter().map(|(_, place)| place).chain(&hierarchies.unified);
+    places.for_each(|place| cgroups(found, place));
+    for line in read("/proc/self/mountinfo")?.lines() {
+        // proc(5): id, parent, device, root, place. The same place may be mounted on more than once: one stroke each.
+        if let Some(place) = line.split(' ').nth(4) {
+            found.0.entry((Kind::Mount, place.to_owned())).or_default().push('|');
+        }
+    }
+    Ok(())
+}
+
+fn cgroups(found: &mut Inventory, place: &Path) {
+    let others = |entry: &walkdir::DirEntry| {
+        entry.depth() == 1 && OTHERS.contains(&entry.file_name().to_string_lossy().as_ref())
+    };
+    let walk = walkdir::WalkDir::new(place).into_iter().filter_entry(|entry| !others(entry));
+    for entry in walk.flatten().filter(|entry| entry.file_type().is_dir()) {
+        let budget = std::fs::read_to_string(entry.path().join("cpu.rt_runtime_us"));
+        let budget = budget.unwrap_or_default();
+        found.put(Kind::Cgroup, entry.path().to_string_lossy(), budget.trim());
+    }
+}

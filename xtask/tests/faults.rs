@@ -1,0 +1,302 @@
+//! Faults in real boots: one at each effect of a cell of every virtualization, knobs that somebody turns back, and packets that take another
+//! path. Needs root, the Docker engine, runc and QEMU; `cargo xtask test --provision` installs them.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::os::linux::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use evenkeel_agent::command::{self, Watch};
+use evenkeel_agent::interpret::{self, Slots};
+use evenkeel_agent::journal::Journal;
+use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::machine::{Machine, Reached, links};
+use evenkeel_agent::state::{Lock, StateDir, host_boot};
+use evenkeel_agent::step::{Act, Arg, Ensure, LinkKey, Node, Object, Phase, Setting, Step};
+use evenkeel_agent::{restore, threads, wait};
+use xtask::artifact::cache::Cache;
+use xtask::axis::Powers;
+use xtask::axis::names::RunTag;
+use xtask::check::inventory::{Inventory, SETTLES};
+use xtask::matrix::{self, Cell, Matrix};
+use xtask::record::{Effect, Evidence, Outcome, Status, store};
+use xtask::run::boot::Report;
+use xtask::run::host::{Host, vocabulary};
+use xtask::run::prepare::{Prepared, Standing};
+use xtask::run::spec::{BootSpec, Place};
+
+/// Long: the machine may be busy, and no test may fail because it is slow.
+const PATIENCE: Duration = Duration::from_secs(300);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_xtask");
+
+/// One real run at a time: there is one host.
+fn alone() -> MutexGuard<'static, ()> {
+    static HOST: Mutex<()> = Mutex::new(());
+    HOST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A matrix of one cell that is measured for a moment.
+fn matrix_text(cell: [&str; 4], windows: u32) -> String {
+    let [virtualization, network, tuning, load] = cell;
+    format!(
+        r#"
+schema = 1
+name = "faults"
+[axes]
+kernel = ["running"]
+virtualization = ["{virtualization}"]
+network = ["{network}"]
+tuning = ["{tuning}"]
+load = ["{load}"]
+[measure]
+workloads = ["tcp-rr"]
+boots = 1
+warmup = "10ms"
+window = "20ms"
+windows = {windows}
+"#
+    )
+}
+
+/// What is prepared for boots of one cell, with the lock of the host's runs.
+struct Bench {
+    _lock: Lock,
+    state: StateDir,
+    host: Host,
+    matrix: Matrix,
+    cell: Cell,
+    tag: RunTag,
+    prepared: Prepared,
+    standing: Standing,
+}
+
+impl Bench {
+    fn new(cell: [&str; 4]) -> Bench {
+        let state = StateDir::of_user().unwrap();
+        let lock = state.lock(PATIENCE).unwrap();
+        assert_eq!(restore::dirty(&state).unwrap(), None, "run `cargo xtask restore` first");
+        let cache = Cache::open().unwrap();
+        let host = Host::look(&cache);
+        let text = matrix_text(cell, 5);
+        let matrix = matrix::parse_bytes(text.as_bytes(), "faults.toml", &vocabulary()).unwrap();
+        let cell = matrix.cells[0].clone();
+        let status = host.judge(&cell, &matrix);
+        assert_eq!(status, Status::Runnable, "run `cargo xtask test --provision` first");
+        let tag = RunTag::new(u64::from(std::process::id()));
+        let program = PathBuf::from(PROGRAM);
+        let prepared = Prepared::new([&cell].into_iter(), &matrix, &cache, program, &tag).unwrap();
+        assert_eq!(prepared.missing(&cell), None);
+        let image = (cell.virtualization == "docker").then(|| prepared.rootfs().to_owned());
+        let standing = Standing::make(&state, &tag, Powers::Root, image.as_deref()).unwrap();
+        Bench { _lock: lock, state, host, matrix, cell, tag, prepared, standing }
+    }
+
+    fn spec(&self, number: u32) -> BootSpec {
+        let (site, instrument) =
+            self.prepared.site(&self.cell, &self.host, &self.matrix, &self.tag, number).unwrap();
+        let place = Place { block: 0, position: 0, boot: number };
+        BootSpec::new(&site, &self.matrix.measure, &Default::default(), instrument, place).unwrap()
+    }
+
+    fn end(self) {
+        let undone = self.standing.undo().unwrap();
+        assert_eq!((undone.failed, undone.left_alone), (Vec::new(), Vec::new()));
+    }
+}
+
+/// The real machine, which fails right after one effect. That is the same as failing right before the next one.
+struct Faulty {
+    real: Real,
+    left: usize,
+}
+
+impl Faulty {
+    fn effect<T>(&mut self, happened: anyhow::Result<T>) -> anyhow::Result<T> {
+        let value = happened?;
+        self.left = self.left.checked_sub(1).context("the fault that was injected")?;
+        Ok(value)
+    }
+}
+
+impl Machine for Faulty {
+    fn read(&mut self, at: Node, path: &str) -> anyhow::Result<String> {
+        self.real.read(at, path)
+    }
+
+    fn is_there(&mut self, at: Node, object: &Object) -> anyhow::Result<bool> {
+        self.real.is_there(at, object)
+    }
+
+    fn journal(&mut self, states: &[Ensure]) -> anyhow::Result<()> {
+        let happened = self.real.journal(states);
+        self.effect(happened)
+    }
+
+    fn apply(&mut self, at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>> {
+        let happened = self.real.apply(at, act);
+        self.effect(happened)
+    }
+
+    fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached> {
+        self.real.ensure(state)
+    }
+}
+
+/// Builds a cell with a fault at each effect (or at every so manieth), and undoes. Nothing may be left.
+fn a_fault_at_each_effect(cell: [&str; 4], every: usize) {
+    let _alone = alone();
+    let bench = Bench::new(cell);
+    let before = Inventory::take().unwrap();
+    let mut faults = 0;
+    for (number, at) in (0..).zip((0..).step_by(every)) {
+        let spec = bench.spec(number);
+        let journal =
+            Journal::begin(&bench.state.boot_journal(), spec.names.tag(), &host_boot().unwrap());
+        let real = Real::new(journal.unwrap(), Path::new(&spec.names.dir()));
+        let (mut machine, mut undo) = (Faulty { real, left: at }, Vec::new());
+        let built = interpret::run(&mut machine, &spec.steps, &mut Slots::new(), &mut undo, |_| ());
+        let undone = interpret::undo_all(&mut machine, &undo);
+        assert!(undone.failed.is_empty(), "fault at effect {at} of {cell:?}: {undone:?}");
+        machine.real.finish().unwrap();
+        let left = before.differs(SETTLES).unwrap();
+        assert!(left.is_empty(), "fault at effect {at} of {cell:?}, {built:?}, left {left:#?}");
+        match built {
+            Ok(()) => break,
+            Err(failure) => {
+                let why = format!("{:#}", failure.error);
+                assert!(why.contains("the fault that was injected"), "effect {at}: {failure}");
+            }
+        }
+        faults += 1;
+    }
+    assert!(faults * every > 10, "only {faults} faults");
+    bench.end();
+}
+
+#[test]
+fn a_fault_at_each_effect_of_a_namespace_leaves_nothing() {
+    a_fault_at_each_effect(["netns", "nat", "isolated", "noisy"], 1);
+}
+
+#[test]
+fn a_fault_at_each_effect_of_a_runc_container_leaves_nothing() {
+    a_fault_at_each_effect(["runc", "bridge", "isolated", "idle"], 1);
+}
+
+#[test]
+fn a_fault_at_each_effect_of_a_docker_container_leaves_nothing() {
+    a_fault_at_each_effect(["docker", "bridge", "isolated", "idle"], 1);
+}
+
+#[test]
+fn a_fault_at_some_effects_of_a_guest_leaves_nothing() {
+    a_fault_at_each_effect(["qemu", "bridge", "isolated", "idle"], 6);
+}
+
+/// The processes in a named namespace.
+fn processes_in(netns: &str) -> Vec<i32> {
+    let inode = |path: &str| std::fs::metadata(path).map(|file| file.st_ino()).ok();
+    let wanted = inode(&format!("/run/netns/{netns}"));
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| wanted.is_some() && inode(&format!("/proc/{pid}/ns/net")) == wanted)
+        .collect()
+}
+
+#[test]
+fn knobs_that_are_turned_back_during_a_boot_are_not_effective() {
+    const THROTTLE: &str = "/proc/sys/kernel/sched_rt_runtime_us";
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("m.toml"), folder.path().join("run"));
+    std::fs::write(&file, matrix_text(["netns", "veth", "isolated", "idle"], 200)).unwrap();
+    let before = Inventory::take().unwrap();
+    let throttle = std::fs::read_to_string(THROTTLE).unwrap();
+
+    let words = std::fs::File::create(folder.path().join("words")).unwrap();
+    let argv = [PROGRAM, "bench", file.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let mut bench = command::start(None, &argv, words).unwrap();
+    // Packets flow once everything has been placed and probed for the first time.
+    let netns = wait::until("packets", PATIENCE, || {
+        if let Some(status) = bench.try_wait()? {
+            anyhow::bail!("the run ended early: {status}");
+        }
+        let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let sut = names.find(|name| name.starts_with("ek") && name.ends_with("-sut"));
+        let flows = |netns: &String| {
+            links::counters(netns, "eth0").is_ok_and(|counters| counters.rx_packets > 1000)
+        };
+        Ok(sut.filter(flows))
+    })
+    .unwrap();
+    let everywhere = threads::affinity(nix::unistd::gettid().as_raw()).unwrap();
+    for thread in processes_in(&netns).into_iter().flat_map(|pid| threads::of_process(pid).unwrap())
+    {
+        threads::set_policy(thread, threads::Policy::Other).unwrap();
+        threads::set_affinity(thread, &everywhere).unwrap();
+    }
+    std::fs::write(THROTTLE, &throttle).unwrap();
+    let ended = command::ended_within(&mut bench, PATIENCE).unwrap();
+    assert!(ended.unwrap().success(), "{}", read(&folder.path().join("words")));
+
+    let (_, records, _) = store::read(&out).unwrap();
+    assert_eq!(records[0].outcome, Outcome::Measured);
+    let mut knobs = 0;
+    for evidence in &records[0].evidence {
+        if let Evidence::Knob { knob, effect, .. } = evidence {
+            let Effect::NotEffective { reason } = effect else { panic!("{knob}: {effect:?}") };
+            assert!(reason.starts_with("after the last window"), "{knob}: {reason}");
+            knobs += 1;
+        }
+    }
+    assert_eq!(knobs, 3);
+    assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn packets_that_take_another_path_fail_the_boot() {
+    let _alone = alone();
+    let before = Inventory::take().unwrap();
+    let bench = Bench::new(["netns", "bridge", "stock", "idle"]);
+    let mut spec = bench.spec(0);
+    // A way around the bridge: another pair of links between the two ends.
+    let (peer, sut) = (spec.names.peer_netns(), spec.names.sut_netns());
+    let words = ["type", "veth", "peer", "name", "eth1", "netns", sut.as_str()];
+    let set = |netns: &str, key, value: &str| Act::Put {
+        on: Setting::Link { netns: netns.into(), link: "eth1".into(), key },
+        value: value.into(),
+    };
+    let acts: [Act<Arg>; 5] = [
+        Act::Make {
+            object: Object::Link { netns: peer.clone(), name: "eth1".to_owned() },
+            with: words.map(Arg::from).to_vec(),
+        },
+        set(&peer, LinkKey::Address, "198.19.255.3/24"),
+        set(&sut, LinkKey::Address, "198.19.255.2/24"),
+        set(&peer, LinkKey::State, "up"),
+        set(&sut, LinkKey::State, "up"),
+    ];
+    let around = acts.map(|act| Step { at: Node::Host, phase: Phase::Attach, act });
+    spec.steps = interpret::in_order(spec.steps.into_iter().chain(around));
+    spec.path.target = "198.19.255.2".parse().unwrap();
+    spec.path.sut = spec.path.target;
+
+    let input = serde_json::to_vec(&spec).unwrap();
+    let watch = Watch { input: &input, keep: 1 << 24, ..Watch::within(PATIENCE) };
+    let ended = command::watch(watch, &[PROGRAM, "boot"]).unwrap();
+    let report: Report = serde_json::from_slice(&ended.stdout).unwrap();
+    let Outcome::Failed { reason } = &report.record.outcome else { panic!("it was measured") };
+    assert!(reason.starts_with("packets took another path: peer's link counted"), "{reason}");
+    assert!(report.not_undone.is_empty() && report.record.workloads.is_empty());
+    bench.end();
+    assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
+}
