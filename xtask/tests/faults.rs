@@ -300,3 +300,38 @@ fn packets_that_take_another_path_fail_the_boot() {
     bench.end();
     assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
 }
+
+/// Kills `argv` once at each of some times, and has what it makes removed, as `restore` does.
+fn killed_while_it_asks(argv: &dyn Fn(&str) -> Vec<String>, object: fn(String) -> Object) {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..16 {
+        let name = format!("ekt-asked-{round}");
+        let words = std::fs::File::create(folder.path().join("words")).unwrap();
+        let mut client = command::start(None, &argv(&name), words).unwrap();
+        // A client takes some ten milliseconds until it asks, and the engine about as long until it answers.
+        let after = Duration::from_millis(10 + 8 * round);
+        if command::ended_within(&mut client, after).unwrap().is_none() {
+            client.kill().unwrap();
+            client.wait().unwrap();
+        }
+        let gone = Ensure::Absent { at: Node::Host, what: object(name) };
+        assert_eq!(Real::for_restore().ensure(&gone).unwrap(), Reached::Yes);
+    }
+}
+
+#[test]
+fn an_engine_that_goes_on_after_its_client_was_killed_leaves_nothing() {
+    let _alone = alone();
+    let before = Inventory::take().unwrap();
+    let bench = Bench::new(["docker", "bridge", "stock", "idle"]);
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let network =
+        |name: &str| words(&["docker", "network", "create", "--subnet", "198.18.254.0/24", name]);
+    killed_while_it_asks(&network, Object::DockerNetwork);
+    let image = bench.tag.image();
+    let container =
+        |name: &str| words(&["docker", "create", "--name", name, &image, "/evenkeel-agent"]);
+    killed_while_it_asks(&container, Object::DockerContainer);
+    bench.end();
+    assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
+}

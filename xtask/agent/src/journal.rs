@@ -62,7 +62,10 @@ impl Journal {
     /// It still holds states of an earlier run, or the file cannot be made, reserved or synced.
     pub fn begin(path: &Path, tag: &str, host_boot: &str) -> anyhow::Result<Journal> {
         let left = bytes_of(path)?;
-        if let Some(pending) = parse(&left).with_context(|| not_readable(path))? {
+        // One that was begun and never written to has nothing to undo.
+        if let Some(pending) = parse(&left).with_context(|| not_readable(path))?
+            && !pending.states.is_empty()
+        {
             bail!(
                 "{} still holds {} states of run {}: run `cargo xtask restore`",
                 path.display(),
@@ -224,6 +227,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal/boot");
         assert_eq!(read(&path).unwrap(), None);
+        // Killed before its first state: the next run may begin.
+        drop(Journal::begin(&path, "ek0", "b").unwrap());
         let mut journal = Journal::begin(&path, "ek1", "b").unwrap();
         journal.append(&[absent("a"), absent("b")]).unwrap();
         journal.append(&[absent("c")]).unwrap();

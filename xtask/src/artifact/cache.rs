@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
@@ -67,10 +68,15 @@ impl Cache {
         let in_cache = || format!("failed to write `{}`", path.display());
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).with_context(in_cache)?;
+        let only_one = lock(parent)?;
+        sweep(parent)?;
         let unfinished = tempfile::Builder::new()
-            .prefix(".unfinished-")
+            .prefix(UNFINISHED)
             .tempdir_in(parent)
             .with_context(in_cache)?;
+        // Held while it is filled, and by the kernel's hand no longer than we live.
+        let _held = lock(unfinished.path())?;
+        drop(only_one);
         fill(unfinished.path())?;
         match fs::rename(unfinished.path(), &path) {
             // Somebody else was faster, with the same contents.
@@ -104,6 +110,35 @@ impl Cache {
         unfinished.persist(&path).with_context(in_cache)?;
         Ok(())
     }
+}
+
+/// How the name of a folder begins that is being filled.
+const UNFINISHED: &str = ".unfinished-";
+
+/// Locks a folder, waiting for whoever holds it.
+fn lock(folder: &Path) -> anyhow::Result<Flock<fs::File>> {
+    let file = fs::File::open(folder)
+        .with_context(|| format!("failed to open folder `{}`", folder.display()))?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .with_context(|| format!("failed to lock folder `{}`", folder.display()))
+}
+
+/// Removes what writers that were killed have left unfinished: folders that nobody holds. The caller holds `parent`.
+fn sweep(parent: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(parent)?.flatten() {
+        let path = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            continue;
+        }
+        // One that is renamed or removed at this moment is not left behind.
+        let Ok(file) = fs::File::open(&path) else { continue };
+        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("failed to remove `{}`", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// SHA-256 of a file's contents, in hexadecimal.
@@ -169,6 +204,22 @@ mod tests {
         });
         assert_eq!(fs::read_to_string(slower.unwrap().join("by")).unwrap(), "faster");
         assert_eq!(names(place.path()), ["entry"]);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_what_a_living_one_fills_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::at(place.path()).unwrap();
+        let left = place.path().join(".unfinished-killed");
+        fs::create_dir(&left).unwrap();
+        cache
+            .folder("slow", |slow| {
+                cache.folder("fast", |_| Ok(()))?;
+                assert!(slow.exists() && !left.exists());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(names(place.path()), ["fast", "slow"]);
     }
 
     #[test]
