@@ -15,7 +15,7 @@ mod software;
 
 use machine::{cgroup, fifo, namespaces, root, two_cpus, user_namespaces};
 use network::{bridge_netfilter, device, feature};
-use software::{docker_engine, guest_kernels, kvm, netperf, package_sources, program};
+use software::{docker_engine, docker_nat6, guest_kernels, kvm, netperf, package_sources, program};
 
 /// Time for a program that only reads.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -87,6 +87,8 @@ needs! {
     DockerClient = "docker-client" => |_| program("docker");
     /// A Docker engine answers.
     DockerEngine = "docker-engine" => docker_engine;
+    /// The Docker engine translates IPv6 addresses for ports that it publishes.
+    DockerNat6 = "docker-nat6" => docker_nat6;
     /// The program `runc`.
     Runc = "runc" => |_| program("runc");
     /// The program `qemu-system-x86_64`.

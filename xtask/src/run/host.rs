@@ -84,14 +84,14 @@ impl Host {
                 reason: "it names a kind that there is not".to_owned(),
             };
         };
-        if common_port(system, path).is_none() {
+        let Some(port) = common_port(system, path) else {
             let names =
                 |ports: &[Port]| ports.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ");
             let (takes, offers) = (names(system.ports()), names(path.ports()));
             return Status::NotApplicable {
                 reason: format!("{} takes {takes}; {} offers {offers}", system.name(), path.name()),
             };
-        }
+        };
         if !system.is_guest() && cell.kernel != RUNNING {
             let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
             let labels = matrix.kernels.get(&cell.kernel).map(|source| source.runner.join(", "));
@@ -107,8 +107,9 @@ impl Host {
             };
         }
         let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
-        let needs = [system.needs(), path.needs(), load.needs()]
+        let needs = [system.needs(), path.needs(), path.needs_of(port, matrix.measure.family)]
             .into_iter()
+            .chain([load.needs()])
             .chain(workloads.map(|workload| workload.needs()))
             .flatten()
             .copied()

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use evenkeel_agent::step::{Arg, Query, Step};
 
 use super::{Hop, Kind, Port, Site};
+use crate::doctor::NeedName;
+use crate::matrix::Family;
 
 mod bridge;
 mod nat;
@@ -24,6 +26,11 @@ pub const PORTS: std::ops::RangeInclusive<u16> = 5200..=5203;
 pub trait Network: Kind {
     /// What it can attach.
     fn ports(&self) -> &'static [Port];
+
+    /// What a host must have beyond [`Kind::needs`] to attach by this port with this version of IP.
+    fn needs_of(&self, _port: Port, _family: Family) -> &'static [NeedName] {
+        &[]
+    }
 
     /// How it is made and attached.
     fn steps(&self, site: &Site, port: Port) -> Vec<Step>;

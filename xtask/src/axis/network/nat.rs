@@ -32,6 +32,13 @@ impl Network for Nat {
         &[Port::Engine, Port::Netdev, Port::Tap]
     }
 
+    fn needs_of(&self, port: Port, family: Family) -> &'static [NeedName] {
+        match (port, family) {
+            (Port::Engine, Family::Ipv6) => &[NeedName::DockerNat6],
+            _ => &[],
+        }
+    }
+
     fn steps(&self, site: &Site, port: Port) -> Vec<Step> {
         let names = &site.names;
         let (peer, peer_port) = (names.peer_netns(), names.peer_port());

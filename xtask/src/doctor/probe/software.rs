@@ -49,6 +49,36 @@ fn judge_engine(engine: &Engine, release: &str) -> Finding {
     Finding::Ok(format!("{version}, {storage}{cgroup}"))
 }
 
+/// An engine that translates IPv6 addresses.
+pub(super) fn docker_nat6(_host: &Host<'_>) -> Finding {
+    let config = std::fs::read_to_string(ENGINE_CONFIG).unwrap_or_default();
+    match Engine::ask() {
+        Ok(engine) => judge_nat6(&engine.version, &config),
+        Err(why) => Finding::missing(why, format!("{PROVISION}, or start the engine yourself")),
+    }
+}
+
+/// Where the engine's settings lie, unless it was told otherwise.
+const ENGINE_CONFIG: &str = "/etc/docker/daemon.json";
+
+/// Since 27.0 the engine keeps rules for IPv6 unless told not to; before, only if told to, and published ports are otherwise
+/// served by a program that copies between two connections: no packet of the client's reaches the container.
+fn judge_nat6(version: &str, config: &str) -> Finding {
+    let told: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
+    let major: Option<u32> = version.split('.').next().and_then(|word| word.parse().ok());
+    if told["ip6tables"].as_bool().unwrap_or(major.is_some_and(|major| major >= 27)) {
+        return Finding::Ok(String::new());
+    }
+    Finding::missing(
+        format!(
+            "the Docker engine {version} translates no IPv6 addresses: it copies between connections instead"
+        ),
+        format!(
+            "set \"experimental\": true and \"ip6tables\": true in {ENGINE_CONFIG}, or use an engine of 27 or later; meanwhile runc and netns measure nat"
+        ),
+    )
+}
+
 /// KVM that was seen to boot a guest: the device alone proves nothing.
 pub(super) fn kvm(host: &Host<'_>) -> Finding {
     let booted = match Path::new("/dev/kvm").exists() {
@@ -99,6 +129,15 @@ pub(super) fn package_sources() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn engines_that_copy_between_connections_translate_nothing() {
+        let translates = |version, config| matches!(judge_nat6(version, config), Finding::Ok(_));
+        assert!(!translates("20.10.24+dfsg1", ""));
+        assert!(translates("20.10.24+dfsg1", "{\"experimental\": true, \"ip6tables\": true}"));
+        assert!(translates("28.1.0", "not json"));
+        assert!(!translates("28.1.0", "{\"ip6tables\": false}"));
+    }
 
     #[test]
     fn an_engine_on_another_machine_is_none_of_ours() {
