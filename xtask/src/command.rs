@@ -1,6 +1,6 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -87,8 +87,15 @@ pub fn install(cache: &Cache) -> anyhow::Result<()> {
 /// # Errors
 /// Wrong input.
 pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
-    let (matrix, _) = load(&told.selection)?;
-    let host = Host::look(&Cache::open()?);
+    let cache = Cache::open()?;
+    // The host is asked by many small programs, and a large matrix takes as long to read: both at once.
+    let (host, loaded) = std::thread::scope(|scope| {
+        let host = scope.spawn(|| Host::look(&cache));
+        let loaded = load(&told.selection);
+        (host.join(), loaded)
+    });
+    let (matrix, _) = loaded?;
+    let host = host.map_err(|_| anyhow::anyhow!("looking at this host failed"))?;
     if let Some(id) = &told.explain {
         print!("{}", run::explain(id, &matrix, &host).map_err(wrong)?);
         return Ok(Exit::Fine);
@@ -98,7 +105,13 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
     match told.format {
         cli::Format::Table => print!("{}", Table(&plan)),
-        cli::Format::Json => println!("{}", serde_json::to_string(&Json(&plan))?),
+        cli::Format::Json => {
+            // Written as it is made: the text of a million cells would take longer to hold than to make.
+            let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+            serde_json::to_writer(&mut out, &Json(&plan))?;
+            writeln!(out)?;
+            out.flush()?;
+        }
     }
     Ok(Exit::Fine)
 }
