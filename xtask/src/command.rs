@@ -1,6 +1,6 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use crate::run::host::{self, Host};
 use crate::run::progress::{Detail, display};
 use crate::run::spec::BootSpec;
 use crate::run::{self, End, Order, boot, rootless};
-use crate::streams::{print, say};
+use crate::streams::{print, print_by, say};
 use crate::wrong::wrong;
 
 /// Exit codes, which callers rely on.
@@ -73,8 +73,15 @@ pub fn install(cache: &Cache) -> anyhow::Result<()> {
 /// # Errors
 /// Wrong input.
 pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
-    let (matrix, _) = load(&told.selection)?;
-    let host = Host::look(&Cache::open()?);
+    let cache = Cache::open()?;
+    // The host is asked by many small programs, and a large matrix takes as long to read: both at once.
+    let (host, loaded) = std::thread::scope(|scope| {
+        let host = scope.spawn(|| Host::look(&cache));
+        let loaded = load(&told.selection);
+        (host.join(), loaded)
+    });
+    let (matrix, _) = loaded?;
+    let host = host.map_err(|_| anyhow::anyhow!("looking at this host failed"))?;
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
@@ -84,7 +91,11 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
     match told.format {
         cli::Format::Table => print(Table(&plan))?,
-        cli::Format::Json => print(serde_json::to_string(&Json(&plan))? + "\n")?,
+        // Written as it is made: the text of a million cells would take longer to hold than to make.
+        cli::Format::Json => print_by(|out| {
+            serde_json::to_writer(&mut *out, &Json(&plan))?;
+            writeln!(out)
+        })?,
     }
     Ok(Exit::Fine)
 }

@@ -11,8 +11,18 @@ use anyhow::Context as _;
 /// # Errors
 /// They cannot be written, as on a full disk.
 pub fn print(text: impl Display) -> anyhow::Result<()> {
-    let mut output = BufWriter::new(io::stdout().lock());
-    match write!(output, "{text}").and_then(|()| output.flush()) {
+    print_by(|output| write!(output, "{text}"))
+}
+
+/// Like [`print`], for what is written piece by piece.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_by(
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match write(&mut output).and_then(|()| output.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("failed to write to standard output"),
     }
