@@ -1,6 +1,6 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::SystemTime;
 
 use anyhow::Context as _;

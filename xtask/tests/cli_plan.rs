@@ -1,5 +1,7 @@
 //! What needs neither root nor a run: `plan`, `--explain`, help, and where each kind of output goes.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;

@@ -1,5 +1,7 @@
 //! What a run leaves, and what is said where that is damaged or cannot be written. Real runs: they need root.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -125,7 +125,7 @@ fn explain(spec: &BootSpec, error: &anyhow::Error) -> String {
     let console = Path::new(&spec.names.dir()).join("console");
     // Only guests have one, and without it the error stands for itself.
     let text = std::fs::read(console).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    let text = plain(&String::from_utf8_lossy(&text));
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // A panic is followed by registers: its first line says more than the last ones.
     let panic = lines.iter().position(|line| line.contains("Kernel panic"));
@@ -134,6 +134,23 @@ fn explain(spec: &BootSpec, error: &anyhow::Error) -> String {
         [] => format!("{error:#}"),
         said => format!("{error:#}; the guest's console says: {}", said.join(" | ")),
     }
+}
+
+/// What a console shows, without the sequences that move its cursor: ESC and a character, or ESC `[` up to a letter
+/// (ECMA-48, 5.4).
+fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{1b}' if rest.next() == Some('[') => {
+                rest.by_ref().find(char::is_ascii_alphabetic);
+            }
+            '\u{1b}' => {}
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 fn record(
@@ -209,5 +226,16 @@ impl Clock {
     fn stop(mut self) -> BTreeMap<String, u64> {
         self.enter("end");
         self.spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn consoles_are_quoted_without_what_moves_their_cursor() {
+        let said = "\u{1b}c\u{1b}[?7l\u{1b}[2J\u{1b}[0mSeaBIOS\r\nBooting\u{1b}";
+        assert_eq!(plain(said), "SeaBIOS\r\nBooting");
     }
 }

@@ -2,6 +2,8 @@
 //! a network that nobody uses. All of it is made before anything is measured; what lies on the host is journaled.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,13 +36,16 @@ const SOON: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Prepared {
     artifacts: Artifacts,
+    /// Why there is no root file system for systems that need one.
+    no_root_fs: Option<String>,
     /// By name of the kernel in the matrix: a guest's files and its version, or why there is none.
     guests: BTreeMap<String, Result<(Guest, String), String>>,
     net: u8,
 }
 
 impl Prepared {
-    /// Makes artifacts for these cells, around this program as their agent. A guest kernel that cannot be had is remembered as the reason of its cells.
+    /// Makes artifacts for these cells, around this program as their agent. What cannot be had is remembered as the reason of
+    /// the cells that need it.
     ///
     /// # Errors
     /// What all cells need cannot be made.
@@ -51,22 +56,26 @@ impl Prepared {
         agent: PathBuf,
         tag: &RunTag,
     ) -> anyhow::Result<Prepared> {
-        let root = root_of(&agent, matrix)?;
+        let (root, no_root_fs) = match root_of(&agent, matrix) {
+            Ok(root) => (root, None),
+            Err(error) => (RootFs::base(), Some(format!("{error:#}"))),
+        };
         let is_guest = |cell: &&Cell| {
             virtualization::find(&cell.virtualization).is_some_and(|kind| kind.is_guest())
         };
         let mut artifacts = Artifacts { image: tag.image(), agent, ..Artifacts::default() };
-        if !cells.clone().all(|cell| is_guest(&cell)) {
+        let is_container = |cell: &Cell| has_own_root(cell) && !is_guest(&cell);
+        if no_root_fs.is_none() && cells.clone().any(is_container) {
             artifacts.rootfs = container_root(cache, &root)?;
         }
         let mut guests = BTreeMap::new();
         for cell in cells.filter(is_guest) {
-            if !guests.contains_key(&cell.kernel) {
+            if no_root_fs.is_none() && !guests.contains_key(&cell.kernel) {
                 let made = guest(&cell.kernel, matrix, cache, &artifacts.agent, root.clone());
                 guests.insert(cell.kernel.clone(), made.map_err(|error| format!("{error:#}")));
             }
         }
-        Ok(Prepared { artifacts, guests, net: free_net()? })
+        Ok(Prepared { artifacts, no_root_fs, guests, net: free_net()? })
     }
 
     /// Facts that preparing has found: `accelerator`, what executes guests here and why, where there are guests.
@@ -80,8 +89,11 @@ impl Prepared {
         fact.into_iter().collect()
     }
 
-    /// Why a cell cannot be measured although its host could: its kernel cannot be had.
+    /// Why a cell cannot be measured although its host could: its programs or its kernel cannot be had.
     pub fn missing(&self, cell: &Cell) -> Option<&str> {
+        if let (Some(reason), true) = (&self.no_root_fs, has_own_root(cell)) {
+            return Some(reason);
+        }
         match self.guests.get(&cell.kernel) {
             Some(Err(reason)) if self.is_guest(cell) => Some(reason),
             _ => None,
@@ -134,6 +146,10 @@ impl Prepared {
     pub fn rootfs(&self) -> &Path {
         &self.artifacts.rootfs
     }
+}
+
+fn has_own_root(cell: &Cell) -> bool {
+    virtualization::find(&cell.virtualization).is_some_and(|kind| kind.has_own_root())
 }
 
 /// The site of a boot that will not happen: artifacts are shown by where they would lie.
@@ -229,10 +245,8 @@ fn free_net() -> anyhow::Result<u8> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|route| {
-            let mut bytes = route["dst"].as_str()?.strip_prefix("198.18.")?.split(['.', '/']);
-            bytes.next()?.parse().ok()
-        })
+        .filter_map(|route| covered(route["dst"].as_str()?))
+        .flatten()
         .collect();
     (0..=254)
         .step_by(2)
@@ -258,6 +272,19 @@ pub fn standing(
         acts.push(make(Object::DockerImage(tag.image()), &[&archive.to_string_lossy()]));
     }
     steps(Phase::Prepare, acts)
+}
+
+/// Third bytes of the networks of 198.18.0.0/16 that a route covers. Routes that are wider than the range for benchmarks
+/// (a default, a VPN's halves of everything) do not count: ours are longer, and win.
+fn covered(destination: &str) -> Option<RangeInclusive<u8>> {
+    let (address, length) = destination.split_once('/').unwrap_or((destination, "32"));
+    let address = u32::from(address.parse::<Ipv4Addr>().ok()?);
+    let length: u32 = length.parse().ok().filter(|length| (15..=32).contains(length))?;
+    let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+    let range = u32::from(Ipv4Addr::new(198, 18, 0, 0));
+    let first = (address & !hosts).max(range);
+    let last = (address | hosts).min(range | 0xffff);
+    (first <= last).then(|| first.to_be_bytes()[2]..=last.to_be_bytes()[2])
 }
 
 /// What lasts for a whole run on the host, with its own journal.
@@ -317,5 +344,29 @@ impl Standing {
             self.machine.finish()?;
         }
         Ok(undone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covered;
+
+    #[test]
+    fn routes_cover_networks_of_the_range_for_benchmarks() {
+        for (route, networks) in [
+            ("198.18.4.0/24", Some(4..=4)),
+            ("198.18.4.9", Some(4..=4)),
+            ("198.18.8.0/22", Some(8..=11)),
+            ("198.18.0.0/16", Some(0..=255)),
+            ("198.18.0.0/15", Some(0..=255)),
+            ("198.19.0.0/16", None),
+            ("198.0.0.0/8", None),
+            ("10.0.0.0/24", None),
+            ("default", None),
+            ("fd00::/64", None),
+            ("198.18.4.0/33", None),
+        ] {
+            assert_eq!(covered(route), networks, "{route}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::event::{Event, Watcher};
 use crate::plan::human;
 use crate::record::Outcome;
-use crate::streams::say;
+use crate::streams::{safe, say};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ struct Bar {
 impl Watcher for Bar {
     fn see(&mut self, event: &Event) {
         let above = |bar: &Option<ProgressBar>, text: String| match bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(safe(&text)),
             None => say(text),
         };
         match event {

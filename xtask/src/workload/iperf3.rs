@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use evenkeel_agent::samples::{Samples, Unit};
 use evenkeel_agent::wire::{Answer, Ask};
 
@@ -62,13 +64,13 @@ impl Workload for Iperf3 {
     fn read(&self, answer: Answer) -> anyhow::Result<Samples> {
         let text = printed("iperf3", answer)?;
         let json: serde_json::Value = serde_json::from_str(&text)
-            .map_err(|error| anyhow::anyhow!("iperf3 printed no JSON: {error}"))?;
+            .with_context(|| format!("iperf3 printed no JSON: {}", super::words(&text)))?;
         if let Some(error) = json["error"].as_str() {
             anyhow::bail!("iperf3: {error}");
         }
         let received = &json["end"]["sum_received"];
-        let bits = rate("iperf3", "bits_per_second", received["bits_per_second"].as_f64())?;
-        let elapsed = rate("iperf3", "seconds", received["seconds"].as_f64())?;
+        let bits = rate("iperf3", "bits_per_second", received["bits_per_second"].as_f64(), &text)?;
+        let elapsed = rate("iperf3", "seconds", received["seconds"].as_f64(), &text)?;
         Ok(single(Unit::BytesPerSecond, bits / 8.0, elapsed, json["end"].to_string()))
     }
 }

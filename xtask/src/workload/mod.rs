@@ -177,7 +177,6 @@ fn printed(tool: &str, answer: Answer) -> anyhow::Result<String> {
         Answer::Ran(ran) => ran,
         other => bail!("the client answered {other:?} instead of {tool}'s output"),
     };
-    let words = |text: &str| -> String { text.trim().chars().take(400).collect() };
     match ran.code {
         _ if ran.timed_out => bail!("{tool} did not end in time"),
         Some(0) => Ok(ran.stdout),
@@ -213,11 +212,16 @@ fn single(unit: Unit, value: f64, seconds: f64, raw: String) -> Samples {
     }
 }
 
-/// A finite number above zero, as a rate must be.
-fn rate(tool: &str, name: &str, value: Option<f64>) -> anyhow::Result<f64> {
+/// A finite number above zero, as a rate must be, out of what a tool said.
+fn rate(tool: &str, name: &str, value: Option<f64>, said: &str) -> anyhow::Result<f64> {
     match value {
         Some(value) if value.is_finite() && value > 0.0 => Ok(value),
         Some(value) => bail!("{tool} reported {name} {value}, which is no rate"),
-        None => bail!("{tool} did not report {name}"),
+        None => bail!("{tool} did not report {name}, but said: {}", words(said)),
     }
+}
+
+/// The beginning of what a tool printed, for a message.
+fn words(said: &str) -> String {
+    said.trim().chars().take(400).collect()
 }

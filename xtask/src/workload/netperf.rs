@@ -92,8 +92,8 @@ impl Workload for Netperf {
                 .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='))
                 .and_then(|value| value.trim().parse::<f64>().ok())
         };
-        let throughput = rate("netperf", "THROUGHPUT", value("THROUGHPUT"))?;
-        let elapsed = rate("netperf", "ELAPSED_TIME", value("ELAPSED_TIME"))?;
+        let throughput = rate("netperf", "THROUGHPUT", value("THROUGHPUT"), &text)?;
+        let elapsed = rate("netperf", "ELAPSED_TIME", value("ELAPSED_TIME"), &text)?;
         Ok(match self {
             Netperf::Rr => single(Unit::TransactionsPerSecond, throughput, elapsed, text),
             // netperf's unit is 10^6 bits a second.

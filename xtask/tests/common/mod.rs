@@ -303,7 +303,7 @@ impl Running {
             self.heard.push_str(&line);
             self.heard.push('\n');
         }
-        let stdout = self.stdout.take().map(|pipe| std::io::read_to_string(pipe));
+        let stdout = self.stdout.take().map(std::io::read_to_string);
         let stdout = stdout.transpose().expect("what it prints is UTF-8").unwrap_or_default();
         let status = self.child.wait().expect("it is our child");
         Said { code: status.code(), stdout, stderr: std::mem::take(&mut self.heard) }

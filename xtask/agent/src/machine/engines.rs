@@ -97,6 +97,8 @@ pub(crate) fn docker_pid(tools: Tools<'_>, name: &str) -> anyhow::Result<Option<
     match text.split_whitespace().collect::<Vec<_>>().as_slice() {
         [pid, "running"] if *pid != "0" => Ok(Some((*pid).to_owned())),
         [_, "created" | "running"] => Ok(None),
+        // It could not be started. Why, its client says when it ends; the engine does not.
+        [_, "removing" | "exited" | "dead"] => Ok(None),
         _ => bail!("docker container {name} is not running: {}", text.trim()),
     }
 }

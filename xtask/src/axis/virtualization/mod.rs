@@ -25,6 +25,11 @@ pub trait Virtualization: Kind {
     /// The roles of its threads, as tuning sees them.
     fn roles(&self) -> &'static [Role];
 
+    /// Whether it sees a root file system that we make, instead of the host's.
+    fn has_own_root(&self) -> bool {
+        true
+    }
+
     /// Whether it has a kernel of its own.
     fn is_guest(&self) -> bool {
         false

@@ -33,6 +33,10 @@ impl Virtualization for Netns {
         &[Role::Server]
     }
 
+    fn has_own_root(&self) -> bool {
+        false
+    }
+
     fn steps(&self, site: &Site, _port: Port, _network: &dyn Network) -> Vec<Step> {
         let netns = site.names.sut_netns();
         let mut all = steps(Phase::Prepare, [make(Object::Netns(netns.clone()), &[])]);
