@@ -68,6 +68,9 @@ pub fn run_in<S: AsRef<str>>(
     watch(Watch { cgroup, input, ..Watch::within(within) }, argv)
 }
 
+/// Gets pieces of what a program prints.
+pub type Hears<'a> = &'a mut dyn FnMut(&[u8]);
+
 /// How a program is run to its end.
 pub struct Watch<'a> {
     /// The cgroup that it lives in.
@@ -83,7 +86,7 @@ pub struct Watch<'a> {
     /// Whether our own death asks the program to end (SIGTERM) instead of killing it.
     pub may_outlive: bool,
     /// Gets what it prints to standard error, as it comes.
-    pub heard: Option<&'a mut dyn FnMut(&[u8])>,
+    pub heard: Option<Hears<'a>>,
 }
 
 impl Watch<'_> {

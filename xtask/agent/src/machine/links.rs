@@ -88,7 +88,7 @@ pub(crate) fn make_netns(name: &str, with: &[String]) -> anyhow::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     const NONE: Option<&str> = None;
     let file = netns_file(name);
-    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0).open(&file);
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o000).open(&file);
     made.with_context(|| format!("failed to make {}", file.display()))?;
     let name_it = |of: &str| {
         mount(Some(of), &file, NONE, MsFlags::MS_BIND, NONE)
