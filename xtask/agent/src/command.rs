@@ -173,6 +173,17 @@ pub fn start<S: AsRef<str>>(
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
+/// Starts a program that ends with us, without input and with its output thrown away. Not through a pipe that nobody
+/// reads: a server that prints would be ended by it (SIGPIPE), or stand still once it is full.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn start_silent<S: AsRef<str>>(argv: &[S]) -> anyhow::Result<Child> {
+    let mut command = prepare(None, argv, libc::SIGKILL)?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
+}
+
 /// Waits for a program that was started to end by itself.
 ///
 /// # Errors

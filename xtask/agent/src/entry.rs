@@ -93,10 +93,7 @@ impl Runner for Programs {
         if listens(port)? {
             bail!("port {port} is in use already: `{}` cannot listen on it", argv.join(" "));
         }
-        let null = std::fs::File::create("/dev/null").context("failed to open /dev/null")?;
-        let mut child = command::start(None, argv, null)?;
-        // It must not wait for us to read what it prints.
-        drop(child.stdout.take());
+        let mut child = command::start_silent(argv)?;
         wait::until(&format!("`{}` to listen on port {port}", argv.join(" ")), within, || {
             if let Some(status) = child.try_wait()? {
                 bail!("`{}` ended at once: {status}", argv.join(" "));
@@ -143,6 +140,22 @@ mod tests {
         assert!(listens(port).unwrap());
         drop(listener);
         assert!(!listens(port).unwrap());
+    }
+
+    #[test]
+    fn a_server_that_talks_before_it_listens_is_not_ended_by_that() {
+        let port = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap().port()
+        };
+        // More than a pipe holds.
+        let script = format!("head -c 200000 /dev/zero && exec iperf3 -s -B 127.0.0.1 -p {port}");
+        let argv = ["sh", "-c", &script].map(str::to_owned);
+        let programs = Programs::default();
+        programs.daemon(&argv, port, Duration::from_secs(60)).unwrap();
+        let mut running = programs.0.into_inner().unwrap();
+        running[0].kill().unwrap();
+        running[0].wait().unwrap();
     }
 
     #[test]
