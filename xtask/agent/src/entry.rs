@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_talks_before_it_listens_is_not_ended_by_that() {
+        let port = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap().port()
+        };
+        // More than a pipe holds.
+        let script = format!("head -c 200000 /dev/zero && exec iperf3 -s -B 127.0.0.1 -p {port}");
+        let argv = ["sh", "-c", &script].map(str::to_owned);
+        let programs = Programs::default();
+        programs.daemon(&argv, port, Duration::from_secs(60)).unwrap();
+        let mut running = programs.0.into_inner().unwrap();
+        running[0].kill().unwrap();
+        running[0].wait().unwrap();
+    }
+
+    #[test]
     fn a_server_that_ends_at_once_is_an_error() {
         let argv = ["sh", "-c", "echo no such family; exit 3"].map(str::to_owned);
         let error = Programs::default().daemon(&argv, 1, Duration::from_secs(20)).unwrap_err();

@@ -51,34 +51,41 @@ struct Engine {
     container: Vec<f64>,
     /// A container, with a network made before and removed after.
     with_network: Vec<f64>,
-    /// Why there is no more of them.
-    failed: Option<String>,
+    /// Why there is nothing of a container in the default network.
+    no_container: Option<String>,
+    /// Why there is nothing of a container with a network.
+    no_network: Option<String>,
 }
 
 /// The rows of netns, runc and Docker.
 pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
     let mut engine = Engine::default();
     let done = runs.run(MATRIX, &mut |tag, cell| {
-        if cell.split('/').nth(1) == Some("docker") && engine.failed.is_none() {
-            engine.failed = engine.measure(runs.state(), tag).err().map(|e| format!("{e:#}"));
+        if cell.split('/').nth(1) == Some("docker") {
+            engine.measure(runs.state(), tag);
         }
     })?;
     let mut rows: Vec<Row> = ["netns", "runc"].map(|kind| alone(&done, kind)).into();
     let docker = times(&done, "docker");
-    let (what, must) = ("docker cell / `docker run --rm`", Must::AtMost(MOST_RATIO));
-    if let Some(why) = engine.failed.or_else(|| docker.is_empty().then(|| done.why_not("docker"))) {
-        rows.push(Row::missing(what, must, why));
-        return Ok(rows);
+    let not_here = docker.is_empty().then(|| done.why_not("docker"));
+    let references = [
+        ("docker cell / `docker run --rm`", &engine.container, engine.no_container),
+        (
+            "docker cell / network create + `docker run --rm` + network rm",
+            &engine.with_network,
+            engine.no_network,
+        ),
+    ];
+    for (what, alone, why) in references {
+        let must = Must::AtMost(MOST_RATIO);
+        rows.push(match not_here.clone().or(why) {
+            Some(why) => Row::missing(what, must, why),
+            None => {
+                let note = format!("{} ms and {} ms", middle(&docker), middle(alone));
+                Row::ratio_of(what, alone, &docker, must, note)
+            }
+        });
     }
-    let note = format!(
-        "{} ms and {} ms; the cell's own network is made and removed too",
-        middle(&docker),
-        middle(&engine.container)
-    );
-    rows.push(Row::ratio_of(what, &engine.container, &docker, must, note));
-    let what = "docker cell / `docker run --rm` with a network of its own";
-    let note = format!("{} ms and {} ms", middle(&docker), middle(&engine.with_network));
-    rows.push(Row::ratio_of(what, &engine.with_network, &docker, must, note));
     Ok(rows)
 }
 
@@ -107,42 +114,50 @@ fn times(done: &Done, kind: &str) -> Vec<f64> {
 }
 
 impl Engine {
-    /// The engine alone, once each way. The network is journaled like everything that a boot makes.
-    fn measure(&mut self, state: &StateDir, tag: &RunTag) -> anyhow::Result<()> {
-        let image = tag.image();
-        let container = |network: &[&str]| -> anyhow::Result<f64> {
-            let label = format!("evenkeel={tag}");
-            let mut argv = vec!["docker", "run", "--rm", "--label", &label];
-            argv.extend(network);
-            let program = format!("/{AGENT}");
-            // Without standard input the agent ends as soon as it has said hello.
-            argv.extend([image.as_str(), &program]);
-            let began = Instant::now();
-            command::output(&argv, ENGINE)?;
-            Ok(milliseconds(began))
-        };
-        self.container.push(container(&[])?);
-
-        let _lock = state.lock_boot(Duration::from_secs(5))?;
-        let journal = Journal::begin(&state.boot_journal(), &tag.to_string(), &host_boot()?)?;
-        let mut machine = Real::new(journal, std::path::Path::new(FOLDER));
-        let name = format!("{tag}-alone");
-        let label = format!("evenkeel={tag}");
-        let act =
-            make(Object::DockerNetwork(name.clone()), &["--driver", "bridge", "--label", &label]);
-        let mut undo = Vec::new();
-        let began = Instant::now();
-        let steps = steps(Phase::Prepare, [act]);
-        let made = interpret::run(&mut machine, &steps, &mut Slots::new(), &mut undo, |_| ());
-        let ran = made.map_err(anyhow::Error::new).and_then(|()| container(&["--network", &name]));
-        let undone = interpret::undo_all(&mut machine, &undo);
-        let took = milliseconds(began);
-        anyhow::ensure!(undone.failed.is_empty(), "{}", undone.failed.join("; "));
-        machine.finish()?;
-        ran?;
-        self.with_network.push(took);
-        Ok(())
+    /// The engine alone, once each way.
+    fn measure(&mut self, state: &StateDir, tag: &RunTag) {
+        match container(tag, &[]) {
+            Ok(took) => self.container.push(took),
+            Err(error) => self.no_container = Some(format!("{error:#}")),
+        }
+        match with_network(state, tag) {
+            Ok(took) => self.with_network.push(took),
+            Err(error) => self.no_network = Some(format!("{error:#}")),
+        }
     }
+}
+
+/// A container whose program ends at once, milliseconds.
+fn container(tag: &RunTag, network: &[&str]) -> anyhow::Result<f64> {
+    let (image, label) = (tag.image(), format!("evenkeel={tag}"));
+    let program = format!("/{AGENT}");
+    let mut argv = vec!["docker", "run", "--rm", "--label", &label];
+    argv.extend(network);
+    // Without standard input the agent ends as soon as it has said hello.
+    argv.extend([image.as_str(), &program]);
+    let began = Instant::now();
+    command::output(&argv, ENGINE)?;
+    Ok(milliseconds(began))
+}
+
+/// The same in a network that is made before and removed after, all of it in milliseconds. The network is journaled like everything
+/// that a boot makes.
+fn with_network(state: &StateDir, tag: &RunTag) -> anyhow::Result<f64> {
+    let _lock = state.lock_boot(Duration::from_secs(5))?;
+    let journal = Journal::begin(&state.boot_journal(), &tag.to_string(), &host_boot()?)?;
+    let mut machine = Real::new(journal, std::path::Path::new(FOLDER));
+    let (name, label) = (format!("{tag}-alone"), format!("evenkeel={tag}"));
+    let object = Object::DockerNetwork(name.clone());
+    let steps = steps(Phase::Prepare, [make(object, &["--driver", "bridge", "--label", &label])]);
+    let mut undo = Vec::new();
+    let began = Instant::now();
+    let made = interpret::run(&mut machine, &steps, &mut Slots::new(), &mut undo, |_| ());
+    let ran = made.map_err(anyhow::Error::new).and_then(|()| container(tag, &["--network", &name]));
+    let undone = interpret::undo_all(&mut machine, &undo);
+    let took = milliseconds(began);
+    anyhow::ensure!(undone.failed.is_empty(), "{}", undone.failed.join("; "));
+    machine.finish()?;
+    ran.map(|_| took)
 }
 
 fn milliseconds(began: Instant) -> f64 {

@@ -45,13 +45,12 @@ pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
         }
         if done.boots.is_empty() {
             why = Some(done.why_not("netns"));
-            break;
         }
         boots.extend(done.boots);
     }
     let must = Must::LowAtLeast(LEAST);
     let names = ["tcp-rr rate / netperf TCP_RR", "tcp-stream rate / iperf3"];
-    if let Some(why) = why {
+    if let (true, Some(why)) = (boots.len() < 2, why) {
         return Ok(names.map(|what| Row::missing(what, must, why.clone())).into());
     }
     let rates = |name: &str| -> Vec<f64> { boots.iter().filter_map(|b| rate(b, name)).collect() };
