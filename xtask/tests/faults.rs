@@ -63,14 +63,14 @@ windows = {windows}
 
 /// What is prepared for boots of one cell, with the lock of the host's runs.
 struct Bench {
-    _lock: Lock,
+    lock: Option<Lock>,
     state: StateDir,
     host: Host,
     matrix: Matrix,
     cell: Cell,
     tag: RunTag,
     prepared: Prepared,
-    standing: Standing,
+    standing: Option<Standing>,
 }
 
 impl Bench {
@@ -90,8 +90,14 @@ impl Bench {
         let prepared = Prepared::new([&cell].into_iter(), &matrix, &cache, program, &tag).unwrap();
         assert_eq!(prepared.missing(&cell), None);
         let image = (cell.virtualization == "docker").then(|| prepared.rootfs().to_owned());
+<<<<<<< HEAD
         let standing = Standing::make(&state, &tag, Powers::Root, image.as_deref()).unwrap();
         Bench { _lock: lock, state, host, matrix, cell, tag, prepared, standing }
+=======
+        let standing = Standing::make(&state, &tag, image.as_deref()).unwrap();
+        let (lock, standing) = (Some(lock), Some(standing));
+        Bench { lock, state, host, matrix, cell, tag, prepared, standing }
+>>>>>>> trace
     }
 
     fn spec(&self, number: u32) -> BootSpec {
@@ -101,9 +107,19 @@ impl Bench {
         BootSpec::new(&site, &self.matrix.measure, &Default::default(), instrument, place).unwrap()
     }
 
-    fn end(self) {
-        let undone = self.standing.undo().unwrap();
+    fn end(mut self) {
+        let undone = self.standing.take().unwrap().undo().unwrap();
         assert_eq!((undone.failed, undone.left_alone), (Vec::new(), Vec::new()));
+    }
+}
+
+/// A test that fails must not leave a host that other tests refuse.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if self.standing.is_some() {
+            self.lock = None;
+            eprintln!("{:?}", restore::restore(&self.state));
+        }
     }
 }
 

@@ -204,8 +204,10 @@ pub fn difference(before: &Inventory, after: &Inventory) -> Vec<String> {
             Some(is) if is != was => {
                 words.push(format!("{kind} {name} is `{is}`, and was `{was}`"));
             }
-            // Threads of other programs end when they like.
-            None if *kind != Kind::Thread => words.push(format!("{kind} {name} is gone")),
+            // Threads of other programs end when they like, and that a process of a run has ended is what is wanted.
+            None if !matches!(kind, Kind::Thread | Kind::Process) => {
+                words.push(format!("{kind} {name} is gone"))
+            }
             _ => {}
         }
     }
