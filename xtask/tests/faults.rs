@@ -90,14 +90,9 @@ impl Bench {
         let prepared = Prepared::new([&cell].into_iter(), &matrix, &cache, program, &tag).unwrap();
         assert_eq!(prepared.missing(&cell), None);
         let image = (cell.virtualization == "docker").then(|| prepared.rootfs().to_owned());
-<<<<<<< HEAD
         let standing = Standing::make(&state, &tag, Powers::Root, image.as_deref()).unwrap();
-        Bench { _lock: lock, state, host, matrix, cell, tag, prepared, standing }
-=======
-        let standing = Standing::make(&state, &tag, image.as_deref()).unwrap();
         let (lock, standing) = (Some(lock), Some(standing));
         Bench { lock, state, host, matrix, cell, tag, prepared, standing }
->>>>>>> trace
     }
 
     fn spec(&self, number: u32) -> BootSpec {
