@@ -48,7 +48,7 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
         "lints",
         cmd!(shell, "cargo clippy --quiet --workspace --all-targets -- --deny warnings"),
     )?;
-    check("tests", cmd!(shell, "cargo test --quiet --workspace"))?;
+    check("tests", cmd!(shell, "cargo test --quiet --workspace --no-fail-fast"))?;
     check(
         "documentation",
         cmd!(shell, "cargo doc --quiet --workspace --no-deps --document-private-items")
