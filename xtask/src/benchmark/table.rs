@@ -199,7 +199,7 @@ mod tests {
         let table = Table { rows: vec![slow, Row::missing("x", must, note)] };
         insta::assert_snapshot!(table.to_string(), @r"
         what      measured  95 % interval  must be  met
-        slow      110.0 ms  32.8 .. 369.1   <= 150  yes
+        slow      110.0 ms  32.8 .. 369.3   <= 150  yes
             a note
         x     not measured                  <= 150  -
             no docker
