@@ -190,7 +190,7 @@ const LISTENING: u8 = 10;
 /// What a `unix_diag_msg` of 16 bytes, with attributes behind it, adds to the count of [`forsaken_at`].
 fn forsaken(payload: &[u8], path: &[u8]) -> Option<usize> {
     const NAME: u16 = 0;
-    const QUEUE: u16 = 5;
+    const QUEUE: u16 = 4;
     const SHUTDOWN: u16 = 6;
     let listens = *payload.get(2)? == LISTENING;
     let (mut is_at, mut is_shut, mut waiting) = (false, false, 0);
@@ -432,10 +432,11 @@ mod tests {
         let path = folder.path().join("socket");
         let name = path.to_str().unwrap().as_bytes();
         let listener = UnixListener::bind(&path).unwrap();
-        let client = UnixStream::connect(&path).unwrap();
         assert_eq!(forsaken_at(name).unwrap(), 0);
+        let client = UnixStream::connect(&path).unwrap();
+        // Nobody has accepted it yet: what it asks is still to be carried out, also when it has left.
+        assert_eq!(forsaken_at(name).unwrap(), 1);
         drop(client);
-        // Nobody has accepted it yet: what was asked may still be carried out.
         assert_eq!(forsaken_at(name).unwrap(), 1);
         let server = listener.accept().unwrap();
         assert_eq!(forsaken_at(name).unwrap(), 1);
