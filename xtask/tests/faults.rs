@@ -315,12 +315,12 @@ fn packets_that_take_another_path_fail_the_boot() {
 /// Kills `argv` once at each of some times, and has what it makes removed, as `restore` does.
 fn killed_while_it_asks(argv: &dyn Fn(&str) -> Vec<String>, object: fn(String) -> Object) {
     let folder = tempfile::tempdir().unwrap();
-    for round in 0..16 {
+    for round in 0..8 {
         let name = format!("ekt-asked-{round}");
         let words = std::fs::File::create(folder.path().join("words")).unwrap();
         let mut client = command::start(None, &argv(&name), words).unwrap();
         // A client takes some ten milliseconds until it asks, and the engine about as long until it answers.
-        let after = Duration::from_millis(10 + 8 * round);
+        let after = Duration::from_millis(10 + 15 * round);
         if command::ended_within(&mut client, after).unwrap().is_none() {
             client.kill().unwrap();
             client.wait().unwrap();

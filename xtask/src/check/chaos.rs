@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use evenkeel_agent::command;
@@ -166,6 +166,7 @@ impl Chaos {
 
     /// Starts a run, kills, restores, and compares. Answers whether the run ended before it was killed.
     fn round(&mut self, words: &[&str]) -> anyhow::Result<bool> {
+        let began = Instant::now();
         let before = Inventory::take()?;
         let at = self.random.usize(0..VICTIMS.len());
         let victim = VICTIMS[at];
@@ -192,6 +193,7 @@ impl Chaos {
         }
         ensure!(self.to_end(&["restore"])?, "{name}: restore failed: {}", self.last_words());
         self.is_clean(&before, &name)?;
+        eprintln!("{name}: nothing left, {:.1} s", began.elapsed().as_secs_f64());
         Ok(false)
     }
 

@@ -90,17 +90,19 @@ pub fn make(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Kills everything in the tracking cgroup of this name and removes it with its children.
+/// Kills everything in the tracking cgroup of this name and removes it with its children. Answers whether anything was there to be killed.
 ///
 /// # Errors
 /// Processes in it do not end, or the kernel refuses.
-pub fn remove(name: &str) -> anyhow::Result<()> {
+pub fn remove(name: &str) -> anyhow::Result<bool> {
     let path = Hierarchies::mounted()?.tracking()?.join(name);
-    if path.is_dir() {
-        kill(&path)?;
-        remove_tree(&path)?;
+    if !path.is_dir() {
+        return Ok(false);
     }
-    Ok(())
+    let some = !members(&path)?.is_empty();
+    kill(&path)?;
+    remove_tree(&path)?;
+    Ok(some)
 }
 
 /// Ends everything in the tracking cgroup of this name and leaves the cgroup.

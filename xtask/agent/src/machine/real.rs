@@ -31,6 +31,8 @@ pub struct Real {
     words: PathBuf,
     agents: BTreeMap<String, Agent>,
     stop: Arc<AtomicBool>,
+    /// Whether clients of an engine may have been killed while it worked for them.
+    killed: bool,
 }
 
 /// A child and its control channel.
@@ -50,6 +52,7 @@ impl Real {
             words: words.to_owned(),
             agents: BTreeMap::new(),
             stop: Arc::default(),
+            killed: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Real {
             words: PathBuf::new(),
             agents: BTreeMap::new(),
             stop: Arc::default(),
+            killed: true,
         }
     }
 
@@ -263,21 +267,9 @@ impl Machine for Real {
 
     fn apply(&mut self, _at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>> {
         self.goes_on()?;
-        if let Some(line) = ip::Line::of(act) {
-            ip::run(self.tools(), &[line]).map_err(|(_, error)| error)?;
-            return Ok(Vec::new());
-        }
-        match act {
-            Act::Put { on, value } => put(self.tools(), on, value)?,
-            Act::Make { object, with } => self.make(object, with)?,
-            Act::Start { name, argv, .. } => return Ok(vec![self.start(name, argv)?.to_string()]),
-            Act::Learn { query, .. } => return self.learn(query),
-            Act::Await { query, within } => self.wait(query, *within)?,
-            Act::Go(Held::Qemu(socket)) => Qmp::connect(Path::new(socket), QMP)?.resume()?,
-            // An agent does nothing before its first request: asking it is letting it go.
-            Act::Go(Held::Agent(name)) => self.control(name).map(|_| ())?,
-        }
-        Ok(Vec::new())
+        let done = self.act(act);
+        self.killed |= done.is_err();
+        done
     }
 
     fn apply_all(&mut self, at: Node, acts: &[Act<String>]) -> Result<(), (usize, anyhow::Error)> {
@@ -297,12 +289,19 @@ impl Machine for Real {
     fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached> {
         // Outside of the boot's cgroup, which may just have been removed.
         let tools = Tools::default();
+        if let Ensure::Absent { what, .. } = state
+            && is_of_docker(what)
+            && std::mem::take(&mut self.killed)
+        {
+            engines::settle();
+        }
         match state {
             Ensure::Value { path, is, ours, .. } => return files::restore(path, is, ours),
             Ensure::Absent { what, .. } => match what {
                 Object::Cgroup(name) => {
                     self.cgroup = None;
-                    cgroup::remove(name)?;
+                    // Who was asked to stop may have had its children killed before.
+                    self.killed |= cgroup::remove(name)? || self.stop.load(Ordering::Relaxed);
                     self.reap()?;
                 }
                 Object::ControllerCgroups(name) => cgroup::remove_controllers(name)?,
@@ -337,6 +336,24 @@ impl Machine for Real {
 }
 
 impl Real {
+    fn act(&mut self, act: &Act<String>) -> anyhow::Result<Vec<String>> {
+        if let Some(line) = ip::Line::of(act) {
+            ip::run(self.tools(), &[line]).map_err(|(_, error)| error)?;
+            return Ok(Vec::new());
+        }
+        match act {
+            Act::Put { on, value } => put(self.tools(), on, value)?,
+            Act::Make { object, with } => self.make(object, with)?,
+            Act::Start { name, argv, .. } => return Ok(vec![self.start(name, argv)?.to_string()]),
+            Act::Learn { query, .. } => return self.learn(query),
+            Act::Await { query, within } => self.wait(query, *within)?,
+            Act::Go(Held::Qemu(socket)) => Qmp::connect(Path::new(socket), QMP)?.resume()?,
+            // An agent does nothing before its first request: asking it is letting it go.
+            Act::Go(Held::Agent(name)) => self.control(name).map(|_| ())?,
+        }
+        Ok(Vec::new())
+    }
+
     /// Waits for children whose cgroup was killed, so that no zombie is left.
     fn reap(&mut self) -> anyhow::Result<()> {
         for (name, agent) in &mut self.agents {
@@ -344,6 +361,10 @@ impl Real {
         }
         Ok(())
     }
+}
+
+fn is_of_docker(object: &Object) -> bool {
+    matches!(object, Object::DockerNetwork(_) | Object::DockerContainer(_) | Object::DockerImage(_))
 }
 
 fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()> {

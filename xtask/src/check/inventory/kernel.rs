@@ -4,6 +4,7 @@ use std::path::Path;
 
 use evenkeel_agent::machine::cgroup::Hierarchies;
 
+use super::processes::has_tag;
 use super::{Inventory, Kind, read};
 
 /// Folders whose files are values that stay until somebody writes them.
@@ -26,11 +27,13 @@ const MOVING: &[&str] = &[
     "/sched/debug",
     "/sched/domains/",
     "/cpuset",
+    "/stats/",
     "/khugepaged/full_scans",
     "/khugepaged/pages_collapsed",
 ];
 
-/// Control groups that the system and engines keep for themselves.
+/// Control groups that the system and engines keep for themselves. Below the first level they and other programs make and remove
+/// theirs as they like: there, only those with a tag count.
 const OTHERS: &[&str] = &["docker", "init.scope", "machine.slice", "system.slice", "user.slice"];
 
 /// Lists them.
@@ -65,6 +68,9 @@ fn cgroups(found: &mut Inventory, place: &Path) {
     };
     let walk = walkdir::WalkDir::new(place).into_iter().filter_entry(|entry| !others(entry));
     for entry in walk.flatten().filter(|entry| entry.file_type().is_dir()) {
+        if entry.depth() > 1 && !has_tag(&entry.path().to_string_lossy()) {
+            continue;
+        }
         let budget = std::fs::read_to_string(entry.path().join("cpu.rt_runtime_us"));
         let budget = budget.unwrap_or_default();
         found.put(Kind::Cgroup, entry.path().to_string_lossy(), budget.trim());

@@ -77,7 +77,7 @@ impl Stat {
 }
 
 /// Whether a text holds a tag as a word of its own: `ek` and four hexadecimal digits of a run, three more of base 36 of a boot.
-fn has_tag(text: &str) -> bool {
+pub(super) fn has_tag(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric();
     text.split(|c| !word(c)).any(|word| {
         word.strip_prefix("ek").is_some_and(|rest| {
