@@ -41,7 +41,7 @@ pub enum Command {
     Bench(Bench),
     /// Write the report of a run again, from its records alone. Needs no root.
     #[command(after_help = "Example:
-  cargo xtask report out/default-20260101-120000")]
+  cargo xtask report out/default-1767268800")]
     Report(Report),
     /// Bring this host back after a run that could not do so itself.
     Restore,
@@ -117,11 +117,11 @@ pub struct Bench {
     /// Which cells.
     #[command(flatten)]
     pub selection: Selection,
-    /// Where the run is written; `out/NAME-DATE` if not given.
+    /// Where the run is written; `out/NAME-SECONDS` if not given.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Go on with the run in this directory.
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "matrix", "seed", "only", "shard", "boots", "quick"])]
     pub resume: Option<PathBuf>,
     /// Install what is missing first, after listing it.
     #[arg(long)]

@@ -116,8 +116,12 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
     };
     let order = if resume {
         let (run, _, _) = crate::record::store::read(&out)?;
-        let mut options = options(&told.selection);
-        options.seed = run.seed;
+        let mut options = Options { seed: run.seed, ..Options::default() };
+        // A run of some cells only goes on with these.
+        if run.cells.len() < run.matrix.cells.len() {
+            let ids: Vec<String> = run.cells.iter().map(|planned| planned.cell.id()).collect();
+            options.only = Some(ids.join(",").parse().map_err(wrong)?);
+        }
         Order { text: run.matrix_text, matrix: run.matrix, options, out, resume, quick: run.quick }
     } else {
         let (matrix, text) = load(&told.selection)?;
@@ -209,7 +213,7 @@ fn load(told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
     Ok((matrix, String::from_utf8_lossy(&found.bytes).into_owned()))
 }
 
-/// `out/NAME-SECONDS`: a directory that is not there yet.
+/// `out/NAME-SECONDS`.
 fn default_out(name: &str) -> anyhow::Result<std::path::PathBuf> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let name = std::path::Path::new(name).file_stem().unwrap_or_default().to_string_lossy();

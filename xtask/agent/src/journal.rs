@@ -175,8 +175,8 @@ pub fn clear(path: &Path) -> anyhow::Result<()> {
     erase(path, &file, CAPACITY)
 }
 
-/// Overwrites the beginning with zeros. The first byte alone empties a journal, and it is written last: an erasure that is
-/// cut short leaves a journal whose states are reached once more, which is harmless.
+/// Overwrites everything with zeros. All states have been reached by then, so it does not matter where this is cut short: what is
+/// left reads as empty, or after a power cut as states that hold already. Hence no sync.
 fn erase(path: &Path, file: &File, used: u64) -> anyhow::Result<()> {
     let zeros = vec![0_u8; usize::try_from(used.min(CAPACITY)).unwrap_or(0)];
     let write = || -> std::io::Result<()> {

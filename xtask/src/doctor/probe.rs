@@ -4,7 +4,6 @@
 //! read is a pure function beside it.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::kernel::Kernel;
 use super::{Finding, Outside};
@@ -14,11 +13,8 @@ mod network;
 mod software;
 
 use machine::{cgroup, fifo, namespaces, root, two_cpus, user_namespaces};
-use network::{bridge_netfilter, device, feature};
+use network::{device, feature};
 use software::{docker_engine, docker_nat6, guest_kernels, kvm, netperf, package_sources, program};
-
-/// Time for a program that only reads.
-const WITHIN: Duration = Duration::from_secs(5);
 
 /// What probes share, read once a survey.
 pub(super) struct Host<'a> {
@@ -75,14 +71,6 @@ needs! {
     Bridge = "bridge" => |host| feature(&host.kernel, "CONFIG_BRIDGE", "bridge");
     /// The kernel makes pairs of virtual links.
     Veth = "veth" => |host| feature(&host.kernel, "CONFIG_VETH", "veth");
-    /// The kernel makes macvlan links.
-    Macvlan = "macvlan" => |host| feature(&host.kernel, "CONFIG_MACVLAN", "macvlan");
-    /// The kernel makes ipvlan links.
-    Ipvlan = "ipvlan" => |host| feature(&host.kernel, "CONFIG_IPVLAN", "ipvlan");
-    /// The kernel makes vxlan links.
-    Vxlan = "vxlan" => |host| feature(&host.kernel, "CONFIG_VXLAN", "vxlan");
-    /// Packets on our own bridges get through, whatever other programs filter.
-    BridgeNetfilter = "bridge-netfilter" => |_| bridge_netfilter();
     /// The program `docker`.
     DockerClient = "docker-client" => |_| program("docker");
     /// A Docker engine answers.

@@ -104,6 +104,9 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
             };
         }
     }
+    if stop.load(Ordering::Relaxed) {
+        return Ok(End::Interrupted);
+    }
     let (mut store, done) = open(order, &plan, &host, &tag)?;
     let uses_docker =
         plan.cells.iter().any(|c| c.is_runnable() && c.cell.virtualization == "docker");
@@ -304,7 +307,10 @@ impl Boots<'_> {
         // It died, hung, or printed rubbish: its journal tells what to undo.
         self.recover(watcher)?;
         let reason = if ended.timed_out {
-            format!("the boot did not end within {} s and was killed", spec.within.as_secs())
+            format!(
+                "the boot did not end within {} s and was killed",
+                (spec.within + UNDOES).as_secs()
+            )
         } else {
             format!("the boot's process died: {}", ended.last_words())
         };

@@ -236,7 +236,7 @@ fn guest(
     Ok((guest, found.version))
 }
 
-/// A pair of networks out of the range for benchmarks that no route of this host touches.
+/// A pair of networks out of the range for benchmarks that no IPv4 route of this host touches.
 fn free_net() -> anyhow::Result<u8> {
     let text = command::output(&["ip", "-json", "route", "show", "table", "all"], SOON)?;
     let routes: serde_json::Value =

@@ -222,7 +222,9 @@ fn members(path: &Path) -> anyhow::Result<Vec<i32>> {
     let mut found = Vec::new();
     for folder in tree(path)? {
         match std::fs::read_to_string(folder.join("cgroup.procs")) {
-            Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+            Ok(text) => found.extend(
+                text.lines().filter_map(|line| line.parse::<i32>().ok().filter(|pid| *pid > 0)),
+            ),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
                 return Err(error).with_context(|| format!("failed to list {}", folder.display()));

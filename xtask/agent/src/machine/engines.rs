@@ -68,7 +68,7 @@ pub(crate) fn remove_from_docker(tools: Tools<'_>, argv: &[&str]) -> anyhow::Res
     crate::wait::until(&format!("`{}`", argv.join(" ")), ENGINE, || {
         let ended = command::run_in(tools.cgroup, argv, b"", ENGINE)?;
         let words = ended.last_words();
-        let gone = ["No such", "not found"].iter().any(|said| words.contains(said));
+        let gone = says_gone(&words, argv.last().copied().unwrap_or_default());
         let busy =
             ["already in progress", "has active endpoints"].iter().any(|said| words.contains(said));
         match ended.code {
@@ -78,6 +78,15 @@ pub(crate) fn remove_from_docker(tools: Tools<'_>, argv: &[&str]) -> anyhow::Res
             _ => command::expect_success(argv, ended, ENGINE).map(|_| Some(())),
         }
     })
+}
+
+/// Whether the engine says that what it was to remove is not there. Only its own sentences count: a client that finds no context or
+/// no engine says "not found" as well.
+fn says_gone(words: &str, name: &str) -> bool {
+    ["No such container", "No such image", "No such network"]
+        .iter()
+        .any(|said| words.contains(said))
+        || words.contains(&format!("network {name} not found"))
 }
 
 pub(crate) fn docker_pid(tools: Tools<'_>, name: &str) -> anyhow::Result<Option<String>> {
@@ -158,4 +167,20 @@ pub(crate) fn make_table(
     let ended = command::run_in(tools.cgroup, &argv, text.as_bytes(), ENGINE)?;
     command::expect_success(&argv, ended, ENGINE).with_context(|| format!("in table {name}"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_engines_own_words_mean_that_something_is_gone() {
+        assert!(says_gone("Error: No such container: ek1-sut0", "ek1-sut0"));
+        assert!(says_gone("Error response from daemon: No such image: ek1:latest", "ek1"));
+        assert!(says_gone("Error response from daemon: network ek1-net not found", "ek1-net"));
+        assert!(says_gone("Error: No such network: ek1-net", "ek1-net"));
+        let context = "Current context \"x\" is not found on the file system, please check";
+        assert!(!says_gone(context, "ek1-net"));
+        assert!(!says_gone("docker: command not found", "ek1-net"));
+    }
 }

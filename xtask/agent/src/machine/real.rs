@@ -251,7 +251,8 @@ impl Machine for Real {
             Object::Link { netns, name } => Ok(netns.is_empty() && links::exists(name)),
             Object::Dir(path) => Ok(Path::new(path).symlink_metadata().is_ok()),
             Object::NetnsMount => links::has_netns_mount(),
-            // Engines refuse a name twice, and a namespace of ours holds nothing of others.
+            // Engines refuse the name of a container or a network twice, the name of our image holds the run's tag, and a namespace of
+            // ours holds nothing of others.
             Object::DockerNetwork(_)
             | Object::DockerContainer(_)
             | Object::DockerImage(_)

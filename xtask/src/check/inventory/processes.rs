@@ -101,7 +101,7 @@ mod tests {
         ] {
             assert!(has_tag(text), "{text}");
         }
-        for text in ["/tmp/ek/trace", "ekt-a", "geek4f2a01x", "ek4f2", "week", "ekzzzz01x"] {
+        for text in ["/srv/ek/trace", "ekt-a", "geek4f2a01x", "ek4f2", "week", "ekzzzz01x"] {
             assert!(!has_tag(text), "{text}");
         }
     }

@@ -89,7 +89,7 @@ pub(super) fn kvm(host: &Host<'_>) -> Finding {
         Ok(detail) => Finding::Ok(detail),
         Err(why) => Finding::missing(
             why,
-            "guests are emulated (TCG) meanwhile; use a host with (nested) virtualization to gate on them",
+            "guests are emulated (TCG) meanwhile; use a host with (nested) virtualization for figures that count",
         ),
     }
 }
