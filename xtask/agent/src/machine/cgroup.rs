@@ -9,6 +9,8 @@ use crate::wait;
 
 /// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
+/// How long a removed cgroup may hold its realtime budget.
+const BUDGET: Duration = Duration::from_secs(5);
 
 /// The mounted hierarchies.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -182,10 +184,35 @@ pub fn realtime_budget(pid: i32, microseconds: &str, ours: &str) -> anyhow::Resu
         folder.push(name);
         let file = folder.join("cpu.rt_runtime_us");
         if file.exists() {
-            super::files::write(&file.to_string_lossy(), microseconds)?;
+            give_budget(&file, microseconds)?;
         }
     }
     Ok(())
+}
+
+/// Writes a realtime budget. A cgroup that was just removed holds its own for a moment longer, and as long as that is so the
+/// kernel says that more is given than there is (`EINVAL`).
+fn give_budget(file: &Path, microseconds: &str) -> anyhow::Result<()> {
+    let mut refused = None;
+    let given =
+        wait::until(
+            &format!("{} to take a budget", file.display()),
+            BUDGET,
+            || match std::fs::write(file, microseconds) {
+                Ok(()) => Ok(Some(())),
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    refused = Some(error);
+                    Ok(None)
+                }
+                Err(error) => Err(error.into()),
+            },
+        );
+    given.map_err(|error| refused.map_or(error, anyhow::Error::from)).with_context(|| {
+        format!(
+            "failed to write `{microseconds}` to {}: more would be given than there is",
+            file.display()
+        )
+    })
 }
 
 fn kill(path: &Path) -> anyhow::Result<()> {
