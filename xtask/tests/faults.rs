@@ -193,16 +193,19 @@ fn a_fault_at_each_effect_of_a_namespace_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --long` runs it"]
 fn a_fault_at_each_effect_of_a_runc_container_leaves_nothing() {
     a_fault_at_each_effect(["runc", "bridge", "isolated", "idle"], 1);
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --long` runs it"]
 fn a_fault_at_each_effect_of_a_docker_container_leaves_nothing() {
     a_fault_at_each_effect(["docker", "bridge", "isolated", "idle"], 1);
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo xtask test --long` runs it"]
 fn a_fault_at_some_effects_of_a_guest_leaves_nothing() {
     a_fault_at_each_effect(["qemu", "bridge", "isolated", "idle"], 6);
 }

@@ -67,6 +67,10 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
         bail!("the smoke matrix was not measured whole: {sentence}");
     }
     if told.long {
+        check(
+            "a fault at each effect of containers and guests",
+            cmd!(shell, "cargo test --quiet --package xtask --test faults -- --ignored"),
+        )?;
         eprintln!("== chaos: {KILLS} random kills of real runs");
         eprintln!("{}", chaos::run(KILLS, 1)?);
     }
