@@ -16,10 +16,10 @@ pub fn print(text: impl Display) -> anyhow::Result<()> {
     print_by(|output| write!(output, "{text}"))
 }
 
-/// Like [`print`], for what is written piece by piece.
+/// Like [`print()`], for what is written piece by piece.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
     let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     match write(&mut output).and_then(|()| output.flush()) {
