@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use evenkeel_agent::command;
+use evenkeel_agent::{command, wait};
 use serde::Deserialize;
 
 /// Time for an engine to answer a question.
@@ -127,8 +127,8 @@ pub(super) fn start() -> anyhow::Result<Engine> {
 /// Starts `dockerd`, detached, with the settings of the host (/etc/docker/daemon.json) and no others, and
 /// waits until it says that it is ready, the way it tells systemd (sd_notify(3)).
 fn start_daemon() -> anyhow::Result<()> {
-    // The shell says its process id, becomes the daemon, and lets go of our pipes.
-    const BECOME: &str = r#"echo $$; NOTIFY_SOCKET="$1" exec dockerd >>"$2" 2>&1 </dev/null"#;
+    // The shell writes its process id into a file, for nobody waits for what `setsid` left, and becomes the daemon.
+    const BECOME: &str = r#"echo $$ >"$3"; NOTIFY_SOCKET="$1" exec dockerd >>"$2" 2>&1 </dev/null"#;
 
     let folder = tempfile::tempdir().context("no folder for the readiness of dockerd")?;
     let socket = folder.path().join("ready");
@@ -137,12 +137,16 @@ fn start_daemon() -> anyhow::Result<()> {
     })?;
     let socket = socket.to_str().context("the folder for temporary files is not named in UTF-8")?;
     let said_before = std::fs::metadata(LOG).map_or(0, |log| log.len());
-    let told = command::output(
-        &["setsid", "--fork", "sh", "-c", BECOME, "dockerd", socket, LOG],
-        Duration::from_secs(10),
+    let number = format!("{socket}.pid");
+    let within = Duration::from_secs(10);
+    command::output(
+        &["setsid", "--fork", "sh", "-c", BECOME, "dockerd", socket, LOG, &number],
+        within,
     )?;
-    let pid: u32 =
-        told.trim().parse().context("dockerd was started but its process id is not known")?;
+    let pid: u32 = wait::until("dockerd's process id", within, || {
+        let text = std::fs::read_to_string(&number).unwrap_or_default();
+        Ok(text.strip_suffix('\n').and_then(|text| text.parse().ok()))
+    })?;
 
     let deadline = Instant::now() + READY;
     let mut message = [0; 4096];
