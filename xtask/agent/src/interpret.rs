@@ -255,7 +255,6 @@ impl<V> Act<V> {
                 Act::Await { query: query.try_map(word)?, within: *within }
             }
             Act::Go(Held::Qemu(v)) => Act::Go(Held::Qemu(word(v)?)),
-            Act::Go(Held::Agent(v)) => Act::Go(Held::Agent(word(v)?)),
         })
     }
 }

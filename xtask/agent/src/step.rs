@@ -268,14 +268,12 @@ pub enum Query<V> {
     AddressesReady(V, V),
 }
 
-/// Something held that can be let go.
+/// Something held that can be let go. Agents are not among them: they do nothing before their first request.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Held<V> {
     /// A QEMU started with `-S`, by its QMP socket.
     Qemu(V),
-    /// An agent waiting for its first request, by name.
-    Agent(V),
 }
 
 /// One act on a machine: `Act<Arg>` in a plan, `Act<String>` once resolved.
@@ -474,7 +472,6 @@ impl<V: fmt::Display> fmt::Display for Act<V> {
                 write!(f, "await {query}, at most {} s", within.as_secs_f64())
             }
             Act::Go(Held::Qemu(socket)) => write!(f, "let go the guest by {socket}"),
-            Act::Go(Held::Agent(name)) => write!(f, "let go agent {name}"),
         }
     }
 }

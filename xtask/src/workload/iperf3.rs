@@ -7,9 +7,12 @@ use anyhow::Context as _;
 use evenkeel_agent::samples::{Samples, Unit};
 use evenkeel_agent::wire::{Answer, Ask};
 
-use super::{Crossed, Endpoints, GRACE, Launch, PORTS, Workload, printed, rate, seconds, single};
+use super::{
+    Crossed, Endpoints, GRACE, Launch, PORTS, Workload, family_flag, line, printed, rate, seconds,
+    single,
+};
 use crate::doctor::NeedName;
-use crate::matrix::{Family, Measure};
+use crate::matrix::Measure;
 
 /// iperf3's port.
 const PORT: u16 = *PORTS.end();
@@ -36,22 +39,18 @@ impl Workload for Iperf3 {
     }
 
     fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch {
-        let family = match ends.family {
-            Family::Ipv4 => "-4",
-            Family::Ipv6 => "-6",
-        };
-        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let family = family_flag(ends.family);
         let (listen, target) = (ends.listen.to_string(), ends.target.to_string());
         let (port, length) = (PORT.to_string(), seconds(measure).to_string());
         let within = Duration::from_secs(seconds(measure)) + GRACE;
         Launch {
             serve: Ask::Daemon {
-                argv: words(&["iperf3", "-s", family, "-B", &listen, "-p", &port]),
+                argv: line(&["iperf3", "-s", family, "-B", &listen, "-p", &port]),
                 port: PORT,
                 within: GRACE,
             },
             drive: Ask::Exec {
-                argv: words(&["iperf3", family, "-c", &target, "-p", &port, "-t", &length, "-J"]),
+                argv: line(&["iperf3", family, "-c", &target, "-p", &port, "-t", &length, "-J"]),
                 within,
             },
         }

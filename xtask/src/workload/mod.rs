@@ -163,6 +163,19 @@ impl Workload for BuiltIn {
     }
 }
 
+/// The flag by which netperf and iperf3 choose an IP version.
+fn family_flag(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "-4",
+        Family::Ipv6 => "-6",
+    }
+}
+
+/// A command line of a tool.
+fn line(list: &[&str]) -> Vec<String> {
+    list.iter().map(|word| (*word).to_owned()).collect()
+}
+
 /// Whole seconds that a tool measures for: as long as our own windows, at least one.
 fn seconds(measure: &Measure) -> u64 {
     (measure.window * measure.windows).as_secs_f64().round().max(1.0) as u64

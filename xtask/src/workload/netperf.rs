@@ -5,9 +5,12 @@ use std::time::Duration;
 use evenkeel_agent::samples::{Samples, Unit};
 use evenkeel_agent::wire::{Answer, Ask};
 
-use super::{Crossed, Endpoints, GRACE, Launch, PORTS, Workload, printed, rate, seconds, single};
+use super::{
+    Crossed, Endpoints, GRACE, Launch, PORTS, Workload, family_flag, line, printed, rate, seconds,
+    single,
+};
 use crate::doctor::NeedName;
-use crate::matrix::{Family, Measure};
+use crate::matrix::Measure;
 
 /// Ports of netperf's control and data connections.
 const CONTROL: u16 = *PORTS.start() + 1;
@@ -44,28 +47,24 @@ impl Workload for Netperf {
     }
 
     fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch {
-        let family = match ends.family {
-            Family::Ipv4 => "-4",
-            Family::Ipv6 => "-6",
-        };
-        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let family = family_flag(ends.family);
         let (listen, target) = (ends.listen.to_string(), ends.target.to_string());
         let (control, data) = (CONTROL.to_string(), format!(",{DATA}"));
         let length = seconds(measure).to_string();
-        let serve = words(&["netserver", "-D", family, "-L", &listen, "-p", &control]);
+        let serve = line(&["netserver", "-D", family, "-L", &listen, "-p", &control]);
         let test = match self {
             Netperf::Rr => "TCP_RR",
             Netperf::Stream => "TCP_STREAM",
         };
-        let mut drive = words(&[
+        let mut drive = line(&[
             "netperf", family, "-H", &target, "-p", &control, "-t", test, "-l", &length, "-P", "0",
             "--", "-P", &data,
         ]);
         match self {
-            Netperf::Rr => drive.extend(words(&["-r", "1,1"])),
+            Netperf::Rr => drive.extend(line(&["-r", "1,1"])),
             Netperf::Stream => {}
         }
-        drive.extend(words(&[
+        drive.extend(line(&[
             "-k",
             match self {
                 Netperf::Rr => RR_OUTPUT,

@@ -349,8 +349,6 @@ impl Real {
             Act::Learn { query, .. } => return self.learn(query),
             Act::Await { query, within } => self.wait(query, *within)?,
             Act::Go(Held::Qemu(socket)) => Qmp::connect(Path::new(socket), QMP)?.resume()?,
-            // An agent does nothing before its first request: asking it is letting it go.
-            Act::Go(Held::Agent(name)) => self.control(name).map(|_| ())?,
         }
         Ok(Vec::new())
     }
