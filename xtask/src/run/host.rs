@@ -180,6 +180,7 @@ pub fn vocabulary() -> Vocabulary {
 fn fair_servers(cpus: &[usize]) -> Vec<String> {
     cpus.iter()
         .map(|cpu| format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime"))
-        .filter(|path| Path::new(path).exists())
+        // A kernel that is locked down shows the files and lets nobody read them.
+        .filter(|path| std::fs::read(path).is_ok())
         .collect()
 }
