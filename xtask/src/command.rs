@@ -91,11 +91,7 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
     match told.format {
         cli::Format::Table => print(Table(&plan))?,
-        // Written as it is made: the text of a million cells would take longer to hold than to make.
-        cli::Format::Json => print_by(|out| {
-            serde_json::to_writer(&mut *out, &Json(&plan))?;
-            writeln!(out)
-        })?,
+        cli::Format::Json => print_by(|out| Json(&plan).write(out))?,
     }
     // The process ends here: giving back a million cells one by one would be a tenth of its time.
     std::mem::forget(plan);

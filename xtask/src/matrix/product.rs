@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rayon::prelude::*;
+
 use super::{Axis, Cell};
 
 /// How many axes there are.
@@ -132,18 +134,18 @@ impl<'t> Product<'t> {
 
     /// The cells: combinations in the order of the axes, then those that were added.
     pub(super) fn cells(&self) -> Vec<Cell> {
-        let left = self.excluded.iter().filter(|excluded| !**excluded).count();
-        let mut cells = Vec::with_capacity(left + self.included.len());
+        let mut keys = Vec::with_capacity(self.excluded.len() + self.included.len());
         let ranges = std::array::from_fn(|axis| (0, self.values[axis].listed));
         let mut excluded = self.excluded.iter();
         for_each_key(ranges, &mut |key| {
             if excluded.next() == Some(&false) {
-                cells.push(self.cell(key));
+                keys.push(key);
             }
             true
         });
-        cells.extend(self.included.iter().map(|key| self.cell(*key)));
-        cells
+        keys.extend(&self.included);
+        // Names are most of the time and of the memory.
+        keys.par_iter().map(|key| self.cell(*key)).collect()
     }
 
     fn contains(&self, key: Key) -> bool {

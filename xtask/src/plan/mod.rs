@@ -1,7 +1,10 @@
 //! The plan: which cells of a matrix are measured, in what order, how long it takes, and why not the rest.
 //! Pure: what the host can do is asked through closures. What a boot does is not known here.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use rayon::prelude::*;
 
 use crate::matrix::{Cell, Matrix, pairs};
 use crate::record::{PlannedCell, Status};
@@ -21,6 +24,9 @@ pub use json::Json;
 pub use order::{block, id_hash};
 pub use shard::{BadShard, Shard};
 pub use table::Table;
+
+/// Cells that a thread works on in one go.
+const AT_ONCE: usize = 512;
 
 /// What the command line asks of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +55,8 @@ pub struct Plan<'m> {
 pub struct Planned<'m> {
     /// The cell.
     pub cell: &'m Cell,
-    /// Whether it can be measured here.
-    pub status: Status,
+    /// Whether it can be measured here. Neighbours share it where they can: a million reasons are more than their cells.
+    pub status: Arc<Status>,
     /// Estimated time of one boot, building and undoing included.
     pub boot_time: Duration,
 }
@@ -58,7 +64,7 @@ pub struct Planned<'m> {
 impl Planned<'_> {
     /// Whether it can be measured here.
     pub fn is_runnable(&self) -> bool {
-        self.status == Status::Runnable
+        *self.status == Status::Runnable
     }
 }
 
@@ -82,8 +88,8 @@ impl<'m> Plan<'m> {
     pub fn new(
         matrix: &'m Matrix,
         options: Options,
-        judge: &dyn Fn(&Cell) -> Status,
-        overhead: &dyn Fn(&Cell) -> Duration,
+        judge: &(dyn Fn(&Cell) -> Status + Sync),
+        overhead: &(dyn Fn(&Cell) -> Duration + Sync),
     ) -> Result<Plan<'m>, BadFilter> {
         let mut selected = match &options.only {
             Some(filter) => filter.select(&matrix.cells)?,
@@ -100,9 +106,16 @@ impl<'m> Plan<'m> {
                 .collect();
             selected = shard.select(&times, &joined).into_iter().map(|at| selected[at]).collect();
         }
-        let cells = selected.iter().map(|index| {
-            let cell = cell(index);
-            Planned { cell, status: judge(cell), boot_time: time(cell) }
+        let cells = selected.par_chunks(AT_ONCE).flat_map_iter(|neighbours| {
+            let mut last = Arc::new(Status::Runnable);
+            neighbours.iter().map(move |index| {
+                let cell = cell(index);
+                let status = judge(cell);
+                if *last != status {
+                    last = Arc::new(status);
+                }
+                Planned { cell, status: Arc::clone(&last), boot_time: time(cell) }
+            })
         });
         Ok(Plan { matrix, cells: cells.collect(), options })
     }
@@ -142,7 +155,7 @@ impl<'m> Plan<'m> {
     pub fn record(&self) -> Vec<PlannedCell> {
         let own = |planned: &Planned<'_>| PlannedCell {
             cell: planned.cell.clone(),
-            status: planned.status.clone(),
+            status: Status::clone(&planned.status),
         };
         self.cells.iter().map(own).collect()
     }

@@ -85,7 +85,7 @@ fn groups<'p>(cells: &'p [Planned<'p>]) -> Vec<Group<'p>> {
     let mut places: HashMap<(u8, &str, &str), usize> = HashMap::new();
     let mut groups: Vec<Group<'p>> = Vec::new();
     for planned in cells {
-        let key = match &planned.status {
+        let key = match &*planned.status {
             Status::Runnable => (0, "", ""),
             Status::Skipped { reason, remedy } => (1, reason.as_str(), remedy.as_str()),
             Status::NotApplicable { reason } => (2, reason.as_str(), ""),

@@ -95,65 +95,37 @@ fn a_shard_without_cells_is_an_empty_plan() {
     ");
 }
 
+fn json(plan: &Plan<'_>) -> String {
+    let mut text = Vec::new();
+    Json(plan).write(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
 #[test]
 fn json_keeps_its_names() {
     let matrix = matrix(1, 3);
     let only = Some("idle".parse().unwrap());
     let plan = plan(&matrix, Options { seed: 7, only, shard: None });
-    insta::assert_snapshot!(serde_json::to_string_pretty(&Json(&plan)).unwrap(), @r#"
-    {
-      "schema": 1,
-      "matrix": "m",
-      "cells": [
-        {
-          "id": "running/netns/bridge/t0/idle",
-          "axes": {
-            "kernel": "running",
-            "virtualization": "netns",
-            "network": "bridge",
-            "tuning": "t0",
-            "load": "idle"
-          },
-          "runnable": true,
-          "status": "runnable",
-          "skip": null,
-          "remedy": null
-        },
-        {
-          "id": "running/docker/bridge/t0/idle",
-          "axes": {
-            "kernel": "running",
-            "virtualization": "docker",
-            "network": "bridge",
-            "tuning": "t0",
-            "load": "idle"
-          },
-          "runnable": false,
-          "status": "skipped",
-          "skip": "dockerd does not answer:\n\u001b[31mno socket",
-          "remedy": "start it, or add --provision"
-        },
-        {
-          "id": "running/qemu/bridge/t0/idle",
-          "axes": {
-            "kernel": "running",
-            "virtualization": "qemu",
-            "network": "bridge",
-            "tuning": "t0",
-            "load": "idle"
-          },
-          "runnable": true,
-          "status": "runnable",
-          "skip": null,
-          "remedy": null
-        }
-      ],
-      "estimate_s": 45,
-      "boots": 6,
-      "seed": 7,
-      "shard": null
-    }
+    insta::assert_snapshot!(json(&plan).replace(r#"{"id""#, "\n{\"id\""), @r#"
+    {"schema":1,"matrix":"m","cells":[
+    {"id":"running/netns/bridge/t0/idle","axes":{"kernel":"running","virtualization":"netns","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null},
+    {"id":"running/docker/bridge/t0/idle","axes":{"kernel":"running","virtualization":"docker","network":"bridge","tuning":"t0","load":"idle"},"runnable":false,"status":"skipped","skip":"dockerd does not answer:\n\u001b[31mno socket","remedy":"start it, or add --provision"},
+    {"id":"running/qemu/bridge/t0/idle","axes":{"kernel":"running","virtualization":"qemu","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null}],"estimate_s":45,"boots":6,"seed":7,"shard":null}
     "#);
+}
+
+#[test]
+fn json_of_no_cell_and_of_many_is_whole() {
+    let shard = Some("1000/1000".parse().unwrap());
+    for (profiles, shard, cells) in [(2, shard, 0), (3000, None, 18_000)] {
+        let matrix = matrix(profiles, 1);
+        let plan = plan(&matrix, Options { shard, ..Options::default() });
+        let json: serde_json::Value = serde_json::from_str(&json(&plan)).unwrap();
+        let ids: Vec<_> =
+            json["cells"].as_array().unwrap().iter().map(|cell| cell["id"].clone()).collect();
+        assert_eq!(ids.len(), cells);
+        assert!(ids.into_iter().eq(plan.cells.iter().map(|planned| planned.cell.id())));
+    }
 }
 
 #[test]

@@ -98,10 +98,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     host.facts.extend(prepared.facts());
     for planned in &mut plan.cells {
         if let (true, Some(reason)) = (planned.is_runnable(), prepared.missing(planned.cell)) {
-            planned.status = Status::Skipped {
+            planned.status = Arc::new(Status::Skipped {
                 reason: reason.to_owned(),
                 remedy: "cargo xtask doctor --provision".to_owned(),
-            };
+            });
         }
     }
     if stop.load(Ordering::Relaxed) {
