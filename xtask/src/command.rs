@@ -82,6 +82,9 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     });
     let (matrix, _) = loaded?;
     let host = host.map_err(|_| anyhow::anyhow!("looking at this host failed"))?;
+    if told.update_kernels {
+        update_kernels(&matrix)?;
+    }
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
@@ -101,6 +104,18 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     std::mem::forget(plan);
     std::mem::forget(matrix);
     Ok(Exit::Fine)
+}
+
+/// Pins the newest kernels, and says which.
+fn update_kernels(matrix: &Matrix) -> anyhow::Result<()> {
+    let lock = kernel::lock::Lock::of(std::path::Path::new("."), &StateDir::of_user()?);
+    let named = |name: &str| matrix.cells.iter().any(|c| c.kernel == name || c.host_kernel == name);
+    for (name, source) in matrix.kernels.iter().filter(|(name, _)| named(name)) {
+        if let Some(pinned) = kernel::update(&lock, source)? {
+            say(format_args!("kernel {name}: {pinned}, pinned in {}", lock.path().display()));
+        }
+    }
+    Ok(())
 }
 
 /// `bench`.
