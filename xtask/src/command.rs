@@ -111,8 +111,13 @@ fn update_kernels(matrix: &Matrix) -> anyhow::Result<()> {
     let lock = kernel::lock::Lock::of(std::path::Path::new("."), &StateDir::of_user()?);
     let named = |name: &str| matrix.cells.iter().any(|c| c.kernel == name || c.host_kernel == name);
     for (name, source) in matrix.kernels.iter().filter(|(name, _)| named(name)) {
-        if let Some(pinned) = kernel::update(&lock, source)? {
-            say(format_args!("kernel {name}: {pinned}, pinned in {}", lock.path().display()));
+        match kernel::update(&lock, source) {
+            Ok(None) => {}
+            Ok(Some(pinned)) => {
+                say(format_args!("kernel {name}: {pinned}, pinned in {}", lock.path().display()));
+            }
+            // The others are pinned all the same; its cells say it again.
+            Err(error) => say(format_args!("kernel {name}: not pinned: {error:#}")),
         }
     }
     Ok(())

@@ -65,12 +65,14 @@ impl Asked {
             return command::output(&["apt-cache", "show", "--no-all-versions", name], APT_ANSWERS);
         };
         let wanted = format!("{name}/{suite}");
-        command::output(&["apt-cache", "show", "--no-all-versions", &wanted], APT_ANSWERS)
-            .with_context(|| {
-                format!(
-                    "apt's lists have no `{name}` of suite `{suite}`: run `cargo xtask doctor --provision`, or add the suite to apt's sources"
-                )
-            })
+        let argv = ["apt-cache", "show", "--no-all-versions", &wanted];
+        // Of a suite that it does not have, apt says nothing, and that it went well.
+        let text = command::output(&argv, APT_ANSWERS).unwrap_or_default();
+        ensure!(
+            !text.trim().is_empty(),
+            "apt's lists have no `{name}` of suite `{suite}`: run `cargo xtask doctor --provision`, or add the suite to apt's sources"
+        );
+        Ok(text)
     }
 
     /// The packages that apt would take now.
@@ -356,6 +358,13 @@ mod tests {
             Ok(format!("Package: {name}\nVersion: 1\nDepends: {other}\nSHA256: 00\n"))
         });
         assert_eq!(found.unwrap(), []);
+    }
+
+    #[test]
+    fn a_suite_that_apt_does_not_have_is_named() {
+        let asked = Asked::new("linux-image-amd64", Some("warty")).unwrap();
+        let error = format!("{:#}", asked.newest().unwrap_err());
+        assert!(error.contains("of suite `warty`") && error.contains("--provision"), "{error}");
     }
 
     #[test]
