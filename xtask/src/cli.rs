@@ -30,6 +30,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   cargo xtask plan
   cargo xtask plan smoke --format json
+  cargo xtask plan --update-kernels        pin the newest kernels that apt has
   cargo xtask plan --explain running/docker/bridge/isolated/noisy")]
     Plan(Plan),
     /// Measure a matrix on this host and write a report.
@@ -94,6 +95,9 @@ pub struct Plan {
     /// Which cells.
     #[command(flatten)]
     pub selection: Selection,
+    /// First pin the newest versions that apt has of the kernels that the matrix names, in matrices/kernels.lock.
+    #[arg(long)]
+    pub update_kernels: bool,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,

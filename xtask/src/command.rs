@@ -82,6 +82,9 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     });
     let (matrix, _) = loaded?;
     let host = host.map_err(|_| anyhow::anyhow!("looking at this host failed"))?;
+    if told.update_kernels {
+        update_kernels(&matrix)?;
+    }
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
@@ -97,6 +100,23 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     std::mem::forget(plan);
     std::mem::forget(matrix);
     Ok(Exit::Fine)
+}
+
+/// Pins the newest kernels, and says which.
+fn update_kernels(matrix: &Matrix) -> anyhow::Result<()> {
+    let lock = kernel::lock::Lock::of(std::path::Path::new("."), &StateDir::of_user()?);
+    let named = |name: &str| matrix.cells.iter().any(|c| c.kernel == name || c.host_kernel == name);
+    for (name, source) in matrix.kernels.iter().filter(|(name, _)| named(name)) {
+        match kernel::update(&lock, source) {
+            Ok(None) => {}
+            Ok(Some(pinned)) => {
+                say(format_args!("kernel {name}: {pinned}, pinned in {}", lock.path().display()));
+            }
+            // The others are pinned all the same; its cells say it again.
+            Err(error) => say(format_args!("kernel {name}: not pinned: {error:#}")),
+        }
+    }
+    Ok(())
 }
 
 /// `bench`.

@@ -58,7 +58,8 @@ pub fn instrument(
         keep(name, facts.get(name).cloned());
     }
     // A guest stands on the host's kernel, whichever kernel runs in it.
-    if unnamed || accelerator.is_some() {
+    let named_below = cell.host_kernel != RUNNING;
+    if (unnamed || accelerator.is_some()) && !named_below {
         for name in KERNEL {
             keep(name, facts.get(name).cloned());
         }
@@ -121,6 +122,7 @@ mod tests {
             network: id("bridge"),
             tuning: id("stock"),
             load: id("idle"),
+            host_kernel: id("running"),
         }
     }
 

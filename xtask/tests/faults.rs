@@ -19,6 +19,7 @@ use evenkeel_agent::step::{Act, Arg, Ensure, LinkKey, Node, Object, Phase, Setti
 use evenkeel_agent::{restore, threads, wait};
 use xtask::artifact::cache::Cache;
 use xtask::axis::Powers;
+use xtask::axis::kernel;
 use xtask::axis::names::RunTag;
 use xtask::check::inventory::{Inventory, SETTLES};
 use xtask::matrix::{self, Cell, Matrix};
@@ -79,6 +80,7 @@ impl Bench {
         let lock = state.lock(PATIENCE).unwrap();
         assert_eq!(restore::dirty(&state).unwrap(), None, "run `cargo xtask restore` first");
         let cache = Cache::open().unwrap();
+        let pins = kernel::lock::Lock::of(Path::new("."), &state);
         let host = Host::look(&cache);
         let text = matrix_text(cell, 5);
         let matrix = matrix::parse_bytes(text.as_bytes(), "faults.toml", &vocabulary()).unwrap();
@@ -87,7 +89,8 @@ impl Bench {
         assert_eq!(status, Status::Runnable, "run `cargo xtask test --provision` first");
         let tag = RunTag::new(u64::from(std::process::id()));
         let program = PathBuf::from(PROGRAM);
-        let prepared = Prepared::new([&cell].into_iter(), &matrix, &cache, program, &tag).unwrap();
+        let cells = [&cell].into_iter();
+        let prepared = Prepared::new(cells, &matrix, &cache, &pins, program, &tag).unwrap();
         assert_eq!(prepared.missing(&cell), None);
         let image = (cell.virtualization == "docker").then(|| prepared.rootfs().to_owned());
         let standing = Standing::make(&state, &tag, Powers::Root, image.as_deref()).unwrap();

@@ -165,6 +165,7 @@ fn verb(ask: &Ask) -> &'static str {
         Ask::LoadStart { .. } => "load-start",
         Ask::LoadCount => "load-count",
         Ask::Facts => "facts",
+        Ask::Config { .. } => "config",
         Ask::Quit => "quit",
     }
 }

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub mod config;
 mod cpu;
 mod kernel;
 mod topology;
@@ -58,7 +59,7 @@ fn facts_under(root: &Path) -> Facts {
         version.as_deref().or(read(root, "proc/version").as_deref()),
         read(root, "sys/kernel/realtime").as_deref(),
         read(root, "sys/kernel/debug/sched/preempt").as_deref(),
-        command_line.as_deref(),
+        log(root).as_deref(),
     );
     let known = !topology.packages.is_empty();
     let found = [
@@ -110,6 +111,28 @@ fn hypervisor(root: &Path, cpuinfo: &str) -> Option<String> {
         .or_else(|| read(root, "proc/device-tree/hypervisor/compatible"))
         .or_else(firmware)
         .or_else(|| cpu::hypervisor_by_flag(cpuinfo).map(str::to_owned))
+}
+
+/// What the kernel has said and still remembers, a record a line; `None` for who may not read it.
+fn log(root: &Path) -> Option<String> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = root.join("dev/kmsg");
+    let mut records = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    let mut text = String::new();
+    // Each read gives one record; one that was overwritten meanwhile is EPIPE, and the end is EAGAIN.
+    let mut record = [0; 8192];
+    loop {
+        match records.read(&mut record) {
+            Ok(0) => return Some(text),
+            Ok(length) => text.push_str(&String::from_utf8_lossy(&record[..length])),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Some(text),
+            Err(_) => return None,
+        }
+        if text.len() as u64 > MOST_READ {
+            return Some(text);
+        }
+    }
 }
 
 /// A file's text without white space around it and without NULs; `None` where it is missing,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::engine::{self, Server};
+use crate::facts;
 use crate::lines::{CONTROL_LINE, Line, Lines};
 use crate::load::Load;
 use crate::wire::{Answer, Ask, Hello, PROTOCOL, Ran, Reply, Request};
@@ -149,6 +150,9 @@ impl Agent<'_> {
                 None => bail!("no load is running: start it first"),
             },
             Ask::Facts => Answer::Facts(self.hooks.facts()?),
+            Ask::Config { options } => Answer::Config(
+                facts::config::shown()?.map(|text| facts::config::options(&text, &options)),
+            ),
             // The main loop answers it; a second way would be a second meaning.
             Ask::Quit => bail!("quit is answered by the main loop"),
         })

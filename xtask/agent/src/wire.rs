@@ -90,6 +90,11 @@ pub enum Ask {
     LoadCount,
     /// Facts of the node. Answer: `Facts`.
     Facts,
+    /// Options of the kernel's configuration, as the kernel itself shows it. Answer: `Config`.
+    Config {
+        /// Names (`CONFIG_HZ`).
+        options: Vec<String>,
+    },
     /// End: a guest powers off cleanly, others exit. Answer: `Done`, before it happens.
     Quit,
 }
@@ -111,6 +116,8 @@ pub enum Answer {
     Ran(Ran),
     /// Counters of the load.
     Load(LoadCounters),
+    /// Options by name, `n` for one that is not set; nothing from a kernel that does not show its configuration.
+    Config(Option<std::collections::BTreeMap<String, String>>),
     /// Facts of the node, by name.
     Facts(std::collections::BTreeMap<String, String>),
 }

@@ -28,6 +28,7 @@ fn site(cell: Cell, family: Family) -> Site {
         kernel: PathBuf::from("KERNEL"),
         initramfs: PathBuf::from("INITRAMFS"),
         cmdline: vec!["preempt=full".to_owned()],
+        config: None,
         accelerator: Accelerator::Tcg { reason: "a law needs no guest".to_owned() },
     };
     Site {
@@ -58,7 +59,14 @@ fn spec(site: &Site) -> BootSpec {
 fn cell(id: &str) -> Cell {
     let mut words = id.split('/').map(str::to_owned);
     let mut word = || words.next().expect("an id has five parts");
-    Cell { kernel: word(), virtualization: word(), network: word(), tuning: word(), load: word() }
+    Cell {
+        kernel: word(),
+        virtualization: word(),
+        network: word(),
+        tuning: word(),
+        load: word(),
+        host_kernel: RUNNING.to_owned(),
+    }
 }
 
 /// Every combination of kinds that have a port in common, with the steps of a boot.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::doctor::NeedName;
 use crate::matrix::{Cell, Family};
+use crate::run::spec::ConfigFile;
 
 pub mod kernel;
 #[cfg(test)]
@@ -131,6 +132,8 @@ pub struct Guest {
     pub initramfs: PathBuf,
     /// Additions to the kernel's command line.
     pub cmdline: Vec<String>,
+    /// The configuration that came with the kernel.
+    pub config: Option<ConfigFile>,
     /// What executes its instructions.
     pub accelerator: virtualization::accelerator::Accelerator,
 }

@@ -13,7 +13,31 @@ use super::{Expect, KernelSource};
 pub const RUNNING: &str = "running";
 
 /// Keys of `[kernel.NAME]`.
-pub(super) const KEYS: [&str; 6] = ["deb", "image", "modules", "cmdline", "expect", "runner"];
+pub(super) const KEYS: [&str; 7] =
+    ["deb", "suite", "image", "modules", "cmdline", "expect", "runner"];
+
+/// Kernels that a matrix may name without a table, which a table of that name replaces: name, package, suite, preemption model.
+pub const SHIPPED: [(&str, &str, Option<&str>, Option<&str>); 5] = [
+    ("debian", "linux-image-amd64", None, None),
+    ("debian-cloud", "linux-image-cloud-amd64", None, None),
+    ("debian-rt", "linux-image-rt-amd64", None, Some("rt")),
+    ("debian-backports", "linux-image-amd64", Some("backports"), None),
+    ("debian-backports-rt", "linux-image-rt-amd64", Some("backports"), Some("rt")),
+];
+
+/// The source of a shipped kernel.
+pub(super) fn shipped(name: &str) -> Option<KernelSource> {
+    let (_, deb, suite, preempt) = SHIPPED.into_iter().find(|(known, ..)| *known == name)?;
+    Some(KernelSource {
+        deb: Some(deb.to_owned()),
+        suite: suite.map(str::to_owned),
+        image: None,
+        modules: None,
+        cmdline: Vec::new(),
+        expect: Expect { preempt: preempt.map(str::to_owned), ..Expect::default() },
+        runner: Vec::new(),
+    })
+}
 
 /// Preemption models that can be expected.
 pub const PREEMPTION: [&str; 5] = ["none", "voluntary", "full", "lazy", "rt"];
@@ -64,10 +88,22 @@ fn source(name: &Spanned<&str>, table: &Table<'_>, problems: &mut Problems<'_>) 
             help,
         );
     }
+    let suite = table.string("suite", problems);
+    if let Some(suite) = &suite {
+        if !table.has("deb") {
+            let message = format!("kernel {quoted_name} has a suite but no package");
+            problems.add_with_help(suite.span(), message, "a suite is where `deb` is taken from");
+        } else if !is_package(suite.get_ref()) {
+            let help = "a suite is a name such as bookworm-backports; `backports` is that of the host's release";
+            let message = format!("{} is no suite", quoted(suite.get_ref()));
+            problems.add_with_help(suite.span(), message, help);
+        }
+    }
     let mut words = |key| table.strings(key, problems).into_iter().flatten().map(owned).collect();
     let (cmdline, runner) = (words("cmdline"), words("runner"));
     KernelSource {
         deb: deb.map(owned),
+        suite: suite.map(owned),
         image: table.string("image", problems).map(owned),
         modules: table.string("modules", problems).map(owned),
         cmdline,
@@ -77,18 +113,39 @@ fn source(name: &Spanned<&str>, table: &Table<'_>, problems: &mut Problems<'_>) 
 }
 
 fn expect(table: &Table<'_>, problems: &mut Problems<'_>) -> Expect {
-    let Some(table) = table.table("expect", &["version", "preempt"], problems) else {
+    let Some(table) = table.table("expect", &["version", "preempt", "config"], problems) else {
         return Expect::default();
     };
     let preempt = table.string("preempt", problems);
     if let Some(model) = preempt.as_ref().filter(|model| !PREEMPTION.contains(model.get_ref())) {
         problems.unknown(model.span(), "preemption model", model.get_ref(), PREEMPTION);
     }
-    Expect { version: table.string("version", problems).map(owned), preempt: preempt.map(owned) }
+    let config = table.named_strings("config", problems).into_iter().map(|(option, value)| {
+        if !is_option(option.get_ref()) {
+            let help = "options are written as CONFIG_HZ: `CONFIG_` with A-Z, 0-9 and `_`";
+            let message = format!("{} is no option of a kernel", quoted(option.get_ref()));
+            problems.add_with_help(option.span(), message, help);
+        }
+        (owned(option), owned(value))
+    });
+    let config = config.collect();
+    Expect {
+        version: table.string("version", problems).map(owned),
+        preempt: preempt.map(owned),
+        config,
+    }
 }
 
 fn owned(word: Spanned<&str>) -> String {
     word.into_inner().to_owned()
+}
+
+/// Whether a text is the name of an option as `.config` has it.
+fn is_option(name: &str) -> bool {
+    name.strip_prefix("CONFIG_").is_some_and(|rest| {
+        let word = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        !rest.is_empty() && rest.chars().all(word)
+    })
 }
 
 /// Whether a text is a name as Debian's policy (5.6.1) has it: it can be no option and no path.

@@ -20,7 +20,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{PREEMPTION, RUNNING};
+pub use kernel::{PREEMPTION, RUNNING, SHIPPED};
 pub use measure::{BOOTS, LONGEST_BOOT, quick};
 pub use nearest::nearest;
 pub use pairs::pairs;
@@ -58,12 +58,20 @@ pub enum Axis {
     Tuning,
     /// What else runs.
     Load,
+    /// The kernel below a guest. May be left out.
+    HostKernel,
 }
 
 impl Axis {
     /// All axes, in the order of an id.
-    pub const ALL: [Axis; 5] =
-        [Axis::Kernel, Axis::Virtualization, Axis::Network, Axis::Tuning, Axis::Load];
+    pub const ALL: [Axis; 6] = [
+        Axis::Kernel,
+        Axis::Virtualization,
+        Axis::Network,
+        Axis::Tuning,
+        Axis::Load,
+        Axis::HostKernel,
+    ];
 
     /// The axis as written in a matrix.
     pub fn name(self) -> &'static str {
@@ -73,7 +81,23 @@ impl Axis {
             Axis::Network => "network",
             Axis::Tuning => "tuning",
             Axis::Load => "load",
+            Axis::HostKernel => "host-kernel",
         }
+    }
+
+    /// The value that a matrix means where it does not name the axis.
+    pub fn default_value(self) -> Option<&'static str> {
+        match self {
+            Axis::Tuning => Some("stock"),
+            Axis::Load => Some("idle"),
+            Axis::HostKernel => Some(RUNNING),
+            Axis::Kernel | Axis::Virtualization | Axis::Network => None,
+        }
+    }
+
+    /// Whether the values of the axis are kernels.
+    pub fn is_of_kernels(self) -> bool {
+        matches!(self, Axis::Kernel | Axis::HostKernel)
     }
 }
 
@@ -96,9 +120,27 @@ pub struct Cell {
     pub tuning: String,
     /// Name of a load kind.
     pub load: String,
+    /// Kernel of the host below a guest: `running`, which ids and files leave out, or a key of the matrix's kernel table.
+    #[serde(rename = "host-kernel", default = "running", skip_serializing_if = "is_running")]
+    pub host_kernel: String,
+}
+
+fn running() -> String {
+    RUNNING.to_owned()
+}
+
+fn is_running(kernel: &str) -> bool {
+    kernel == RUNNING
 }
 
 impl Cell {
+    /// A cell by its values, in the order of [`Axis::ALL`].
+    pub fn of(values: [&str; Axis::ALL.len()]) -> Cell {
+        let [kernel, virtualization, network, tuning, load, host_kernel] =
+            values.map(str::to_owned);
+        Cell { kernel, virtualization, network, tuning, load, host_kernel }
+    }
+
     /// The value on one axis.
     pub fn on(&self, axis: Axis) -> &str {
         match axis {
@@ -107,10 +149,17 @@ impl Cell {
             Axis::Network => &self.network,
             Axis::Tuning => &self.tuning,
             Axis::Load => &self.load,
+            Axis::HostKernel => &self.host_kernel,
         }
     }
 
-    /// The readable id, stable across runs: `running/docker/bridge/isolated/noisy`.
+    /// Whether the id names this axis: the kernel below a guest only where it is not the one that runs.
+    pub fn names(&self, axis: Axis) -> bool {
+        axis != Axis::HostKernel || !is_running(&self.host_kernel)
+    }
+
+    /// The readable id, stable across runs: `running/docker/bridge/isolated/noisy`, and for another kernel below a guest
+    /// `debian/qemu/bridge/isolated/noisy/debian-rt`.
     pub fn id(&self) -> String {
         let mut id = String::with_capacity(self.id_len());
         self.push_id(&mut id);
@@ -119,13 +168,14 @@ impl Cell {
 
     /// Bytes of the id.
     pub fn id_len(&self) -> usize {
-        Axis::ALL.iter().map(|axis| self.on(*axis).len() + 1).sum::<usize>() - 1
+        let named = Axis::ALL.into_iter().filter(|axis| self.names(*axis));
+        named.map(|axis| self.on(axis).len() + 1).sum::<usize>() - 1
     }
 
     /// Appends the id: for a million cells, one text is used again and again.
     pub fn push_id(&self, text: &mut String) {
-        for (nth, axis) in Axis::ALL.into_iter().enumerate() {
-            if nth > 0 {
+        for axis in Axis::ALL.into_iter().filter(|axis| self.names(*axis)) {
+            if axis != Axis::Kernel {
                 text.push('/');
             }
             text.push_str(self.on(axis));
@@ -168,6 +218,10 @@ pub struct Measure {
 pub struct KernelSource {
     /// A Debian package, fetched and unpacked, never installed.
     pub deb: Option<String>,
+    /// The suite of apt's lists that the package is taken from (`bookworm-backports`; `backports` for those of the
+    /// host's release); the one that apt prefers where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
     /// A kernel image that somebody built.
     pub image: Option<String>,
     /// The folder with that kernel's modules (`lib/modules/VERSION`).
@@ -187,6 +241,9 @@ pub struct Expect {
     pub version: Option<String>,
     /// Preemption model: `none`, `voluntary`, `full`, `lazy` or `rt`.
     pub preempt: Option<String>,
+    /// Options of its configuration: `CONFIG_HZ` and the like, with `y`, `m`, `n` or another value as written there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
 }
 
 /// A comparison of two values of an axis inside one run, cells equal on all other axes.

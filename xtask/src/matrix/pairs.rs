@@ -63,6 +63,7 @@ mod tests {
             network: next(),
             tuning: next(),
             load: next(),
+            host_kernel: "running".into(),
         }
     }
 

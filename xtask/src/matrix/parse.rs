@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::problem::{Errors, Problems, Source, quoted, suggestion};
 use super::product::Product;
 use super::read::Table;
-use super::{Axis, Contrast, KernelSource, Matrix, Measure, Vocabulary, kernel, measure};
+use super::{Axis, Cell, Contrast, KernelSource, Matrix, Measure, Vocabulary, kernel, measure};
 
 /// The version of the format.
 const SCHEMA: u32 = 1;
@@ -75,35 +75,40 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
     if let Some(name) = &name {
         check_name(name, "matrix name", problems);
     }
-    let kernels = kernel::read(top.named_tables("kernel", &kernel::KEYS, problems), problems);
+    let defined = kernel::read(top.named_tables("kernel", &kernel::KEYS, problems), problems);
     let measure = top
         .table("measure", &measure::KEYS, problems)
         .map_or_else(Measure::default, |table| measure::read(&table, words, problems));
 
-    let known = Known { words, kernels: &kernels };
+    let known = Known { words, kernels: &defined };
     let axes = axes(&top, &known, problems);
     let cells = Cells::new(&top, axes, known, problems);
-    let (cells, contrasts) = cells.map_or_else(Default::default, |mut cells| {
+    let (cells, contrasts, shipped) = cells.map_or_else(Default::default, |mut cells| {
         cells.exclude(&top, problems);
         cells.include(&top, problems);
         let contrasts = cells.contrasts(&top, problems);
-        (cells.finish(&top, problems), contrasts)
+        let shipped = cells.shipped_kernels();
+        (cells.finish(&top, problems), contrasts, shipped)
     });
+    let mut kernels = defined;
+    for (name, source) in shipped {
+        kernels.entry(name).or_insert(source);
+    }
     let name = name.map_or_else(String::new, |name| name.into_inner().to_owned());
     Matrix { name, cells, measure, contrasts, kernels }
 }
 
-/// The values that each axis lists. `tuning` and `load` may be left out.
-fn axes<'t>(top: &Table<'t>, known: &Known<'_>, problems: &mut Problems<'_>) -> [Values<'t>; 5] {
+/// The values that each axis lists. Those with a default may be left out.
+fn axes<'t>(
+    top: &Table<'t>,
+    known: &Known<'_>,
+    problems: &mut Problems<'_>,
+) -> [Values<'t>; Axis::ALL.len()] {
     top.require("axes", "[axes], with a list of values for each axis", problems);
     let names = Axis::ALL.map(Axis::name);
     let Some(table) = top.table("axes", &names, problems) else { return Default::default() };
     Axis::ALL.map(|axis| {
-        let default = match axis {
-            Axis::Tuning => Some("stock"),
-            Axis::Load => Some("idle"),
-            Axis::Kernel | Axis::Virtualization | Axis::Network => None,
-        };
+        let default = axis.default_value();
         let example = known.of(axis).next().unwrap_or("...");
         let values = match default.filter(|_| !table.has(axis.name())) {
             Some(default) => vec![Spanned::new(table.span(), default)],
@@ -133,9 +138,11 @@ struct Known<'k> {
 impl Known<'_> {
     fn of(&self, axis: Axis) -> Box<dyn Iterator<Item = &str> + '_> {
         let words = match axis {
-            Axis::Kernel => {
+            Axis::Kernel | Axis::HostKernel => {
                 let defined = self.kernels.keys().map(String::as_str);
-                return Box::new(std::iter::once(kernel::RUNNING).chain(defined));
+                let shipped = kernel::SHIPPED.into_iter().map(|(name, ..)| name);
+                let shipped = shipped.filter(|name| !self.kernels.contains_key(*name));
+                return Box::new(std::iter::once(kernel::RUNNING).chain(defined).chain(shipped));
             }
             Axis::Virtualization => &self.words.virtualization,
             Axis::Network => &self.words.network,
@@ -147,7 +154,9 @@ impl Known<'_> {
 
     fn has(&self, axis: Axis, name: &str) -> bool {
         match axis {
-            Axis::Kernel => name == kernel::RUNNING || self.kernels.contains_key(name),
+            Axis::Kernel | Axis::HostKernel => {
+                self.kernels.contains_key(name) || self.of(axis).any(|known| known == name)
+            }
             _ => self.of(axis).any(|known| known == name),
         }
     }
@@ -161,7 +170,7 @@ impl Known<'_> {
         if let Some(other) = Axis::ALL.into_iter().find(|other| self.has(*other, name)) {
             let message = format!("unknown {axis} {}", quoted(name));
             problems.add_with_help(value.span(), message, format!("it is a value of `{other}`"));
-        } else if axis == Axis::Kernel {
+        } else if axis.is_of_kernels() {
             let define = format!("define it in a table {}", quoted(&format!("[kernel.{name}]")));
             let help = suggestion(name, self.of(axis)).map(|near| format!("{near}; or {define}"));
             let message = format!("kernel {} is not defined", quoted(name));
@@ -178,14 +187,14 @@ struct Cells<'t, 'k> {
     product: Product<'t>,
     known: Known<'k>,
     /// Lines of includes by the values that they name.
-    include_lines: BTreeMap<[&'t str; 5], usize>,
+    include_lines: BTreeMap<[&'t str; Axis::ALL.len()], usize>,
 }
 
 impl<'t, 'k> Cells<'t, 'k> {
     /// All combinations; `None` where an axis has no value, or where there are too many.
     fn new(
         top: &Table<'t>,
-        axes: [Values<'t>; 5],
+        axes: [Values<'t>; Axis::ALL.len()],
         known: Known<'k>,
         problems: &mut Problems<'_>,
     ) -> Option<Cells<'t, 'k>> {
@@ -238,7 +247,10 @@ impl<'t, 'k> Cells<'t, 'k> {
     fn include(&mut self, top: &Table<'t>, problems: &mut Problems<'_>) {
         for table in top.tables("include", &Axis::ALL.map(Axis::name), problems) {
             let values = Axis::ALL.map(|axis| table.string(axis.name(), problems));
+            // Of the axes that came later, an include written before them says nothing.
+            let may_lack = |axis: &Axis| *axis == Axis::HostKernel;
             let missing = Axis::ALL.into_iter().filter(|axis| !table.has(axis.name()));
+            let missing = missing.filter(|axis| !may_lack(axis));
             let missing: Vec<String> = missing.map(|axis| format!("`{axis}`")).collect();
             if !missing.is_empty() {
                 let message = format!("the include lacks {}", missing.join(" and "));
@@ -249,12 +261,20 @@ impl<'t, 'k> Cells<'t, 'k> {
                     self.known.check(axis, value, problems);
                 }
             }
-            let [Some(kernel), Some(virtualization), Some(network), Some(tuning), Some(load)] =
-                values
+            let lacks_host_kernel = !table.has(Axis::HostKernel.name());
+            let [kernel, virtualization, network, tuning, load, host_kernel] = values;
+            let host_kernel =
+                host_kernel.or(lacks_host_kernel.then(|| Spanned::new(0..0, kernel::RUNNING)));
+            let (Some(kernel), Some(virtualization), Some(network)) =
+                (kernel, virtualization, network)
             else {
                 continue;
             };
-            let names = [kernel, virtualization, network, tuning, load].map(Spanned::into_inner);
+            let (Some(tuning), Some(load), Some(host_kernel)) = (tuning, load, host_kernel) else {
+                continue;
+            };
+            let names = [kernel, virtualization, network, tuning, load, host_kernel]
+                .map(Spanned::into_inner);
             if self.product.include(names) {
                 self.include_lines.insert(names, problems.line_of(table.span().start));
             } else {
@@ -262,7 +282,7 @@ impl<'t, 'k> Cells<'t, 'k> {
                     Some(line) => format!("the include in line {line} adds it already"),
                     None => "the axes make it already".to_owned(),
                 };
-                let message = format!("cell {} is there twice", quoted(&names.join("/")));
+                let message = format!("cell {} is there twice", quoted(&Cell::of(names).id()));
                 problems.add_with_help(table.span(), message, made);
             }
         }
@@ -318,7 +338,17 @@ impl<'t, 'k> Cells<'t, 'k> {
         }
     }
 
-    fn finish(&self, top: &Table<'t>, problems: &mut Problems<'_>) -> Vec<super::Cell> {
+    /// The shipped kernels that values of axes name and no table defines, with their sources.
+    fn shipped_kernels(&self) -> Vec<(String, KernelSource)> {
+        let used = |name: &str| {
+            [Axis::Kernel, Axis::HostKernel].into_iter().any(|axis| self.product.has(axis, name))
+        };
+        let names = kernel::SHIPPED.into_iter().map(|(name, ..)| name);
+        let names = names.filter(|name| used(name) && !self.known.kernels.contains_key(*name));
+        names.filter_map(|name| Some((name.to_owned(), kernel::shipped(name)?))).collect()
+    }
+
+    fn finish(&self, top: &Table<'t>, problems: &mut Problems<'_>) -> Vec<Cell> {
         if self.product.is_empty() {
             let message = "the excludes take away every cell";
             problems.add(top.span_of("exclude"), message);

@@ -127,6 +127,11 @@ impl<'t> Product<'t> {
             })
     }
 
+    /// Whether an axis or an include names this value.
+    pub(super) fn has(&self, axis: Axis, name: &str) -> bool {
+        self.values[axis as usize].numbers.contains_key(name)
+    }
+
     /// Whether no cell is left.
     pub(super) fn is_empty(&self) -> bool {
         self.included.is_empty() && self.excluded.iter().all(|excluded| *excluded)
@@ -160,15 +165,10 @@ impl<'t> Product<'t> {
     }
 
     fn cell(&self, key: Key) -> Cell {
-        let name =
-            |axis: Axis| self.values[axis as usize].names[key[axis as usize] as usize].to_owned();
-        Cell {
-            kernel: name(Axis::Kernel),
-            virtualization: name(Axis::Virtualization),
-            network: name(Axis::Network),
-            tuning: name(Axis::Tuning),
-            load: name(Axis::Load),
-        }
+        Cell::of(Axis::ALL.map(|axis| {
+            let axis = axis as usize;
+            self.values[axis].names[key[axis] as usize]
+        }))
     }
 }
 
@@ -197,7 +197,14 @@ mod tests {
     use super::*;
 
     fn axes() -> [Vec<&'static str>; AXES] {
-        [vec!["k1", "k2"], vec!["v"], vec!["n1", "n2", "n3"], vec!["t1", "t2"], vec!["l"]]
+        [
+            vec!["k1", "k2"],
+            vec!["v"],
+            vec!["n1", "n2", "n3"],
+            vec!["t1", "t2"],
+            vec!["l"],
+            vec!["running"],
+        ]
     }
 
     #[test]
@@ -211,8 +218,8 @@ mod tests {
     #[test]
     fn excludes_take_only_what_matches_in_every_key() {
         let mut product = Product::new(&axes(), 100).unwrap();
-        assert_eq!(product.exclude([Some("k1"), None, Some("n2"), None, None]), 2);
-        assert_eq!(product.exclude([Some("k3"), None, None, None, None]), 0);
+        assert_eq!(product.exclude([Some("k1"), None, Some("n2"), None, None, None]), 2);
+        assert_eq!(product.exclude([Some("k3"), None, None, None, None, None]), 0);
         assert_eq!(product.cells().len(), 10);
         assert!(product.cells().iter().all(|cell| !(cell.kernel == "k1" && cell.network == "n2")));
     }
@@ -220,12 +227,12 @@ mod tests {
     #[test]
     fn an_excluded_cell_can_be_included_once() {
         let mut product = Product::new(&axes(), 100).unwrap();
-        let cell = ["k1", "v", "n1", "t1", "l"];
+        let cell = ["k1", "v", "n1", "t1", "l", "running"];
         assert!(!product.include(cell));
         product.exclude(cell.map(Some));
         assert!(product.include(cell));
         assert!(!product.include(cell));
-        assert!(product.include(["other", "v", "n1", "t1", "l"]));
+        assert!(product.include(["other", "v", "n1", "t1", "l", "running"]));
         assert_eq!(product.cells().len(), 13);
     }
 
@@ -234,10 +241,10 @@ mod tests {
         let mut product = Product::new(&axes(), 100).unwrap();
         assert!(product.has_pair(Axis::Tuning, "t1", "t2"));
         assert!(!product.has_pair(Axis::Load, "l", "noisy"));
-        product.include(["k1", "v", "n1", "t1", "noisy"]);
+        product.include(["k1", "v", "n1", "t1", "noisy", "running"]);
         assert!(product.has_pair(Axis::Load, "l", "noisy"));
         assert!(product.has_pair(Axis::Load, "noisy", "l"));
-        product.exclude([Some("k1"), Some("v"), Some("n1"), Some("t1"), Some("l")]);
+        product.exclude([Some("k1"), Some("v"), Some("n1"), Some("t1"), Some("l"), None]);
         assert!(!product.has_pair(Axis::Load, "l", "noisy"));
     }
 

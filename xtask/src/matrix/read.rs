@@ -198,6 +198,26 @@ impl<'t> Table<'t> {
             .collect()
     }
 
+    /// Strings by names that the user chose, from a table inside this one; nothing where the key is absent.
+    pub(super) fn named_strings(
+        &self,
+        key: &str,
+        problems: &mut Problems<'_>,
+    ) -> Vec<(Spanned<&'t str>, Spanned<&'t str>)> {
+        let Some(value) = self.entries.get(key) else { return Vec::new() };
+        let DeValue::Table(entries) = value.get_ref() else {
+            let message = format!("`{key}` must be a table of strings, not {}", kind(value));
+            let help = format!("write it as: {key} = {{ \"NAME\" = \"VALUE\" }}");
+            problems.add_with_help(value.span(), message, help);
+            return Vec::new();
+        };
+        let named = entries.iter().filter_map(|(name, value)| {
+            let text = string(value, &quoted(name.get_ref()), problems)?;
+            Some((Spanned::new(name.span(), name.get_ref().as_ref()), text))
+        });
+        named.collect()
+    }
+
     /// Tables by names that the user chose (`[kernel.NAME]`); nothing where the key is absent.
     pub(super) fn named_tables(
         &self,

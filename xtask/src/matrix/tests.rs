@@ -193,7 +193,7 @@ fn a_kernel_that_is_not_defined() {
       |
     4 | kernel = ["running", "debianrt"]
       |                      ^^^^^^^^^^
-      = help: did you mean `debian-rt`? known: running, debian-rt; or define it in a table `[kernel.debianrt]`
+      = help: did you mean `debian-rt`? known: running, debian-rt, debian, debian-cloud, debian-backports, debian-backports-rt; or define it in a table `[kernel.debianrt]`
     "#);
 }
 
@@ -439,4 +439,75 @@ fn products_that_cannot_be_planned_are_refused() {
         errors.problems[0].message,
         "the axes make 8000000 cells, at most 4000000 can be planned"
     );
+}
+
+#[test]
+fn shipped_kernels_need_no_table_and_a_table_replaces_one() {
+    let named = |more: &str| {
+        let text = with(more).replace("[\"running\"]", "[\"debian\", \"debian-backports-rt\"]");
+        good(&text).kernels
+    };
+    let kernels = named("");
+    assert_eq!(kernels.keys().collect::<Vec<_>>(), ["debian", "debian-backports-rt"]);
+    let rt = &kernels["debian-backports-rt"];
+    assert_eq!(
+        (rt.suite.as_deref(), rt.expect.preempt.as_deref()),
+        (Some("backports"), Some("rt"))
+    );
+    let own = named("[kernel.debian]\ndeb = \"linux-image-7-amd64\"\nsuite = \"sid\"\n");
+    assert_eq!(own["debian"].deb.as_deref(), Some("linux-image-7-amd64"));
+    assert_eq!(own["debian"].suite.as_deref(), Some("sid"));
+}
+
+#[test]
+fn options_of_a_kernel_are_expected_by_name() {
+    let table = |expect: &str| {
+        with(&format!("[kernel.k]\nimage = \"b\"\nsuite = \"s\"\nexpect = {{ {expect} }}\n"))
+    };
+    insta::assert_snapshot!(errors(&table("config = { config_hz = \"250\", CONFIG_HZ = 250 }")), @r#"
+    m.toml:10:9: kernel `k` has a suite but no package
+       |
+    10 | suite = "s"
+       |         ^^^
+       = help: a suite is where `deb` is taken from
+
+    m.toml:11:23: `config_hz` is no option of a kernel
+       |
+    11 | expect = { config = { config_hz = "250", CONFIG_HZ = 250 } }
+       |                       ^^^^^^^^^
+       = help: options are written as CONFIG_HZ: `CONFIG_` with A-Z, 0-9 and `_`
+
+    m.toml:11:54: `CONFIG_HZ` must be a string, not a whole number
+       |
+    11 | expect = { config = { config_hz = "250", CONFIG_HZ = 250 } }
+       |                                                      ^^^
+    "#);
+    let text = table("config = { CONFIG_HZ = \"250\" }").replace("suite = \"s\"\n", "");
+    assert_eq!(good(&text).kernels["k"].expect.config["CONFIG_HZ"], "250");
+}
+
+#[test]
+fn the_kernel_below_a_guest_is_an_axis_that_may_be_left_out() {
+    let ids = |more: &str| good(&with(more)).cells.iter().map(Cell::id).collect::<Vec<_>>();
+    assert!(ids("").iter().all(|id| id.split('/').count() == 5));
+    let below = "host-kernel = [\"running\", \"debian-rt\"]\n[[exclude]]\nhost-kernel = \"debian-rt\"\n\
+        virtualization = \"netns\"\n[[exclude]]\ntuning = \"isolated\"\n\
+        [[include]]\nkernel = \"debian\"\nvirtualization = \"qemu\"\nnetwork = \"bridge\"\ntuning = \"stock\"\nload = \"noisy\"\n\
+        [[contrast]]\nname = \"below\"\naxis = \"host-kernel\"\nfrom = \"running\"\nto = \"debian-rt\"\n";
+    assert_eq!(
+        ids(below),
+        [
+            "running/netns/bridge/stock/idle",
+            "running/docker/bridge/stock/idle",
+            "running/docker/bridge/stock/idle/debian-rt",
+            "debian/qemu/bridge/stock/noisy",
+        ]
+    );
+    let matrix = good(&with(below));
+    assert_eq!(pairs(&matrix.cells, &matrix.contrasts[0]), [(1, 2)]);
+    let axes = |cell: &Cell| serde_json::to_value(cell).unwrap();
+    assert_eq!(axes(&matrix.cells[0]).as_object().unwrap().len(), 5);
+    assert_eq!(axes(&matrix.cells[2])["host-kernel"], "debian-rt");
+    let again: Cell = serde_json::from_value(axes(&matrix.cells[0])).unwrap();
+    assert_eq!(again, matrix.cells[0]);
 }

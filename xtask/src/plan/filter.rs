@@ -134,7 +134,11 @@ impl Term {
                 nearest(&self.text, ids.iter().map(String::as_str))
                     .map(|id| format!("did you mean `{id}`?"))
             }
-            _ => suggestion(&self.text, Axis::ALL.iter().flat_map(|axis| values(cells, *axis))),
+            _ => {
+                let mut seen = HashSet::new();
+                let all = Axis::ALL.iter().flat_map(|axis| values(cells, *axis));
+                suggestion(&self.text, all.filter(|value| seen.insert(*value)))
+            }
         };
         let near = near.map(|near| format!("; {near}")).unwrap_or_default();
         BadFilter(format!("filter term {} matches no cell{near}", quoted(&self.text)))
@@ -163,12 +167,13 @@ impl<'t> Matcher<'t> {
     fn matches(&mut self, cell: &Cell) -> bool {
         let matches = match &self.term.what {
             What::Value(pattern) => {
-                Axis::ALL.iter().any(|axis| remembered(&mut self.answers, pattern, cell.on(*axis)))
+                let mut named = Axis::ALL.into_iter().filter(|axis| cell.names(*axis));
+                named.any(|axis| remembered(&mut self.answers, pattern, cell.on(axis)))
             }
             What::On(axis, pattern) => remembered(&mut self.answers, pattern, cell.on(*axis)),
             What::Id(pattern) => {
                 self.id.clear();
-                for axis in Axis::ALL {
+                for axis in Axis::ALL.into_iter().filter(|axis| cell.names(*axis)) {
                     self.id.extend(cell.on(axis).chars().chain(['/']));
                 }
                 self.id.pop();
@@ -231,6 +236,7 @@ mod tests {
                         network: network.into(),
                         tuning: "stock".into(),
                         load: load.into(),
+                        host_kernel: "running".into(),
                     });
                 }
             }
@@ -269,7 +275,7 @@ mod tests {
         insta::assert_snapshot!(only("dcoker").unwrap_err(), @"filter term `dcoker` matches no cell; did you mean `docker`? known: running, netns, docker, bridge, nat, stock, idle, noisy");
         insta::assert_snapshot!(only("docker,!load=nosiy").unwrap_err(), @"filter term `load=nosiy` matches no cell; did you mean `noisy`? known: idle, noisy");
         insta::assert_snapshot!(only("running/docker/bridge/stock/idl").unwrap_err(), @"filter term `running/docker/bridge/stock/idl` matches no cell; did you mean `running/docker/bridge/stock/idle`?");
-        insta::assert_snapshot!(only("netwrk=nat").unwrap_err(), @"unknown axis `netwrk` in filter term `netwrk=nat`; did you mean `network`? known: kernel, virtualization, network, tuning, load");
+        insta::assert_snapshot!(only("netwrk=nat").unwrap_err(), @"unknown axis `netwrk` in filter term `netwrk=nat`; did you mean `network`? known: kernel, virtualization, network, tuning, load, host-kernel");
         insta::assert_snapshot!(only("docker,,nat").unwrap_err(), @"a term of filter `docker,,nat` is empty; write it as: docker,!noisy");
         insta::assert_snapshot!(only("nat,!bridge,!nat").unwrap_err(), @"the filter takes no cell: its terms with `!` take away all that the others take");
         assert!(only("").is_err() && only("!").is_err());

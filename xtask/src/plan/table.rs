@@ -39,7 +39,9 @@ impl fmt::Display for Table<'_> {
             return Ok(());
         }
         let ids = plan.cells.iter().map(|planned| planned.cell.id_len());
-        let heading = Axis::ALL.map(Axis::name).join("/");
+        let named = |axis: &Axis| plan.cells.iter().any(|planned| planned.cell.names(*axis));
+        let names = Axis::ALL.into_iter().filter(named).map(Axis::name);
+        let heading = names.collect::<Vec<_>>().join("/");
         let width = ids.max().unwrap_or(0).max(heading.len());
         writeln!(f, "\n  {heading:width$}  a boot")?;
         for Group { status, cells } in groups {

@@ -19,6 +19,7 @@ fn matrix(profiles: usize, boots: u32) -> Matrix {
                     network: "bridge".into(),
                     tuning: format!("t{tuning}"),
                     load: load.into(),
+                    host_kernel: "running".into(),
                 });
             }
         }

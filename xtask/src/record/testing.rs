@@ -81,6 +81,7 @@ pub(crate) fn cell(virtualization: &str, tuning: &str) -> Cell {
         network: "bridge".into(),
         tuning: tuning.into(),
         load: "idle".into(),
+        host_kernel: "running".into(),
     }
 }
 

@@ -237,6 +237,7 @@ fn cell(virtualization: &str, network: &str, tuning: &str, load: &str) -> Cell {
         network: network.into(),
         tuning: tuning.into(),
         load: load.into(),
+        host_kernel: "running".into(),
     }
 }
 
@@ -299,6 +300,7 @@ pub(super) fn large(count: usize) -> Fixture {
             network: format!("net{}", n / 4 % 25),
             tuning: ["stock", "isolated"][n / 2 % 2].into(),
             load: ["idle", "noisy"][n % 2].into(),
+            host_kernel: "running".into(),
         })
         .collect();
     measured(cells, 20)

@@ -106,6 +106,17 @@ impl Host {
                 },
             };
         }
+        if cell.host_kernel != RUNNING {
+            if !system.is_guest() {
+                return Status::NotApplicable {
+                    reason: format!(
+                        "{} has no kernel of its own above the host's: name it on the axis `kernel`",
+                        cell.virtualization
+                    ),
+                };
+            }
+            return self.other_host_kernel(&cell.host_kernel, matrix);
+        }
         let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
         let needs = [system.needs(), path.needs(), path.needs_of(port, matrix.measure.family)]
             .into_iter()
@@ -117,6 +128,19 @@ impl Host {
         match self.survey.missing(&needs).or_else(|| self.cannot_tune(&cell.tuning)) {
             Some((reason, remedy)) => Status::Skipped { reason, remedy },
             None => Status::Runnable,
+        }
+    }
+
+    /// A cell whose host would have to run another kernel than this one does.
+    fn other_host_kernel(&self, wanted: &str, matrix: &Matrix) -> Status {
+        let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
+        let labels = matrix.kernels.get(wanted).map(|source| source.runner.join(", "));
+        Status::Skipped {
+            reason: format!("the host below the guest runs {kernel}, not `{wanted}`"),
+            remedy: match labels.filter(|labels| !labels.is_empty()) {
+                Some(labels) => format!("run it on a runner with the labels {labels}"),
+                None => format!("run it on a host that boots `{wanted}`"),
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use evenkeel_agent::facts::config;
 use evenkeel_agent::interpret::Slots;
 use evenkeel_agent::machine::links::{self, Counters};
 use evenkeel_agent::machine::real::Real;
@@ -142,7 +143,45 @@ fn facts_of_guest(
             found("preemption")
         );
     }
+    expect_config(spec, machine, found("kernel"))?;
     Ok(facts)
+}
+
+/// The options that the matrix expects, as the kernel shows them; where it does not, as the file of its package has them.
+fn expect_config(spec: &BootSpec, machine: &mut Real, running: &str) -> anyhow::Result<()> {
+    let expected = &spec.expect.config;
+    if expected.is_empty() {
+        return Ok(());
+    }
+    let options: Vec<String> = expected.keys().cloned().collect();
+    let ask = Ask::Config { options: options.clone() };
+    let (seen, by) = match machine.control(virtualization::NAME)?.ask(ask, SOON)? {
+        Answer::Config(Some(seen)) => (seen, config::SHOWN_AT.to_owned()),
+        Answer::Config(None) => {
+            let file = spec.config.as_ref().filter(|file| file.version == running);
+            let file = file.with_context(|| {
+                format!(
+                    "kernel `{}` was expected to have {}, but neither shows its configuration nor came with the file `config-{running}`",
+                    spec.cell.kernel,
+                    options.join(", ")
+                )
+            })?;
+            let text = std::fs::read_to_string(&file.path)
+                .with_context(|| format!("failed to read `{}`", file.path.display()))?;
+            (config::options(&text, &options), format!("`{}` of its package", file.path.display()))
+        }
+        other => bail!("the guest answered {other:?} instead of its configuration"),
+    };
+    for (option, value) in expected {
+        let found = seen.get(option).map_or("n", String::as_str);
+        if found != value {
+            bail!(
+                "kernel `{}` was expected to have {option}={value}, but has {option}={found} by {by}",
+                spec.cell.kernel
+            );
+        }
+    }
+    Ok(())
 }
 
 fn start_load(spec: &BootSpec, machine: &mut Real) -> anyhow::Result<Option<LoadCounters>> {

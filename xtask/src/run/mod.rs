@@ -12,6 +12,7 @@ use evenkeel_agent::restore;
 use evenkeel_agent::state::{StateDir, host_boot};
 
 use crate::artifact::cache::Cache;
+use crate::axis::kernel;
 use crate::axis::names::RunTag;
 use crate::fingerprint::fingerprint;
 use crate::matrix::{Cell, Expect, Matrix};
@@ -94,7 +95,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let runnable: Vec<Cell> =
         plan.cells.iter().filter(|c| c.is_runnable()).map(|c| c.cell.clone()).collect();
     let agent = std::env::current_exe().context("failed to find this program's own file")?;
-    let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, agent, &tag)?;
+    let lock = kernel::lock::Lock::of(Path::new("."), state);
+    let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, &lock, agent, &tag)?;
     host.facts.extend(prepared.facts());
     for planned in &mut plan.cells {
         if let (true, Some(reason)) = (planned.is_runnable(), prepared.missing(planned.cell)) {

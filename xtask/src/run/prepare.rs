@@ -18,10 +18,12 @@ use evenkeel_agent::state::{StateDir, host_boot};
 use evenkeel_agent::step::{Ensure, Object, Phase, Step};
 
 use super::host::Host;
+use super::spec::ConfigFile;
 use crate::artifact::bundle::bundle;
 use crate::artifact::cache::Cache;
 use crate::artifact::initramfs::{PCI_MODULES, initramfs};
 use crate::artifact::rootfs::{Entry, RootFs, Source};
+use crate::axis::kernel::lock::Lock;
 use crate::axis::names::{FOLDER, RunTag};
 use crate::axis::tuning::Profile;
 use crate::axis::{Addresses, Artifacts, Guest, Powers, Site, kernel, make, steps, virtualization};
@@ -53,6 +55,7 @@ impl Prepared {
         cells: impl Iterator<Item = &'a Cell> + Clone,
         matrix: &Matrix,
         cache: &Cache,
+        lock: &Lock,
         agent: PathBuf,
         tag: &RunTag,
     ) -> anyhow::Result<Prepared> {
@@ -71,7 +74,8 @@ impl Prepared {
         let mut guests = BTreeMap::new();
         for cell in cells.filter(is_guest) {
             if no_root_fs.is_none() && !guests.contains_key(&cell.kernel) {
-                let made = guest(&cell.kernel, matrix, cache, &artifacts.agent, root.clone());
+                let made =
+                    guest(&cell.kernel, matrix, (cache, lock), &artifacts.agent, root.clone());
                 guests.insert(cell.kernel.clone(), made.map_err(|error| format!("{error:#}")));
             }
         }
@@ -162,6 +166,7 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
         kernel: PathBuf::from(format!("KERNEL({})", cell.kernel)),
         initramfs: PathBuf::from("INITRAMFS"),
         cmdline: matrix.kernels.get(&cell.kernel).map(|k| k.cmdline.clone()).unwrap_or_default(),
+        config: None,
         accelerator: virtualization::accelerator::Accelerator::Tcg { reason: String::new() },
     };
     Ok(Site {
@@ -215,22 +220,25 @@ fn container_root(cache: &Cache, root: &RootFs) -> anyhow::Result<PathBuf> {
 fn guest(
     name: &str,
     matrix: &Matrix,
-    cache: &Cache,
+    (cache, lock): (&Cache, &Lock),
     agent: &Path,
     root: RootFs,
 ) -> anyhow::Result<(Guest, String)> {
     let source = matrix.kernels.get(name);
     let found = match source {
-        Some(source) => kernel::resolve(cache, source)?,
+        Some(source) => kernel::resolve(cache, lock, source)?,
         None if name == RUNNING => kernel::running(cache)?,
         None => bail!("kernel `{name}` is not defined"),
     };
     let accelerator = virtualization::accelerator::probe(cache, &found)?;
     let initramfs = initramfs(cache, &found, PCI_MODULES, agent, root)?;
+    let version = found.version.clone();
+    let config = found.config.map(|path| ConfigFile { path, version });
     let guest = Guest {
         kernel: found.image,
         initramfs,
         cmdline: source.map(|source| source.cmdline.clone()).unwrap_or_default(),
+        config,
         accelerator,
     };
     Ok((guest, found.version))

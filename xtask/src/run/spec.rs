@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -48,10 +49,21 @@ pub struct BootSpec {
     pub measure: Measure,
     /// What the kernel inside must be.
     pub expect: Expect,
+    /// The configuration file that came with the guest's kernel, for one that does not show its own.
+    pub config: Option<ConfigFile>,
     /// Facts of the instrument.
     pub instrument: BTreeMap<String, String>,
     /// Deadline for the whole boot.
     pub within: Duration,
+}
+
+/// The configuration of a kernel, and which kernel's.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// `uname -r` of its kernel.
+    pub version: String,
 }
 
 /// How traffic finds its way.
@@ -154,6 +166,7 @@ impl BootSpec {
             watched,
             measure: measure.clone(),
             expect: expect.clone(),
+            config: site.artifacts.guest.as_ref().and_then(|guest| guest.config.clone()),
             instrument,
             within: deadline(system.is_guest(), measure),
         })

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 /// version line cannot tell them apart. Absent without a version line.
 ///
 /// `version` is `uname -v` or /proc/version, `realtime` is /sys/kernel/realtime, `debug` is
-/// /sys/kernel/debug/sched/preempt (`none voluntary (full) lazy`).
+/// /sys/kernel/debug/sched/preempt (`none voluntary (full) lazy`), `log` is what the kernel has said of it since it started
+/// (`Dynamic Preempt: full`). What its command line asks for is no evidence: a model that the kernel does not have is ignored.
 pub(super) fn preemption(
     version: Option<&str>,
     realtime: Option<&str>,
     debug: Option<&str>,
-    command_line: Option<&str>,
+    log: Option<&str>,
 ) -> Option<String> {
     let version = version?;
     let says = |mark: &str| version.split_whitespace().any(|word| word == mark);
@@ -22,12 +23,12 @@ pub(super) fn preemption(
         return Some("rt".to_owned());
     }
     let chosen = || debug?.split_once('(')?.1.split_once(')').map(|(model, _)| model.to_owned());
-    let asked = || {
-        let words = command_line?.split_whitespace();
-        words.filter_map(|word| word.strip_prefix("preempt=")).next_back().map(str::to_owned)
+    let told = || {
+        let told = log?.lines().filter_map(|line| line.split_once("Dynamic Preempt: ")).next_back();
+        told?.1.split_whitespace().next().map(str::to_owned)
     };
     let by_version = if says("PREEMPT_DYNAMIC") {
-        return Some(chosen().or_else(asked).unwrap_or_else(|| "dynamic".to_owned()));
+        return Some(chosen().or_else(told).unwrap_or_else(|| "dynamic".to_owned()));
     } else if says("PREEMPT") {
         "full"
     } else {
@@ -90,12 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dynamic_kernel_is_what_it_shows_then_what_it_was_asked_to_be() {
+    fn a_dynamic_kernel_is_what_it_shows_then_what_it_said() {
         let dynamic = Some("#1 SMP PREEMPT_DYNAMIC Debian 6.12");
-        let model = |debug, line| preemption(dynamic, None, debug, line).unwrap();
-        assert_eq!(model(Some("none (voluntary) full"), Some("preempt=full")), "voluntary");
+        let model = |debug, log| preemption(dynamic, None, debug, log).unwrap();
+        let said = "6,1,2,-;Linux version 6\n6,80,9,-;Dynamic Preempt: full\n";
+        assert_eq!(model(Some("none (voluntary) full"), Some(said)), "voluntary");
         assert_eq!(model(Some("full (lazy)"), None), "lazy");
-        assert_eq!(model(None, Some("quiet preempt=none preempt=full")), "full");
+        assert_eq!(model(None, Some(said)), "full");
+        assert_eq!(model(None, Some("6,0,0,-;Command line: preempt=none")), "dynamic");
     }
 
     #[test]

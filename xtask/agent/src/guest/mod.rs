@@ -78,6 +78,11 @@ pub fn prepare() -> anyhow::Result<File> {
         mount(Some(kind), at, Some(kind), flags, None::<&str>)
             .with_context(|| format!("failed to mount {kind} on `{at}`"))?;
     }
+    // Shows how the kernel preempts. One that was built without it is measured all the same.
+    let debugfs = "/sys/kernel/debug";
+    if let Err(error) = mount(Some("debugfs"), debugfs, Some("debugfs"), SAFE, None::<&str>) {
+        eprintln!("evenkeel: no debugfs on `{debugfs}`: {error}");
+    }
     let events = Events::of_devices()?;
     load_modules(Path::new(MODULE_LIST))?;
     let mut netlink = Netlink::open()?;

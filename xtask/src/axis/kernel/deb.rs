@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use evenkeel_agent::command;
 use serde::{Deserialize, Serialize};
 
+use super::lock::Lock;
 use super::{GuestKernel, Package, image};
 use crate::artifact::cache::{Cache, sha256_of_file};
 
@@ -22,10 +23,128 @@ const PARTS: [&str; 3] = ["linux-image-", "linux-modules-", "linux-binary-"];
 
 /// What apt knows about a package.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-struct Stanza {
-    package: Package,
-    /// Names of packages that it depends on; of alternatives the first.
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Stanza {
+    pub(super) package: Package,
+    /// Names of packages that it depends on; of alternatives the first. Not kept in lock files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     depends: Vec<String>,
+}
+
+impl From<Package> for Stanza {
+    fn from(package: Package) -> Stanza {
+        Stanza { package, depends: Vec::new() }
+    }
+}
+
+/// A package that a matrix asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) name: String,
+    /// The suite that it is taken from; apt's choice where there is none.
+    pub(super) suite: Option<String>,
+}
+
+impl Asked {
+    /// A package of a suite, where `backports` is that of the host's release.
+    ///
+    /// # Errors
+    /// No kernel's package, or a host that does not name its release.
+    pub(super) fn new(name: &str, suite: Option<&str>) -> anyhow::Result<Asked> {
+        is_kernel(name)?;
+        let suite = match suite {
+            Some("backports") => Some(format!("{}-backports", codename()?)),
+            other => other.map(str::to_owned),
+        };
+        Ok(Asked { name: name.to_owned(), suite })
+    }
+
+    /// What apt knows of a package of the asked one's suite.
+    fn show(&self, name: &str) -> anyhow::Result<String> {
+        let Some(suite) = &self.suite else {
+            return command::output(&["apt-cache", "show", "--no-all-versions", name], APT_ANSWERS);
+        };
+        let wanted = format!("{name}/{suite}");
+        let argv = ["apt-cache", "show", "--no-all-versions", &wanted];
+        // Of a suite that it does not have, apt says nothing, and that it went well.
+        let text = command::output(&argv, APT_ANSWERS).unwrap_or_default();
+        ensure!(
+            !text.trim().is_empty(),
+            "apt's lists have no `{name}` of suite `{suite}`: run `cargo xtask doctor --provision`, or add the suite to apt's sources"
+        );
+        Ok(text)
+    }
+
+    /// The packages that apt would take now.
+    fn newest(&self) -> anyhow::Result<Vec<Stanza>> {
+        let parts = parts(&self.name, |name| self.show(name))?;
+        ensure!(
+            parts.iter().any(|part| part.package.name.starts_with(PARTS[0])),
+            "package `{}` leads to no kernel image",
+            self.name
+        );
+        Ok(parts)
+    }
+}
+
+fn is_kernel(asked: &str) -> anyhow::Result<()> {
+    ensure!(
+        asked.starts_with(PARTS[0])
+            && asked.bytes().all(|b| b.is_ascii_alphanumeric() || b"-+.".contains(&b)),
+        "`{asked}` is not the name of a kernel package: they start with `{}`",
+        PARTS[0]
+    );
+    Ok(())
+}
+
+/// The host's release as its suites are named by (`bookworm`), from os-release(5).
+fn codename() -> anyhow::Result<String> {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let named = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let named = named.map(|name| name.trim_matches('"').to_owned()).filter(|name| !name.is_empty());
+    named.context(
+        "this host does not name its release: give `suite` in full, as in bookworm-backports",
+    )
+}
+
+/// The kernel of a package, in the version that the lock file pins. A package that it does not pin is pinned to what apt
+/// would take now.
+///
+/// # Errors
+/// The pinned version is neither cached nor to be had any more, or there is none to pin. The message names package, lock and remedy.
+pub(super) fn fetch(cache: &Cache, asked: &Asked, lock: &Lock) -> anyhow::Result<GuestKernel> {
+    if let Some(parts) = lock.pinned(asked)? {
+        return unpacked(cache, &asked.name, &parts).with_context(|| {
+            format!(
+                "kernel package `{}` is pinned by `{}` to a version that is not cached and cannot be fetched: run `cargo xtask plan --update-kernels` to pin the one that apt has now",
+                asked.name,
+                lock.path().display()
+            )
+        });
+    }
+    let parts = asked
+        .newest()
+        .with_context(|| format!("cannot get kernel package `{}`: {REMEDY}", asked.name))?;
+    let kernel = unpacked(cache, &asked.name, &parts)
+        .with_context(|| format!("cannot get kernel package `{}`: {REMEDY}", asked.name))?;
+    lock.pin(asked, &parts)?;
+    Ok(kernel)
+}
+
+/// Pins what apt would take now, and says what that is.
+///
+/// # Errors
+/// Apt does not know it, or the lock file cannot be written.
+pub(super) fn pin_newest(asked: &Asked, lock: &Lock) -> anyhow::Result<String> {
+    let parts = asked
+        .newest()
+        .with_context(|| format!("cannot pin kernel package `{}`: {REMEDY}", asked.name))?;
+    lock.pin(asked, &parts)?;
+    let names: Vec<String> = parts
+        .iter()
+        .map(|part| format!("{} {}", part.package.name, part.package.version))
+        .collect();
+    Ok(names.join(", "))
 }
 
 /// The kernel of a package: the version that apt would install, or if apt cannot say or fetch it, the one
@@ -33,13 +152,8 @@ struct Stanza {
 ///
 /// # Errors
 /// If neither apt nor the cache has it. The message names the package and a remedy.
-pub(super) fn fetch(cache: &Cache, asked: &str) -> anyhow::Result<GuestKernel> {
-    ensure!(
-        asked.starts_with(PARTS[0])
-            && asked.bytes().all(|b| b.is_ascii_alphanumeric() || b"-+.".contains(&b)),
-        "`{asked}` is not the name of a kernel package: they start with `{}`",
-        PARTS[0]
-    );
+pub(super) fn fetch_newest(cache: &Cache, asked: &str) -> anyhow::Result<GuestKernel> {
+    is_kernel(asked)?;
     let remembered = format!("kernels/{asked}.json");
     let fresh = parts(asked, |name| {
         command::output(&["apt-cache", "show", "--no-all-versions", name], APT_ANSWERS)
@@ -181,7 +295,7 @@ fn download(package: &Package, downloads: &Path, root: &Path) -> anyhow::Result<
     let deb = files.next().context("`apt-get download` left no file")??.path();
     let found = sha256_of_file(&deb)?;
     if found != package.sha256 {
-        bail!("the checksum is {found}, apt's index says {}", package.sha256);
+        bail!("the checksum is {found}, expected was {}", package.sha256);
     }
     command::output(&["dpkg-deb", "-x", &text(&deb)?, &text(root)?], UNPACKS).map(drop)
 }
@@ -247,14 +361,21 @@ mod tests {
     }
 
     #[test]
+    fn a_suite_that_apt_does_not_have_is_named() {
+        let asked = Asked::new("linux-image-amd64", Some("warty")).unwrap();
+        let error = format!("{:#}", asked.newest().unwrap_err());
+        assert!(error.contains("of suite `warty`") && error.contains("--provision"), "{error}");
+    }
+
+    #[test]
     fn without_apt_and_cache_the_error_names_package_and_remedy() {
         let place = tempfile::tempdir().unwrap();
         let cache = Cache::at(place.path()).unwrap();
-        let error = fetch(&cache, "linux-image-of-nobody-amd64").unwrap_err();
+        let error = fetch_newest(&cache, "linux-image-of-nobody-amd64").unwrap_err();
         let text = format!("{error:#}");
         assert!(text.contains("`linux-image-of-nobody-amd64`") && text.contains(REMEDY), "{text}");
         for wrong in ["bash", "linux-image-x; reboot", "linux-image-../x"] {
-            let error = fetch(&cache, wrong).unwrap_err();
+            let error = fetch_newest(&cache, wrong).unwrap_err();
             assert!(error.to_string().starts_with(&format!("`{wrong}` is not")), "{error}");
         }
     }

@@ -3,6 +3,7 @@
 
 mod deb;
 mod image;
+pub mod lock;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::cache::Cache;
 use crate::matrix::KernelSource;
+
+use lock::Lock;
 
 /// The package that `running` means for a guest: Debian's kernel for virtual machines.
 const DEFAULT_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -34,6 +37,7 @@ pub struct GuestKernel {
 
 /// A package, pinned.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
 pub struct Package {
     /// Its name.
     pub name: String,
@@ -47,14 +51,25 @@ pub struct Package {
 ///
 /// # Errors
 /// If it can neither be fetched nor found in the cache, or is not a kernel that this machine can boot.
-pub fn resolve(cache: &Cache, source: &KernelSource) -> anyhow::Result<GuestKernel> {
+pub fn resolve(cache: &Cache, lock: &Lock, source: &KernelSource) -> anyhow::Result<GuestKernel> {
     match (&source.deb, &source.image) {
-        (Some(package), _) => deb::fetch(cache, package),
+        (Some(package), _) => {
+            deb::fetch(cache, &deb::Asked::new(package, source.suite.as_deref())?, lock)
+        }
         (None, Some(image)) => {
             image::built(Path::new(image), source.modules.as_deref().map(Path::new))
         }
         (None, None) => running(cache),
     }
+}
+
+/// Pins the newest version that apt has of a source's package, in place of an older one. Nothing is fetched.
+///
+/// # Errors
+/// Apt does not know the package or its suite, or the lock file cannot be written.
+pub fn update(lock: &Lock, source: &KernelSource) -> anyhow::Result<Option<String>> {
+    let Some(package) = &source.deb else { return Ok(None) };
+    deb::pin_newest(&deb::Asked::new(package, source.suite.as_deref())?, lock).map(Some)
 }
 
 /// What `running` would mean for a guest, if it is cached already.
@@ -87,7 +102,7 @@ pub fn available(cache: &Cache) -> Result<Vec<String>, String> {
 /// # Errors
 /// If there is neither.
 pub fn running(cache: &Cache) -> anyhow::Result<GuestKernel> {
-    deb::fetch(cache, DEFAULT_PACKAGE).or_else(|no_package| {
+    deb::fetch_newest(cache, DEFAULT_PACKAGE).or_else(|no_package| {
         image::newest_installed(Path::new("/"))
             .and_then(|found| {
                 found.context("no kernel with modules is installed on this host either")

@@ -57,6 +57,7 @@ fn on(cell: &Cell, axis: Axis, value: &str) -> Cell {
         Axis::Network => &mut cell.network,
         Axis::Tuning => &mut cell.tuning,
         Axis::Load => &mut cell.load,
+        Axis::HostKernel => &mut cell.host_kernel,
     };
     value.clone_into(place);
     cell
@@ -180,11 +181,11 @@ impl Pair<'_> {
                 quiet += 1;
                 value = figures.stall_floor.unwrap_or(value);
             }
-            if self.contrast.axis == Axis::Kernel {
-                units
-                    .entry(record.guest_boot.as_deref().unwrap_or(&record.host_boot))
-                    .or_default()
-                    .push(value);
+            if self.contrast.axis.is_of_kernels() {
+                // Of a host's kernel, one boot is one observation, however many guests it carried.
+                let below = self.contrast.axis == Axis::HostKernel;
+                let guest = record.guest_boot.as_deref().filter(|_| !below);
+                units.entry(guest.unwrap_or(&record.host_boot)).or_default().push(value);
             }
             values.push(value);
         }

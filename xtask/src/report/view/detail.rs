@@ -143,7 +143,11 @@ impl Detail {
             emulated: source.emulated(&cell.id),
             open: changed || cell.outcome == CellOutcome::Failed,
             headline: headline(source, cell),
-            axes: Axis::ALL.map(|axis| Fact::new(axis.name(), cell.axes.on(axis))).to_vec(),
+            axes: Axis::ALL
+                .into_iter()
+                .filter(|axis| cell.axes.names(*axis))
+                .map(|axis| Fact::new(axis.name(), cell.axes.on(axis)))
+                .collect(),
             reason: cell.reason.clone(),
             workloads: cell.workloads.iter().map(|w| w.name.clone()).collect(),
             groups: figure_groups(&cell.workloads),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::badge;
 use super::source::Source;
-use crate::matrix::Cell;
+use crate::matrix::{Axis, Cell};
 use crate::record::results::{CellOutcome, CellResult};
 use crate::report::format::Quantity;
 use crate::report::text::anchor;
@@ -91,7 +91,11 @@ impl Grid {
 }
 
 fn row_name(cell: &Cell) -> String {
-    format!("{} / {} / {}", cell.kernel, cell.virtualization, cell.network)
+    let name = format!("{} / {} / {}", cell.kernel, cell.virtualization, cell.network);
+    match cell.names(Axis::HostKernel) {
+        true => format!("{name} on {}", cell.host_kernel),
+        false => name,
+    }
 }
 
 /// What decides a cell's colour: the p99 of its latency, in nanoseconds.
