@@ -269,3 +269,71 @@ fn real_tools_measure_beside_our_own_workloads_in_every_virtualization() {
         }
     }
 }
+
+/// Checks a workload of datagrams or echoes: its figures, and that its losses are evidence.
+fn check_datagrams(record: &Record) {
+    for measured in &record.workloads {
+        let (name, samples) = (measured.workload.as_str(), &measured.samples);
+        match name {
+            "udp-rr" | "icmp" => check_transactions(name, samples),
+            "udp-stream" => assert_eq!(samples.values.len(), WINDOWS as usize),
+            _ => assert!(samples.moments.count > 0, "{name}"),
+        }
+        let Some(loss) = samples.loss else { continue };
+        let told = Evidence::Loss { workload: name.into(), sent: loss.sent, lost: loss.lost };
+        assert!(record.evidence.contains(&told), "{}: {:?}", record.cell, record.evidence);
+        assert!(loss.lost < loss.sent, "{}: {loss:?}", record.cell);
+    }
+}
+
+#[test]
+fn real_datagrams_and_echoes_cross_every_virtualization_beside_a_flow() {
+    let workloads =
+        ["udp-rr", "udp-stream", "icmp", "netperf-udp-rr", "netperf-udp-stream", "ping"];
+    let virtualization = ["netns", "runc", "docker", "qemu"];
+    let read = bench(&axes(&virtualization, &["bridge"], "stock", "netload"), "ipv4", &workloads);
+    assert_eq!(read.records.len(), virtualization.len());
+    for record in &read.records {
+        assert_eq!(record.outcome, Outcome::Measured, "{}", record.cell);
+        assert_eq!(record.workloads.len(), workloads.len(), "{}", record.cell);
+        check_datagrams(record);
+        let flow = record.evidence.iter().filter(
+            |evidence| matches!(evidence, Evidence::Load { per_second, .. } if *per_second > 0.0),
+        );
+        assert_eq!(flow.count(), 1, "{}: {:?}", record.cell, record.evidence);
+    }
+}
+
+#[test]
+fn real_datagrams_cross_translated_addresses_and_echoes_where_they_can() {
+    let all = axes(&["netns", "docker"], &["nat"], "isolated", "idle");
+    let read = bench(&all, "ipv4", &["udp-rr", "udp-stream"]);
+    assert_eq!(read.records.len(), 2);
+    for record in &read.records {
+        assert_eq!(record.outcome, Outcome::Measured, "{}", record.cell);
+        check_datagrams(record);
+    }
+    let read = bench(&all, "ipv4", &["icmp"]);
+    assert_eq!(read.records.len(), 1, "the router of ours translates echoes too");
+    assert_eq!(read.records[0].outcome, Outcome::Measured);
+    check_hops(&read.records[0], &NAT);
+    let docker = read.run.cells.iter().find(|cell| cell.cell.virtualization == "docker").unwrap();
+    match &docker.status {
+        Status::NotApplicable { reason } => {
+            assert!(reason.starts_with("icmp over nat: the engine publishes ports"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn real_datagrams_and_echoes_have_version_six_of_the_protocol() {
+    let read = bench(
+        &axes(&["netns"], &["bridge"], "isolated", "idle"),
+        "ipv6",
+        &["udp-rr", "udp-stream", "icmp", "netperf-udp-rr", "netperf-udp-stream"],
+    );
+    assert_eq!(read.records[0].outcome, Outcome::Measured);
+    check_datagrams(&read.records[0]);
+    check_hops(&read.records[0], &BRIDGE);
+}

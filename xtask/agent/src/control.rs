@@ -163,6 +163,7 @@ fn verb(ask: &Ask) -> &'static str {
         Ask::Exec { .. } => "exec",
         Ask::Daemon { .. } => "daemon",
         Ask::LoadStart { .. } => "load-start",
+        Ask::FlowStart { .. } => "flow-start",
         Ask::LoadCount => "load-count",
         Ask::Facts => "facts",
         Ask::Config { .. } => "config",

@@ -80,6 +80,7 @@ impl Load {
             compute: sum(Kind::Compute),
             timers: sum(Kind::Timer),
             switches: sum(Kind::Switch),
+            ..LoadCounters::default()
         }
     }
 

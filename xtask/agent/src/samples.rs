@@ -98,6 +98,15 @@ pub struct ClosedView {
     pub omitted: u64,
 }
 
+/// What became of datagrams, over the whole job, warm-up included.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Loss {
+    /// Datagrams that the client sent.
+    pub sent: u64,
+    /// Those of them that did not arrive; of requests, those that no answer came to.
+    pub lost: u64,
+}
+
 /// What one workload measured in one boot.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Samples {
@@ -127,6 +136,9 @@ pub struct Samples {
     pub crossed_bytes: u64,
     /// Open-loop runs only.
     pub closed_view: Option<ClosedView>,
+    /// Of datagrams only: what was sent and lost. What is lost is in no other figure.
+    #[serde(default)]
+    pub loss: Option<Loss>,
     /// The tool's own words for its result, where a tool measured: bounded in length.
     pub raw: Option<String>,
 }

@@ -7,16 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::engine::{self, Server};
+use crate::engine::{self, Flow, Server};
 use crate::facts;
 use crate::lines::{CONTROL_LINE, Line, Lines};
 use crate::load::Load;
-use crate::wire::{Answer, Ask, Hello, PROTOCOL, Ran, Reply, Request};
+use crate::wire::{Answer, Ask, Hello, LoadCounters, PROTOCOL, Ran, Reply, Request};
 
 /// Runs programs on the agent's node.
 pub trait Runner {
@@ -90,7 +90,7 @@ pub fn run(
     runner: &dyn Runner,
     hooks: &dyn Hooks,
 ) -> Result<()> {
-    let mut agent = Agent { servers: Vec::new(), load: None, runner, hooks };
+    let mut agent = Agent { servers: Vec::new(), load: None, flow: None, runner, hooks };
     say(&mut output, &hello()?)?;
     let mut lines = Lines::new(input, CONTROL_LINE);
     while let Some(line) = lines.next_line().context("failed to read the control channel")? {
@@ -115,6 +115,7 @@ pub fn run(
 struct Agent<'a> {
     servers: Vec<Server>,
     load: Option<Load>,
+    flow: Option<Flow>,
     runner: &'a dyn Runner,
     hooks: &'a dyn Hooks,
 }
@@ -145,10 +146,14 @@ impl Agent<'_> {
                 let load = self.load.insert(Load::start(&cpus)?);
                 Answer::Load(load.count())
             }
-            Ask::LoadCount => match &self.load {
-                Some(load) => Answer::Load(load.count()),
-                None => bail!("no load is running: start it first"),
-            },
+            Ask::FlowStart { address, port, within } => {
+                if self.flow.is_some() {
+                    bail!("the flow is running already");
+                }
+                self.flow = Some(Flow::start(SocketAddr::new(address, port), within)?);
+                Answer::Load(self.load_count()?)
+            }
+            Ask::LoadCount => Answer::Load(self.load_count()?),
             Ask::Facts => Answer::Facts(self.hooks.facts()?),
             Ask::Config { options } => Answer::Config(
                 facts::config::shown()?.map(|text| facts::config::options(&text, &options)),
@@ -156,6 +161,21 @@ impl Agent<'_> {
             // The main loop answers it; a second way would be a second meaning.
             Ask::Quit => bail!("quit is answered by the main loop"),
         })
+    }
+}
+
+impl Agent<'_> {
+    /// Counters of everything that was started as load.
+    fn load_count(&self) -> Result<LoadCounters> {
+        if self.load.is_none() && self.flow.is_none() {
+            bail!("no load is running: start it first");
+        }
+        let mut counters = self.load.as_ref().map(Load::count).unwrap_or_default();
+        if let Some(flow) = &self.flow {
+            counters.arrived_bytes = flow.arrived_bytes()?;
+            counters.sent_bytes = flow.sent_bytes();
+        }
+        Ok(counters)
     }
 }
 

@@ -39,20 +39,25 @@ pub fn ticks_per_second() -> u64 {
     u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
 }
 
-/// Gives the calling thread a file table of its own that holds nothing but `kept` and the
+/// Gives the calling thread a file table of its own that holds nothing but those `kept` and the
 /// standard streams; the tables of other threads stay as they are.
 ///
 /// From here on this thread must not use or drop any other descriptor: it has none.
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.9; the table then stays shared and whole.
-pub fn keep_only(kept: BorrowedFd<'_>) -> io::Result<()> {
-    let kept = libc::c_uint::try_from(kept.as_raw_fd()).map_err(io::Error::other)?;
+pub fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let number = |kept: &BorrowedFd<'_>| libc::c_uint::try_from(kept.as_raw_fd());
+    let kept: Result<Vec<_>, _> = kept.iter().map(number).collect();
+    let mut kept = kept.map_err(io::Error::other)?;
+    kept.push(2);
+    kept.sort_unstable();
     // The first call makes the table this thread's own, even if its range is empty of descriptors.
-    let above = (kept.max(2) + 1, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE);
-    let below = (3, kept.saturating_sub(1), 0);
-    for (first, last, flags) in [above, below] {
-        if first > last {
+    let highest = kept.last().map_or(2, |highest| *highest);
+    let above = (highest + 1, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE);
+    let between = kept.windows(2).map(|pair| (pair[0] + 1, pair[1].saturating_sub(1), 0));
+    for (first, last, flags) in std::iter::once(above).chain(between) {
+        if first > last || last < 3 {
             continue;
         }
         // SAFETY: only descriptors of the calling thread's own table are closed; their owners
@@ -62,6 +67,36 @@ pub fn keep_only(kept: BorrowedFd<'_>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes that a TCP connection's kernel has taken and the other end has not acknowledged.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn unacknowledged(stream: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the request writes one `int` (tcp(7), SIOCOUTQ).
+    match unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } {
+        0 => Ok(u64::try_from(bytes).unwrap_or(0)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets an option of a socket to a value of any plain shape.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &[u32],
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(value)).map_err(io::Error::other)?;
+    // SAFETY: the pointer is valid for a read of `length` bytes.
+    let failed =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -77,7 +112,7 @@ mod tests {
         let others_number = other.as_raw_fd();
         std::thread::scope(|scope| {
             let seen = scope.spawn(|| {
-                if keep_only(kept.as_fd()).is_err() {
+                if keep_only(&[kept.as_fd()]).is_err() {
                     return None;
                 }
                 let mut writer = &kept;

@@ -86,6 +86,15 @@ pub enum Ask {
         /// CPUs to load.
         cpus: Vec<usize>,
     },
+    /// Start a bulk flow to a server of the engine, as load. Answer: `Load` once something has arrived.
+    FlowStart {
+        /// Server address.
+        address: IpAddr,
+        /// Server port.
+        port: u16,
+        /// Deadline for the first bytes to arrive.
+        within: Duration,
+    },
     /// Counters of the load so far. Answer: `Load`.
     LoadCount,
     /// Facts of the node. Answer: `Facts`.
@@ -135,7 +144,7 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// How often the workers of the noisy load have moved, summed over CPUs.
+/// How often the workers of a load have moved, summed over CPUs; what its flow has moved.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LoadCounters {
     /// Rounds of the compute workers.
@@ -144,6 +153,12 @@ pub struct LoadCounters {
     pub timers: u64,
     /// Round trips of the context-switch pairs.
     pub switches: u64,
+    /// Bytes that the flow's kernel has taken.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes of them that the other end has acknowledged, at least.
+    #[serde(default)]
+    pub arrived_bytes: u64,
 }
 
 /// A measurement by the built-in client.
@@ -187,4 +202,23 @@ pub enum Shape {
     },
     /// Bulk transfer from client to server, counted by the receiver.
     TcpStream,
+    /// Request, answer, next request, in datagrams. A request that gets no answer in time is lost, and the next one is sent.
+    UdpRr {
+        /// Bytes of a request.
+        request: u32,
+        /// Bytes of an answer.
+        response: u32,
+    },
+    /// Datagrams from client to server as fast as the client's kernel takes them, counted by the receiver.
+    UdpStream {
+        /// Bytes of a datagram, headers not counted.
+        datagram: u32,
+        /// Whether it may be larger than what a link carries in one piece.
+        fragments: bool,
+    },
+    /// Echo, answer, next echo (ICMP). The server's kernel answers, not its process; the port is not used.
+    Icmp {
+        /// Bytes of an echo, headers not counted.
+        payload: u32,
+    },
 }

@@ -255,6 +255,7 @@ fn shape(act: &Act<Arg>) -> String {
 /// Cells whose steps are kept as text. Together they hold every kind.
 const SHOWN: &[(&str, Family)] = &[
     ("running/netns/veth/stock/idle", Family::Ipv4),
+    ("running/runc/veth/stock/netload", Family::Ipv4),
     ("running/netns/nat/isolated/noisy", Family::Ipv6),
     ("running/runc/bridge/isolated/idle", Family::Ipv4),
     ("running/docker/bridge/stock/idle", Family::Ipv6),

@@ -93,6 +93,8 @@ needs! {
     Netperf = "netperf" => |_| netperf();
     /// The program `iperf3`.
     Iperf3 = "iperf3" => |_| program("iperf3");
+    /// The program `ping`.
+    Ping = "ping" => |_| program("ping");
     /// The package sources offer netperf, which is not in the distribution's free part.
     PackageSources = "package-sources" => |_| package_sources();
 }

@@ -18,8 +18,14 @@ pub fn check(record: &Record) -> Result<()> {
             .with_context(|| format!("samples of `{}`", workload.workload))?;
     }
     for evidence in &record.evidence {
-        if let Evidence::Load { worker, per_second } = evidence {
-            plausible(&format!("rate of load worker `{worker}`"), *per_second)?;
+        match evidence {
+            Evidence::Load { worker, per_second } => {
+                plausible(&format!("rate of load worker `{worker}`"), *per_second)?;
+            }
+            Evidence::Loss { workload, sent, lost } => {
+                ensure!(lost <= sent, "{lost} of {sent} datagrams of `{workload}` are lost");
+            }
+            Evidence::Hop { .. } | Evidence::Knob { .. } => {}
         }
     }
     Ok(())

@@ -163,6 +163,15 @@ pub enum Evidence {
         /// The judgement.
         effect: Effect,
     },
+    /// What became of the datagrams of a workload.
+    Loss {
+        /// The workload.
+        workload: String,
+        /// Datagrams sent, warm-up included.
+        sent: u64,
+        /// Those of them that were lost.
+        lost: u64,
+    },
     /// The load's workers.
     Load {
         /// Worker kind.

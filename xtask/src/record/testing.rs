@@ -58,6 +58,7 @@ fn samples(unit: Unit, values: &[f64]) -> Samples {
         crossed_operations: of.count,
         crossed_bytes: 0,
         closed_view: None,
+        loss: None,
         raw: None,
     }
 }

@@ -123,6 +123,7 @@ fn latency(dice: &mut Dice, temper: &Temper, a_window: u64) -> Samples {
         crossed_operations: all.len() as u64,
         crossed_bytes: 2 * all.len() as u64,
         closed_view: None,
+        loss: None,
         raw: None,
     }
 }
@@ -151,6 +152,7 @@ fn stream(dice: &mut Dice, temper: &Temper) -> Samples {
         crossed_operations: 5_000,
         crossed_bytes: 5_000_000,
         closed_view: None,
+        loss: None,
         raw: None,
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn hostile() -> Fixture {
             match evidence {
                 Evidence::Hop { hop, .. } => *hop = EVIL.into(),
                 Evidence::Knob { knob, .. } => *knob = EVIL.into(),
+                Evidence::Loss { workload, .. } => *workload = EVIL.into(),
                 Evidence::Load { worker, .. } => *worker = EVIL.into(),
             }
         }

@@ -107,7 +107,7 @@ fn undo_all(mut machine: Real, undo: &[Ensure]) -> anyhow::Result<Undone> {
 /// end is killed with the cgroup, so this cannot fail.
 fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
     // The load first: with it gone, the others end at once. All are asked before one is waited for.
-    let load = (!spec.load.is_empty()).then_some(load::NAME);
+    let load = (spec.load != load::Recipe::Nothing).then_some(load::NAME);
     let names: Vec<&str> = load.into_iter().chain([virtualization::NAME, peer::NAME]).collect();
     let asked: Vec<anyhow::Result<()>> = names
         .iter()

@@ -92,6 +92,14 @@ impl Host {
                 reason: format!("{} takes {takes}; {} offers {offers}", system.name(), path.name()),
             };
         };
+        let workloads = || matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+        let stopped = workloads()
+            .find_map(|workload| Some((workload.name(), path.stops(port, workload.traffic())?)));
+        if let Some((workload, why)) = stopped {
+            return Status::NotApplicable {
+                reason: format!("{workload} over {}: {why}", path.name()),
+            };
+        }
         if !system.is_guest() && cell.kernel != RUNNING {
             let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
             let labels = matrix.kernels.get(&cell.kernel).map(|source| source.runner.join(", "));
@@ -117,11 +125,10 @@ impl Host {
             }
             return self.other_host_kernel(&cell.host_kernel, matrix);
         }
-        let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
         let needs = [system.needs(), path.needs(), path.needs_of(port, matrix.measure.family)]
             .into_iter()
             .chain([load.needs()])
-            .chain(workloads.map(|workload| workload.needs()))
+            .chain(workloads().map(|workload| workload.needs()))
             .flatten()
             .copied()
             .collect::<Vec<_>>();

@@ -8,12 +8,13 @@ use evenkeel_agent::interpret::Slots;
 use evenkeel_agent::machine::links::{self, Counters};
 use evenkeel_agent::machine::real::Real;
 use evenkeel_agent::noise::{Measured as Watched, NoiseRecorder};
-use evenkeel_agent::samples::Noise;
+use evenkeel_agent::samples::{Loss, Noise};
 use evenkeel_agent::step::{Role, Slot};
 use evenkeel_agent::threads;
 use evenkeel_agent::wire::{Answer, Ask, LoadCounters};
 
 use super::spec::BootSpec;
+use crate::axis::load::Recipe;
 use crate::axis::tuning::Probe;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Hop, load, peer, virtualization};
@@ -52,13 +53,15 @@ pub(super) fn measure(
         machine.control(virtualization::NAME)?.ask(ask, SOON)?;
         gathered.guest = Some(facts_of_guest(spec, machine)?);
     }
-    let started = start_load(spec, machine)?;
+    let mut serving = Vec::new();
+    start_load(spec, machine, &mut serving)?;
     let knobs_before = probe_all(spec, slots)?;
     let hops_before = count_all(&spec.hops)?;
+    let load_before = load_counters(spec, machine)?;
     let recorder = NoiseRecorder::start(&watched(spec, slots)?, spec.measure.window)?;
     let began = std::time::Instant::now();
     let mut crossed = Crossed::default();
-    let run = run_workloads(spec, machine, &mut gathered, &mut crossed);
+    let run = run_workloads(spec, machine, &mut serving, &mut gathered, &mut crossed);
     let lasted = began.elapsed();
     let noise = recorder.stop()?;
     run?;
@@ -66,10 +69,11 @@ pub(super) fn measure(
         noise.join(&mut measured.samples);
     }
     gathered.noise = Some(noise.total());
+    let load_after = load_counters(spec, machine)?;
+    // What the load moved moves the counters too, and must not pass for what was measured.
+    crossed.bytes += load_after.arrived_bytes.saturating_sub(load_before.sent_bytes);
     gathered.evidence.extend(crossed_every_hop(&spec.hops, &hops_before, crossed)?);
-    if let Some(before) = started {
-        gathered.evidence.extend(load_moved(machine, before, lasted)?);
-    }
+    gathered.evidence.extend(load_moved(&spec.load, load_before, load_after, lasted)?);
     let knobs_after = probe_all(spec, slots)?;
     for ((knob, before), after) in spec.knobs.iter().zip(knobs_before).zip(knobs_after) {
         gathered.evidence.push(Evidence::Knob {
@@ -86,31 +90,43 @@ pub(super) fn measure(
 fn run_workloads(
     spec: &BootSpec,
     machine: &mut Real,
+    serving: &mut Vec<Ask>,
     gathered: &mut Gathered,
     crossed: &mut Crossed,
 ) -> anyhow::Result<()> {
-    let ends =
-        Endpoints { target: spec.path.target, listen: spec.path.sut, family: spec.path.family };
-    let mut serving: Vec<Ask> = Vec::new();
+    let ends = ends(spec);
     for name in &spec.measure.workloads {
         let kind =
             workload::find(name).with_context(|| format!("there is no workload `{name}`"))?;
         let launch = kind.start(&ends, &spec.measure);
         let one = |machine: &mut Real, serving: &mut Vec<Ask>| -> anyhow::Result<Measured> {
-            // Servers stay; several workloads share one.
-            if !serving.contains(&launch.serve) {
-                machine.control(virtualization::NAME)?.ask(launch.serve.clone(), SOON)?;
-                serving.push(launch.serve.clone());
-            }
+            serve(machine, serving, &launch.serve)?;
             let within = spec.measure.time() + workload::GRACE * 2;
             let answer = machine.control(peer::NAME)?.ask(launch.drive.clone(), within)?;
             Ok(Measured { workload: name.clone(), samples: kind.read(answer)? })
         };
-        let measured = one(machine, &mut serving).with_context(|| format!("workload `{name}`"))?;
+        let measured = one(machine, serving).with_context(|| format!("workload `{name}`"))?;
         let more = kind.crossed(&measured.samples);
         crossed.packets += more.packets;
         crossed.bytes += more.bytes;
+        if let Some(Loss { sent, lost }) = measured.samples.loss {
+            gathered.evidence.push(Evidence::Loss { workload: name.clone(), sent, lost });
+        }
         gathered.workloads.push(measured);
+    }
+    Ok(())
+}
+
+/// Both ends of the path.
+fn ends(spec: &BootSpec) -> Endpoints {
+    Endpoints { target: spec.path.target, listen: spec.path.sut, family: spec.path.family }
+}
+
+/// Starts a server in the system under test, unless it runs. Servers stay; several workloads and the load share one.
+fn serve(machine: &mut Real, serving: &mut Vec<Ask>, ask: &Ask) -> anyhow::Result<()> {
+    if !serving.contains(ask) {
+        machine.control(virtualization::NAME)?.ask(ask.clone(), SOON)?;
+        serving.push(ask.clone());
     }
     Ok(())
 }
@@ -184,16 +200,25 @@ fn expect_config(spec: &BootSpec, machine: &mut Real, running: &str) -> anyhow::
     Ok(())
 }
 
-fn start_load(spec: &BootSpec, machine: &mut Real) -> anyhow::Result<Option<LoadCounters>> {
-    if spec.load.is_empty() {
-        return Ok(None);
-    }
-    let ask = Ask::LoadStart { cpus: spec.load.clone() };
+fn start_load(spec: &BootSpec, machine: &mut Real, serving: &mut Vec<Ask>) -> anyhow::Result<()> {
+    let ask = match &spec.load {
+        Recipe::Nothing => return Ok(()),
+        Recipe::Cpus(cpus) => Ask::LoadStart { cpus: cpus.clone() },
+        Recipe::Flow => {
+            let ends = ends(spec);
+            serve(machine, serving, &workload::own_server(&ends))?;
+            workload::flow(&ends)
+        }
+    };
     machine.control(load::NAME)?.ask(ask, SOON)?;
-    load_counters(machine).map(Some)
+    Ok(())
 }
 
-fn load_counters(machine: &mut Real) -> anyhow::Result<LoadCounters> {
+/// Counters of the load; all 0 where there is none.
+fn load_counters(spec: &BootSpec, machine: &mut Real) -> anyhow::Result<LoadCounters> {
+    if spec.load == Recipe::Nothing {
+        return Ok(LoadCounters::default());
+    }
     match machine.control(load::NAME)?.ask(Ask::LoadCount, SOON)? {
         Answer::Load(counters) => Ok(counters),
         other => bail!("the load answered {other:?} instead of its counters"),
@@ -202,21 +227,25 @@ fn load_counters(machine: &mut Real) -> anyhow::Result<LoadCounters> {
 
 /// Proof that the load ran while we measured: every kind of worker moved.
 fn load_moved(
-    machine: &mut Real,
+    recipe: &Recipe,
     before: LoadCounters,
+    after: LoadCounters,
     lasted: Duration,
 ) -> anyhow::Result<Vec<Evidence>> {
-    let after = load_counters(machine)?;
-    let kinds = [
-        ("compute", before.compute, after.compute),
-        ("timers", before.timers, after.timers),
-        ("switches", before.switches, after.switches),
-    ];
+    let kinds = match recipe {
+        Recipe::Nothing => Vec::new(),
+        Recipe::Cpus(_) => vec![
+            ("compute", before.compute, after.compute),
+            ("timers", before.timers, after.timers),
+            ("switches", before.switches, after.switches),
+        ],
+        Recipe::Flow => vec![("flow (bytes)", before.arrived_bytes, after.arrived_bytes)],
+    };
     kinds
         .into_iter()
         .map(|(worker, before, after)| {
             if after <= before {
-                bail!("the load's {worker} workers stood still while measuring");
+                bail!("the load stood still while measuring: {worker}");
             }
             let per_second = (after - before) as f64 / lasted.as_secs_f64();
             Ok(Evidence::Load { worker: worker.to_owned(), per_second })

@@ -41,8 +41,8 @@ pub struct BootSpec {
     pub hops: Vec<Hop>,
     /// How traffic finds its way.
     pub path: Path,
-    /// CPUs that the load keeps busy.
-    pub load: Vec<usize>,
+    /// What the load does.
+    pub load: load::Recipe,
     /// Processes and threads whose involuntary switches count as noise.
     pub watched: Vec<Slot>,
     /// What is measured.
@@ -162,7 +162,7 @@ impl BootSpec {
                 family: site.addresses.family,
                 guest,
             },
-            load: load.cpus(site),
+            load: load.recipe(site),
             watched,
             measure: measure.clone(),
             expect: expect.clone(),

@@ -7,12 +7,13 @@ use anyhow::bail;
 use evenkeel_agent::samples::{Moments, Samples, Unit};
 use evenkeel_agent::wire::{Answer, Ask, Job, Shape};
 
-use crate::axis::network::PORTS;
+use crate::axis::network::{PORTS, Traffic};
 use crate::doctor::NeedName;
 use crate::matrix::{Family, Measure};
 
 mod iperf3;
 mod netperf;
+mod ping;
 
 /// Both ends of a path, as the agents there see them.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,11 @@ pub trait Workload: Sync {
     /// The programs that it runs at either end; they are brought into containers and guests.
     fn programs(&self) -> &'static [&'static str];
 
+    /// What it sends.
+    fn traffic(&self) -> Traffic {
+        Traffic::Ports
+    }
+
     /// How it is started.
     fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch;
 
@@ -75,9 +81,15 @@ pub const ALL: &[&dyn Workload] = &[
     &BuiltIn::Rr,
     &BuiltIn::RrPaced,
     &BuiltIn::Stream,
+    &BuiltIn::UdpRr,
+    &BuiltIn::UdpStream,
+    &BuiltIn::Icmp,
     &netperf::Netperf::Rr,
     &netperf::Netperf::Stream,
+    &netperf::Netperf::UdpRr,
+    &netperf::Netperf::UdpStream,
     &iperf3::Iperf3,
+    &ping::Ping,
 ];
 
 /// The workload of this name.
@@ -97,6 +109,9 @@ enum BuiltIn {
     Rr,
     RrPaced,
     Stream,
+    UdpRr,
+    UdpStream,
+    Icmp,
 }
 
 impl Workload for BuiltIn {
@@ -105,6 +120,9 @@ impl Workload for BuiltIn {
             BuiltIn::Rr => "tcp-rr",
             BuiltIn::RrPaced => "tcp-rr-paced",
             BuiltIn::Stream => "tcp-stream",
+            BuiltIn::UdpRr => "udp-rr",
+            BuiltIn::UdpStream => "udp-stream",
+            BuiltIn::Icmp => "icmp",
         }
     }
 
@@ -115,6 +133,15 @@ impl Workload for BuiltIn {
                 "latency of one-byte transactions sent at fixed times, counted from the intended time (open loop)"
             }
             BuiltIn::Stream => "bandwidth of one TCP connection, counted by the receiver",
+            BuiltIn::UdpRr => {
+                "latency of one-byte transactions over UDP, one at a time; a lost datagram is counted as lost and is no latency"
+            }
+            BuiltIn::UdpStream => {
+                "bandwidth of one flow of datagrams that fit the MTU (1472 bytes over IPv4), counted by the receiver, and what was lost"
+            }
+            BuiltIn::Icmp => {
+                "latency of ICMP echoes, one at a time; a kernel answers them: a container's is the host's, wherever the container is pinned"
+            }
         }
     }
 
@@ -126,14 +153,26 @@ impl Workload for BuiltIn {
         &[]
     }
 
+    fn traffic(&self) -> Traffic {
+        match self {
+            BuiltIn::Icmp => Traffic::Echoes,
+            _ => Traffic::Ports,
+        }
+    }
+
     fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch {
         let shape = match self {
             BuiltIn::Rr => Shape::TcpRr { request: 1, response: 1 },
             BuiltIn::RrPaced => Shape::TcpRrPaced { request: 1, response: 1, rate: measure.rate },
             BuiltIn::Stream => Shape::TcpStream,
+            BuiltIn::UdpRr => Shape::UdpRr { request: 1, response: 1 },
+            BuiltIn::UdpStream => {
+                Shape::UdpStream { datagram: datagram(ends.family), fragments: false }
+            }
+            BuiltIn::Icmp => Shape::Icmp { payload: ECHO },
         };
         Launch {
-            serve: Ask::Serve { address: ends.listen, port: OWN_PORT },
+            serve: own_server(ends),
             drive: Ask::Drive(Job {
                 address: ends.target,
                 port: OWN_PORT,
@@ -148,9 +187,9 @@ impl Workload for BuiltIn {
 
     fn crossed(&self, samples: &Samples) -> Crossed {
         let packets = match self {
-            BuiltIn::Rr => samples.crossed_operations,
+            BuiltIn::Rr | BuiltIn::UdpRr | BuiltIn::Icmp => samples.crossed_operations,
             // Requests that are late together may share a packet; bulk data is not counted in packets.
-            BuiltIn::RrPaced | BuiltIn::Stream => 0,
+            BuiltIn::RrPaced | BuiltIn::Stream | BuiltIn::UdpStream => 0,
         };
         Crossed { packets, bytes: samples.crossed_bytes }
     }
@@ -162,6 +201,27 @@ impl Workload for BuiltIn {
         }
     }
 }
+
+/// What starts our own server.
+pub fn own_server(ends: &Endpoints) -> Ask {
+    Ask::Serve { address: ends.listen, port: OWN_PORT }
+}
+
+/// What starts a flow to our own server, as load.
+pub fn flow(ends: &Endpoints) -> Ask {
+    Ask::FlowStart { address: ends.target, port: OWN_PORT, within: GRACE }
+}
+
+/// Bytes of a datagram that fits a link of 1500 bytes: the thesis's 1472 over IPv4, whose header is 20 bytes; that of IPv6 is 40.
+fn datagram(family: Family) -> u32 {
+    match family {
+        Family::Ipv4 => 1472,
+        Family::Ipv6 => 1452,
+    }
+}
+
+/// Bytes of an echo, as ping sends by default.
+const ECHO: u32 = 56;
 
 /// The flag by which netperf and iperf3 choose an IP version.
 fn family_flag(family: Family) -> &'static str {
@@ -221,6 +281,7 @@ fn single(unit: Unit, value: f64, seconds: f64, raw: String) -> Samples {
             Unit::Nanoseconds | Unit::TransactionsPerSecond => 0,
         },
         closed_view: None,
+        loss: None,
         raw: Some(raw.chars().take(4000).collect()),
     }
 }
@@ -230,6 +291,18 @@ fn rate(tool: &str, name: &str, value: Option<f64>, said: &str) -> anyhow::Resul
     match value {
         Some(value) if value.is_finite() && value > 0.0 => Ok(value),
         Some(value) => bail!("{tool} reported {name} {value}, which is no rate"),
+        None => bail!("{tool} did not report {name}, but said: {}", words(said)),
+    }
+}
+
+/// A whole number, as a count must be, out of what a tool said.
+fn count(tool: &str, name: &str, value: Option<f64>, said: &str) -> anyhow::Result<u64> {
+    match value {
+        // Beyond that a double does not hold every whole number.
+        Some(value) if value >= 0.0 && value <= 2_f64.powi(53) && value.fract() == 0.0 => {
+            Ok(value as u64)
+        }
+        Some(value) => bail!("{tool} reported {name} {value}, which is no count"),
         None => bail!("{tool} did not report {name}, but said: {}", words(said)),
     }
 }

@@ -1,11 +1,13 @@
 //! A client's connection: made with patience, greeted, and watched until its deadline.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::header::{Header, MAGIC};
 use super::watchdog;
@@ -29,7 +31,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    fn doing(self) -> &'static str {
+    pub(crate) fn doing(self) -> &'static str {
         match self {
             Phase::Greeting => "during the greeting",
             Phase::WarmUp => "during warm-up",
@@ -57,18 +59,53 @@ pub(crate) fn with_session<T: Send>(
     header: &Header,
     work: impl FnOnce(&Session<'_>) -> Result<T> + Send,
 ) -> Result<T> {
+    with_session_beside(job, header, &[], work)
+}
+
+/// As [`with_session`]; `work` may also use the descriptors of `beside`.
+pub(crate) fn with_session_beside<T: Send>(
+    job: &Job,
+    header: &Header,
+    beside: &[BorrowedFd<'_>],
+    work: impl FnOnce(&Session<'_>) -> Result<T> + Send,
+) -> Result<T> {
     let stream = connect(SocketAddr::new(job.address, job.port), job.grace)?;
     stream.set_nodelay(true).context("failed to turn Nagle's algorithm off")?;
     let expired = AtomicBool::new(false);
     let longest = header.longest();
     let session = Session { stream: &stream, expired: &expired, longest };
-    watchdog::run(&stream, longest, &expired, move || {
+    let mut kept = beside.to_vec();
+    kept.push(stream.as_fd());
+    watchdog::run(&stream, &kept, longest, &expired, move || {
         session.greet(header)?;
         work(&session)
     })
 }
 
 impl Session<'_> {
+    /// Whether the deadline has passed.
+    pub(crate) fn expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// Ends, and waits until the server has.
+    pub(crate) fn end(&self) -> Result<()> {
+        let mut stream = self.stream;
+        stream
+            .shutdown(Shutdown::Write)
+            .and_then(|()| io::copy(&mut stream, &mut io::sink()))
+            .map_err(|error| self.failure(Phase::Collecting, error))?;
+        Ok(())
+    }
+
+    /// Fails once the deadline has passed or the server has ended; for waits that end by themselves.
+    pub(crate) fn stands(&self) -> io::Result<()> {
+        match self.expired.load(Ordering::SeqCst) || readable(self.stream)? {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(()),
+        }
+    }
+
     fn greet(&self, header: &Header) -> Result<()> {
         let mut stream = self.stream;
         let mut greeting = [0; MAGIC.len()];
@@ -96,6 +133,7 @@ impl Session<'_> {
         match error.kind() {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::BrokenPipe => {
                 anyhow!("the server closed the connection {doing} ({error})")
             }
@@ -104,8 +142,14 @@ impl Session<'_> {
     }
 }
 
+/// Whether something has arrived, or the connection has ended.
+pub(crate) fn readable(stream: &TcpStream) -> io::Result<bool> {
+    let mut waits = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut waits, PollTimeout::ZERO)? > 0)
+}
+
 /// Connects, again and again while nobody listens.
-fn connect(server: SocketAddr, within: Duration) -> Result<TcpStream> {
+pub(super) fn connect(server: SocketAddr, within: Duration) -> Result<TcpStream> {
     let deadline = Instant::now() + within;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

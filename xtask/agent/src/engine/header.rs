@@ -19,6 +19,9 @@ const VERSION: u32 = 1;
 /// Largest payload of a transaction, bytes.
 const MOST_PAYLOAD: u32 = 1 << 20;
 
+/// Largest payload of a datagram, bytes: what the length field of IPv4 leaves.
+pub(crate) const MOST_DATAGRAM: u32 = 65_507;
+
 /// Longest time that a connection may last beyond its windows.
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 
@@ -34,6 +37,20 @@ pub(crate) enum Mode {
     },
     /// The server counts what it receives.
     Count,
+    /// As [`Mode::Answer`], in datagrams to the same port.
+    AnswerDatagrams {
+        /// Bytes of a request.
+        request: u32,
+        /// Bytes of an answer.
+        response: u32,
+    },
+    /// The server counts the datagrams of this many bytes that it receives on the same port.
+    CountDatagrams {
+        /// Bytes of a datagram.
+        datagram: u32,
+    },
+    /// The server takes what comes until the client ends, as load.
+    Sink,
 }
 
 /// The header of a measuring connection. Valid by construction.
@@ -51,15 +68,20 @@ impl Header {
     /// A header of these parts.
     ///
     /// # Errors
-    /// A payload of nothing, or of more than 1 MiB; a grace of more than a day.
+    /// A payload of nothing, of more than 1 MiB, or of more than a datagram holds; a grace of more than a day.
     pub(crate) fn new(mode: Mode, slices: Slices, grace: Duration) -> Result<Header> {
-        if let Mode::Answer { request, response } = mode {
-            for (what, bytes) in [("request", request), ("response", response)] {
-                ensure!(
-                    (1..=MOST_PAYLOAD).contains(&bytes),
-                    "a {what} of {bytes} bytes: use 1 to {MOST_PAYLOAD}"
-                );
+        let (payloads, most) = match mode {
+            Mode::Answer { request, response } => {
+                (vec![("request", request), ("response", response)], MOST_PAYLOAD)
             }
+            Mode::AnswerDatagrams { request, response } => {
+                (vec![("request", request), ("response", response)], MOST_DATAGRAM)
+            }
+            Mode::CountDatagrams { datagram } => (vec![("datagram", datagram)], MOST_DATAGRAM),
+            Mode::Count | Mode::Sink => (Vec::new(), 0),
+        };
+        for (what, bytes) in payloads {
+            ensure!((1..=most).contains(&bytes), "a {what} of {bytes} bytes: use 1 to {most}");
         }
         ensure!(grace <= LONGEST_GRACE, "a grace of more than a day");
         Ok(Header { mode, slices, grace })
@@ -81,6 +103,9 @@ impl Header {
         let (mode, request, response) = match self.mode {
             Mode::Answer { request, response } => (1_u32, request, response),
             Mode::Count => (2, 0, 0),
+            Mode::AnswerDatagrams { request, response } => (3, request, response),
+            Mode::CountDatagrams { datagram } => (4, datagram, 0),
+            Mode::Sink => (5, 0, 0),
         };
         let words = [VERSION, mode, request, response, self.slices.windows, 0];
         let times = [self.slices.warmup_ns, self.slices.window_ns, clock::nanos(self.grace)];
@@ -117,6 +142,9 @@ impl Header {
         let mode = match word(1)? {
             1 => Mode::Answer { request: word(2)?, response: word(3)? },
             2 => Mode::Count,
+            3 => Mode::AnswerDatagrams { request: word(2)?, response: word(3)? },
+            4 => Mode::CountDatagrams { datagram: word(2)? },
+            5 => Mode::Sink,
             mode => bail!("no such mode: {mode}"),
         };
         let slices = Slices::new(time(0)?, time(1)?, word(4)?)?;
@@ -132,10 +160,16 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_survives_the_wire(
-            request in 1..=MOST_PAYLOAD, response in 1..=MOST_PAYLOAD, count: bool,
+            request in 1..=MOST_DATAGRAM, response in 1..=MOST_DATAGRAM, which in 0usize..5,
             warmup in 0u64..1_000_000_000, window in 1u64..1_000_000_000, windows in 1u32..1_000, grace in 0u64..1_000_000_000_000,
         ) {
-            let mode = if count { Mode::Count } else { Mode::Answer { request, response } };
+            let mode = [
+                Mode::Count,
+                Mode::Answer { request, response },
+                Mode::AnswerDatagrams { request, response },
+                Mode::CountDatagrams { datagram: request },
+                Mode::Sink,
+            ][which];
             let slices = Slices::new(warmup, window, windows).unwrap();
             let header = Header::new(mode, slices, Duration::from_nanos(grace)).unwrap();
             prop_assert_eq!(Header::decode(&header.encode()).unwrap(), header);

@@ -1,4 +1,5 @@
-//! The measuring engine: a built-in server and clients for TCP request/response and bulk transfer.
+//! The measuring engine: a built-in server and clients for request/response and bulk transfer
+//! over TCP and UDP, and for echoes.
 //!
 //! The tools that exist resolve microseconds and report means; this engine keeps nanoseconds, every
 //! observation, and windows of time. [`Server`] answers any number of jobs on one port;
@@ -7,13 +8,19 @@
 
 mod client;
 mod cost;
+mod datagrams;
 mod distribution;
+mod exchange;
+mod flow;
 mod header;
+mod icmp;
 mod paced;
 mod recorder;
 mod rr;
 mod server;
 mod stream;
+mod udp_rr;
+mod udp_stream;
 mod watchdog;
 mod window;
 
@@ -25,6 +32,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 
 pub use self::cost::{RecordingCost, recording_cost};
+pub use self::flow::Flow;
 pub use self::server::Server;
 pub use self::window::MOST_WINDOWS;
 use crate::samples::Samples;
@@ -40,12 +48,18 @@ pub fn drive(job: &Job) -> Result<Samples> {
         Shape::TcpRr { .. } => "tcp-rr",
         Shape::TcpRrPaced { .. } => "tcp-rr-paced",
         Shape::TcpStream => "tcp-stream",
+        Shape::UdpRr { .. } => "udp-rr",
+        Shape::UdpStream { .. } => "udp-stream",
+        Shape::Icmp { .. } => "icmp",
     };
     let server = SocketAddr::new(job.address, job.port);
     match job.shape {
         Shape::TcpRr { request, response } => rr::drive(job, request, response),
         Shape::TcpRrPaced { request, response, rate } => paced::drive(job, request, response, rate),
         Shape::TcpStream => stream::drive(job),
+        Shape::UdpRr { request, response } => udp_rr::drive(job, request, response),
+        Shape::UdpStream { datagram, fragments } => udp_stream::drive(job, datagram, fragments),
+        Shape::Icmp { payload } => icmp::drive(job, payload),
     }
     .with_context(|| format!("{name} with {server}"))
 }

@@ -153,6 +153,7 @@ impl Recorder {
             crossed_operations: crossed,
             crossed_bytes: crossed * self.bytes_each,
             closed_view,
+            loss: None,
             raw: None,
         })
     }

@@ -4,9 +4,9 @@
 //! inherit the caller's CPUs and policy: place that thread first.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::sys::socket;
 
 use super::header::{Header, LENGTH, MAGIC, Mode};
-use super::{rr, stream, watchdog};
+use super::{datagrams, rr, stream, watchdog};
 use crate::clock;
 
 /// Connections at a time; more are closed at once.
@@ -152,19 +152,24 @@ fn accept(listener: &TcpListener, connections: &Connections) {
 }
 
 /// Serves one connection to its end.
-fn serve(mut stream: &TcpStream) -> Result<()> {
+fn serve(stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(GREETING))?;
     let mut header = [0; LENGTH];
-    stream.read_exact(&mut header)?;
+    (&*stream).read_exact(&mut header)?;
     let header = Header::decode(&header)?;
     stream.set_read_timeout(None)?;
-    stream.write_all(&MAGIC)?;
-    watchdog::run(stream, header.longest_held(), &AtomicBool::new(false), || {
-        let served = match header.mode {
-            Mode::Answer { request, response } => rr::serve(stream, request, response),
-            Mode::Count => stream::serve(stream, header.slices),
-        };
-        Ok(served?)
-    })
+    let apart = |work: &(dyn Fn() -> io::Result<()> + Sync)| {
+        (&*stream).write_all(&MAGIC)?;
+        let (kept, expired) = ([stream.as_fd()], AtomicBool::new(false));
+        watchdog::run(stream, &kept, header.longest_held(), &expired, || Ok(work()?))
+    };
+    match header.mode {
+        Mode::Answer { request, response } => apart(&|| rr::serve(stream, request, response)),
+        Mode::Count => apart(&|| stream::serve(stream, header.slices)),
+        Mode::Sink => apart(&|| stream::sink(stream)),
+        Mode::AnswerDatagrams { .. } | Mode::CountDatagrams { .. } => {
+            datagrams::serve(stream, &header)
+        }
+    }
 }

@@ -3,22 +3,21 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use super::client::{self, Phase, Session};
+use super::client::{self, Phase, Session, readable};
 use super::header::{Header, Mode};
 use super::window::{MOST_WINDOWS, Slices};
 use crate::clock;
 use crate::lines::{Line, Lines};
 use crate::samples::{Moments, Samples, Unit, Window};
+use crate::sys;
 use crate::wire::Job;
 
 /// Bytes of one write and, at most, of one read.
-const BLOCK: usize = 128 << 10;
+pub(crate) const BLOCK: usize = 128 << 10;
 
 /// Sent by the receiver once it has seen all its windows.
 const ENOUGH: u8 = b'E';
@@ -29,9 +28,9 @@ const LONGEST_ACCOUNT: usize = 1024 + MOST_WINDOWS as usize * 44;
 /// What the receiver counted.
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
-struct Account {
+pub(crate) struct Account {
     /// Payload bytes in all, warm-up and rest included.
-    total_bytes: u64,
+    pub(crate) total_bytes: u64,
     /// Bytes and reads of each window that was seen to its end.
     windows: Vec<(u64, u64)>,
 }
@@ -63,10 +62,7 @@ fn send(session: &Session<'_>, slices: Slices) -> Result<Samples> {
         }
     }
 
-    let account = collect(stream)
-        .map_err(|error| session.failure(Phase::Collecting, error))
-        .and_then(|text| Ok(serde_json::from_str::<Account>(&text)?))
-        .context("the receiver's account cannot be read")?;
+    let account = account_of(session)?;
     ensure!(
         account.total_bytes == sent_bytes,
         "{sent_bytes} bytes were sent and {} received",
@@ -75,8 +71,16 @@ fn send(session: &Session<'_>, slices: Slices) -> Result<Samples> {
     samples(slices, began_ns, &account)
 }
 
+/// The receiver's account, once the sending is over.
+pub(crate) fn account_of(session: &Session<'_>) -> Result<Account> {
+    collect(session.stream)
+        .map_err(|error| session.failure(Phase::Collecting, error))
+        .and_then(|text| Ok(serde_json::from_str::<Account>(&text)?))
+        .context("the receiver's account cannot be read")
+}
+
 /// Ends the sending and reads what the receiver says after [`ENOUGH`].
-fn collect(mut stream: &TcpStream) -> io::Result<String> {
+pub(crate) fn collect(mut stream: &TcpStream) -> io::Result<String> {
     let rubbish = || io::Error::from(ErrorKind::InvalidData);
     let mut enough = [0];
     stream.read_exact(&mut enough)?;
@@ -91,14 +95,12 @@ fn collect(mut stream: &TcpStream) -> io::Result<String> {
     }
 }
 
-/// Whether something has arrived, or the connection has ended.
-fn readable(stream: &TcpStream) -> io::Result<bool> {
-    let mut waits = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
-    Ok(poll(&mut waits, PollTimeout::ZERO)? > 0)
-}
-
 /// The samples of an account: one value a window, bytes a second.
-fn samples(slices: Slices, began_monotonic_ns: u64, account: &Account) -> Result<Samples> {
+pub(crate) fn samples(
+    slices: Slices,
+    began_monotonic_ns: u64,
+    account: &Account,
+) -> Result<Samples> {
     if account.windows.len() != slices.windows as usize {
         bail!("the receiver saw {} windows of {}", account.windows.len(), slices.windows);
     }
@@ -128,6 +130,7 @@ fn samples(slices: Slices, began_monotonic_ns: u64, account: &Account) -> Result
         crossed_operations: 1,
         crossed_bytes: account.total_bytes,
         closed_view: None,
+        loss: None,
         raw: None,
     })
 }
@@ -150,7 +153,24 @@ fn moments(values: &[f64]) -> Moments {
 /// Those of the connection.
 pub(crate) fn serve(stream: &TcpStream, slices: Slices) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
-    let mut read = || receive(stream, &mut block);
+    let account = count(stream, slices, || receive(stream, &mut block))?;
+    tell(stream, &account)
+}
+
+/// Gives the client its account.
+pub(crate) fn tell(mut stream: &TcpStream, account: &Account) -> io::Result<()> {
+    let mut line = serde_json::to_vec(account)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Counts what `read` brings, bytes each time and 0 at the end, until it ends; tells the client over `stream` once all
+/// windows were seen.
+pub(crate) fn count(
+    mut stream: &TcpStream,
+    slices: Slices,
+    mut read: impl FnMut() -> io::Result<u64>,
+) -> io::Result<Account> {
     let mut account =
         Account { total_bytes: 0, windows: Vec::with_capacity(slices.windows as usize) };
 
@@ -179,16 +199,24 @@ pub(crate) fn serve(stream: &TcpStream, slices: Slices) -> io::Result<()> {
         counted = (counted.0 + bytes, counted.1 + 1);
     }
 
-    (&*stream).write_all(&[ENOUGH])?;
+    stream.write_all(&[ENOUGH])?;
     loop {
         match read()? {
-            0 => break,
+            0 => return Ok(account),
             bytes => account.total_bytes += bytes,
         }
     }
-    let mut line = serde_json::to_vec(&account)?;
-    line.push(b'\n');
-    (&*stream).write_all(&line)
+}
+
+/// Takes what arrives, as long as it does, at the default policy: it is load, and must not rank with what is measured.
+///
+/// # Errors
+/// Those of the connection, and of leaving a policy.
+pub(crate) fn sink(stream: &TcpStream) -> io::Result<()> {
+    sys::become_ordinary()?;
+    let mut block = vec![0; BLOCK];
+    while receive(stream, &mut block)? > 0 {}
+    Ok(())
 }
 
 /// Bytes of the next read; 0 at the end.

@@ -2,7 +2,7 @@
 //! No test depends on how fast the machine is, only on what must add up.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -112,11 +112,213 @@ fn stream_counts_every_byte_over_both_families() {
     }
 }
 
+const UDP_RR: Shape = Shape::UdpRr { request: 1, response: 1 };
+const UDP_STREAM: Shape = Shape::UdpStream { datagram: 1_472, fragments: false };
+
+#[test]
+fn udp_rr_adds_up_over_both_families() {
+    for address in [V4, V6] {
+        let server = Server::start(address, 0).unwrap();
+        // One after the other on one port: the first has let go of it when it ends.
+        for (request, response) in [(1, 1), (300, 20_000)] {
+            let job = job(address, server.port(), Shape::UdpRr { request, response });
+            let samples = drive(&job).unwrap();
+            assert_adds_up(&samples, u64::from(request + response));
+            let loss = samples.loss.unwrap();
+            assert_eq!(loss.sent - loss.lost, samples.crossed_operations);
+        }
+    }
+}
+
+#[test]
+fn udp_stream_counts_what_arrived_over_both_families() {
+    for address in [V4, V6] {
+        let server = Server::start(address, 0).unwrap();
+        let samples = drive(&job(address, server.port(), UDP_STREAM)).unwrap();
+        assert_eq!((samples.unit, samples.values.len()), (Unit::BytesPerSecond, 8));
+        for (value, window) in samples.values.iter().zip(&samples.windows) {
+            assert_eq!(*value, window.bytes as f64 * 100.0);
+            assert_eq!(window.bytes, window.operations * 1_472);
+        }
+        let loss = samples.loss.unwrap();
+        assert_eq!((loss.sent - loss.lost) * 1_472, samples.crossed_bytes);
+        let counted = samples.windows.iter().map(|window| window.bytes).sum::<u64>();
+        assert!(counted > 0 && counted < samples.crossed_bytes);
+    }
+}
+
+#[test]
+fn a_datagram_above_the_mtu_is_refused_unless_asked_for() {
+    let server = Server::start(V4, 0).unwrap();
+    let mtu: u32 =
+        std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap().trim().parse().unwrap();
+    if mtu >= super::header::MOST_DATAGRAM {
+        // Nothing that UDP can carry is above the MTU of this loopback.
+        return;
+    }
+    let shape = |fragments| Shape::UdpStream { datagram: mtu - 27, fragments };
+    drive(&job(V4, server.port(), shape(true))).unwrap();
+    let error = error(&job(V4, server.port(), shape(false)));
+    assert!(error.contains("does not fit the MTU"), "{error}");
+}
+
+#[test]
+fn icmp_adds_up_over_both_families() {
+    for address in [V4, V6] {
+        match drive(&job(address, NOBODY, Shape::Icmp { payload: 56 })) {
+            Ok(samples) => {
+                assert_adds_up(&samples, 56);
+                let loss = samples.loss.unwrap();
+                assert_eq!(loss.sent - loss.lost, samples.crossed_operations);
+            }
+            // Who may not open such a socket is told so.
+            Err(error) => {
+                let error = format!("{error:#}");
+                assert!(error.contains("failed to open a socket for echoes"), "{error}");
+                assert!(!nix::unistd::geteuid().is_root(), "{error}");
+            }
+        }
+    }
+}
+
+/// A server of datagrams that greets, does `act` with the first ones, and ends with the connection.
+fn datagrams(
+    act: impl Fn(&UdpSocket, u64, &[u8], std::net::SocketAddr) + Send + 'static,
+) -> (u16, JoinHandle<()>) {
+    let bound = TcpListener::bind((V4, 0)).unwrap();
+    let port = bound.local_addr().unwrap().port();
+    let udp = UdpSocket::bind((V4, port)).unwrap();
+    udp.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let serves = thread::spawn(move || {
+        let mut stream = bound.accept().unwrap().0;
+        stream.read_exact(&mut [0; LENGTH]).unwrap();
+        stream.write_all(&MAGIC).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut buffer, mut number) = ([0; 2_000], 0);
+        loop {
+            if let Ok((bytes, from)) = udp.recv_from(&mut buffer) {
+                act(&udp, number, &buffer[..bytes], from);
+                number += 1;
+            }
+            match stream.read(&mut [0]) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                _ => break,
+            }
+        }
+    });
+    (port, serves)
+}
+
+#[test]
+fn a_lost_datagram_is_counted_and_is_no_latency() {
+    // The warm-up is over with the first answer; two of those after it never come.
+    let (port, serves) = datagrams(|udp, number, request, from| {
+        if number != 3 && number != 7 {
+            udp.send_to(request, from).unwrap();
+        }
+    });
+    let windows = 100;
+    let job = Job { warmup: Duration::ZERO, windows, ..job(V4, port, UDP_RR) };
+    let samples = drive(&job).unwrap();
+    serves.join().unwrap();
+    let loss = samples.loss.unwrap();
+    // A machine that stands still for the patience of a request loses more.
+    assert!(loss.lost >= 2, "{loss:?}");
+    assert_eq!(samples.moments.count, loss.sent - loss.lost);
+    let lost_windows = samples.windows.iter().filter(|window| window.operations == 0).count();
+    assert!(lost_windows > 20, "the time of a loss is still time without transactions");
+}
+
+#[test]
+fn an_answer_that_is_late_is_a_latency_and_no_loss() {
+    let held = std::sync::Mutex::new(None);
+    let (port, serves) = datagrams(move |udp, number, request, from| {
+        let mut held = held.lock().unwrap();
+        match number {
+            3 => *held = Some(request.to_vec()),
+            _ => {
+                if let Some(late) = held.take() {
+                    udp.send_to(&late, from).unwrap();
+                }
+                udp.send_to(request, from).unwrap();
+            }
+        }
+    });
+    let job = Job { warmup: Duration::ZERO, windows: 60, ..job(V4, port, UDP_RR) };
+    let samples = drive(&job).unwrap();
+    serves.join().unwrap();
+    let loss = samples.loss.unwrap();
+    assert_eq!(samples.moments.count, loss.sent - loss.lost);
+    assert!(samples.max >= super::datagrams::PATIENCE.as_nanos() as f64, "{samples:?}");
+}
+
+#[test]
+fn datagrams_that_answer_rubbish_or_nothing_are_errors() {
+    let (port, serves) = datagrams(|udp, _, request, from| {
+        udp.send_to(&[request[0] ^ 0x55], from).unwrap();
+    });
+    let wrong = error(&job(V4, port, UDP_RR));
+    assert!(wrong.contains("does not belong to its request"), "{wrong}");
+    serves.join().unwrap();
+
+    let (port, serves) = datagrams(|_, _, _, _| {});
+    let silent = error(&job(V4, port, UDP_RR));
+    assert!(silent.contains("requests were lost"), "{silent}");
+    serves.join().unwrap();
+
+    let (port, serves) = datagrams(|_, _, _, _| {});
+    let silent = error(&Job { grace: Duration::from_millis(300), ..job(V4, port, UDP_STREAM) });
+    assert!(silent.contains("the server or the path is stuck"), "{silent}");
+    serves.join().unwrap();
+}
+
+#[test]
+fn a_server_of_datagrams_that_is_dropped_ends_its_clients() {
+    for shape in [UDP_RR, UDP_STREAM] {
+        let server = Server::start(V4, 0).unwrap();
+        let port = server.port();
+        let client = thread::spawn(move || drive(&Job { windows: 10_000, ..job(V4, port, shape) }));
+        while server.connections() == 0 {
+            clock::sleep_until(clock::now() + 1_000_000).unwrap();
+        }
+        drop(server);
+        let error = format!("{:#}", client.join().unwrap().unwrap_err());
+        assert!(error.contains("closed the connection") || error.contains("greeting"), "{error}");
+    }
+}
+
+#[test]
+fn a_flow_moves_beside_a_job_and_ends() {
+    let server = Server::start(V4, 0).unwrap();
+    let flow = Flow::start((V4, server.port()).into(), Duration::from_secs(20)).unwrap();
+    let before = flow.arrived_bytes().unwrap();
+    let samples = drive(&job(V4, server.port(), RR)).unwrap();
+    // Nothing of the flow is in the samples.
+    assert_adds_up(&samples, 2);
+    let after = flow.arrived_bytes().unwrap();
+    assert!(before > 0 && after > before && flow.sent_bytes() >= after);
+    drop(flow);
+    let gone = Flow::start((V4, NOBODY).into(), Duration::from_millis(30)).err().unwrap();
+    assert!(format!("{gone:#}").contains("failed to connect"), "{gone:#}");
+}
+
+#[test]
+fn a_flow_whose_server_ends_says_so() {
+    let server = Server::start(V4, 0).unwrap();
+    let flow = Flow::start((V4, server.port()).into(), Duration::from_secs(20)).unwrap();
+    drop(server);
+    let started = Instant::now();
+    while flow.arrived_bytes().is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(20), "the flow goes on without a server");
+        clock::sleep_until(clock::now() + 1_000_000).unwrap();
+    }
+}
+
 #[test]
 fn jobs_share_a_server() {
     let server = Server::start(V4, 0).unwrap();
     let port = server.port();
-    let jobs = [RR, PACED, Shape::TcpStream]
+    let jobs = [RR, PACED, Shape::TcpStream, UDP_RR]
         .map(|shape| thread::spawn(move || drive(&job(V4, port, shape))));
     for job in jobs {
         job.join().unwrap().unwrap();
@@ -286,6 +488,9 @@ fn jobs_that_make_no_sense_are_refused() {
         Job { grace: Duration::MAX, ..sane.clone() },
         Job { shape: Shape::TcpRr { request: 0, response: 1 }, ..sane.clone() },
         Job { shape: Shape::TcpRr { request: 1, response: u32::MAX }, ..sane.clone() },
+        Job { shape: Shape::UdpRr { request: 1, response: 65_508 }, ..sane.clone() },
+        Job { shape: Shape::UdpStream { datagram: 0, fragments: false }, ..sane.clone() },
+        Job { shape: Shape::Icmp { payload: 0 }, ..sane.clone() },
         Job { shape: Shape::TcpRrPaced { request: 1, response: 1, rate: 0 }, ..sane },
     ] {
         let error = error(&job);

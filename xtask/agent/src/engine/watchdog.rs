@@ -9,7 +9,7 @@
 //! measured to cost a closed loop over loopback 2 % of its rate.
 
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -19,13 +19,37 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::sys;
 
-/// Does `work` on a thread that inherits the caller's placement and may use no descriptor but
-/// `stream`'s. After `within`, shuts `stream` down and sets `expired`, and still waits for the end of `work`.
+/// Does `work`, which needs no watching, on a thread that inherits the caller's placement and may use no descriptors but
+/// those `kept`.
+///
+/// # Errors
+/// Those of `work`; no more threads.
+pub(crate) fn apart<T: Send>(
+    kept: &[BorrowedFd<'_>],
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    thread::scope(|scope| {
+        let works = || {
+            // As below.
+            sys::keep_only(kept).ok();
+            work()
+        };
+        let worker = thread::Builder::new()
+            .name("ek-measure".into())
+            .spawn_scoped(scope, works)
+            .context("failed to start a thread for the work")?;
+        worker.join().map_err(|_| anyhow!("the thread of the work panicked"))?
+    })
+}
+
+/// Does `work` on a thread that inherits the caller's placement and may use no descriptors but
+/// those `kept`. After `within`, shuts `stream` down and sets `expired`, and still waits for the end of `work`.
 ///
 /// # Errors
 /// Those of `work`; no more threads.
 pub(crate) fn run<T: Send>(
     stream: &TcpStream,
+    kept: &[BorrowedFd<'_>],
     within: Duration,
     expired: &AtomicBool,
     work: impl FnOnce() -> Result<T> + Send,
@@ -35,7 +59,7 @@ pub(crate) fn run<T: Send>(
         let works = move || {
             let _until_here = working;
             // A kernel before 5.9 cannot: then the table stays shared, and the work is a little slower.
-            sys::keep_only(stream.as_fd()).ok();
+            sys::keep_only(kept).ok();
             work()
         };
         let worker = thread::Builder::new()

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use evenkeel_agent::step::{Act, Node, Phase, Query, Slot, Step};
+use evenkeel_agent::step::{Act, Arg, Node, Phase, Query, Slot, Step};
 
-use super::{Kind, Site, steps};
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Site, peer, steps};
 use crate::doctor::NeedName;
 
 /// The agent's name.
@@ -15,12 +17,24 @@ pub trait Load: Kind {
     /// How its agent is started; it stands still until it is told to begin.
     fn steps(&self, site: &Site) -> Vec<Step>;
 
-    /// The CPUs that it keeps busy; none for a load that does nothing.
-    fn cpus(&self, site: &Site) -> Vec<usize>;
+    /// What its agent is told to do.
+    fn recipe(&self, site: &Site) -> Recipe;
+}
+
+/// What the agent of a load does.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipe {
+    /// Nothing: there is no agent.
+    Nothing,
+    /// Keeps these CPUs busy.
+    Cpus(Vec<usize>),
+    /// Sends to the system under test what it can.
+    Flow,
 }
 
 /// All kinds.
-pub const ALL: &[&dyn Load] = &[&Idle, &Noisy];
+pub const ALL: &[&dyn Load] = &[&Idle, &Noisy, &Netload];
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static dyn Load> {
@@ -50,8 +64,8 @@ impl Load for Idle {
         Vec::new()
     }
 
-    fn cpus(&self, _site: &Site) -> Vec<usize> {
-        Vec::new()
+    fn recipe(&self, _site: &Site) -> Recipe {
+        Recipe::Nothing
     }
 }
 
@@ -82,14 +96,48 @@ impl Load for Noisy {
             gives: Slot::Pid(Node::Load),
             leaves: Vec::new(),
         };
-        let hello =
-            Act::Await { query: Query::Hello(NAME.into()), within: Duration::from_secs(20) };
         let mut all = steps(Phase::Hold, [start]);
-        all.extend(steps(Phase::Go, [hello]));
+        all.extend(steps(Phase::Go, [hello()]));
         all
     }
 
-    fn cpus(&self, site: &Site) -> Vec<usize> {
-        site.cpus.clone()
+    fn recipe(&self, site: &Site) -> Recipe {
+        Recipe::Cpus(site.cpus.clone())
     }
+}
+
+/// A neighbour on the same path.
+#[derive(Debug)]
+pub struct Netload;
+
+impl Kind for Netload {
+    fn name(&self) -> &'static str {
+        "netload"
+    }
+
+    fn about(&self) -> &'static str {
+        "a bulk TCP flow from the peer to the system under test over the links that are measured; its bytes are in no figure"
+    }
+
+    fn needs(&self) -> &'static [NeedName] {
+        &[]
+    }
+}
+
+impl Load for Netload {
+    fn steps(&self, site: &Site) -> Vec<Step> {
+        let start = peer::start_agent(site, NAME, Node::Load, &site.names.peer_netns());
+        let mut all = steps(Phase::Hold, [start]);
+        all.extend(steps(Phase::Go, [hello()]));
+        all
+    }
+
+    fn recipe(&self, _site: &Site) -> Recipe {
+        Recipe::Flow
+    }
+}
+
+/// Waits for the agent's hello.
+fn hello() -> Act<Arg> {
+    Act::Await { query: Query::Hello(NAME.into()), within: Duration::from_secs(20) }
 }

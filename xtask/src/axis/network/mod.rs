@@ -19,8 +19,18 @@ mod veth;
 /// How long a link of ours may take to forward: it takes milliseconds.
 const READY: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Ports of the measuring servers: ours, netperf's control and data, iperf3's. Published where the path translates addresses.
+/// Ports of the measuring servers: ours, netperf's control and data, iperf3's. Published over TCP and UDP where the path
+/// translates addresses.
 pub const PORTS: std::ops::RangeInclusive<u16> = 5200..=5203;
+
+/// What a workload sends, as far as a path may tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// TCP or UDP, to one of [`PORTS`].
+    Ports,
+    /// ICMP, which has no ports.
+    Echoes,
+}
 
 /// A kind of network.
 pub trait Network: Kind {
@@ -30,6 +40,11 @@ pub trait Network: Kind {
     /// What a host must have beyond [`Kind::needs`] to attach by this port with this version of IP.
     fn needs_of(&self, _port: Port, _family: Family) -> &'static [NeedName] {
         &[]
+    }
+
+    /// Why what is sent does not reach the system under test, where it does not.
+    fn stops(&self, _port: Port, _traffic: Traffic) -> Option<&'static str> {
+        None
     }
 
     /// How it is made and attached.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use evenkeel_agent::step::{Act, Arg, LinkKey, Object, Phase, Query, Setting, Step};
 
-use super::{Network, PORTS, bridge, forwards, hop};
+use super::{Network, PORTS, Traffic, bridge, forwards, hop};
 use crate::axis::{Hop, INSIDE, Kind, Port, Site, end_is, link, make, make_link, make_pair, steps};
 use crate::doctor::NeedName;
 use crate::matrix::Family;
@@ -36,6 +36,15 @@ impl Network for Nat {
         match (port, family) {
             (Port::Engine, Family::Ipv6) => &[NeedName::DockerNat6],
             _ => &[],
+        }
+    }
+
+    fn stops(&self, port: Port, traffic: Traffic) -> Option<&'static str> {
+        match (port, traffic) {
+            (Port::Engine, Traffic::Echoes) => Some(
+                "the engine publishes ports, and an echo has none: the host would answer it, not the system under test",
+            ),
+            _ => None,
         }
     }
 
@@ -97,7 +106,10 @@ impl Network for Nat {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
         };
-        words.extend(["--publish".to_owned(), format!("{outside}:{first}-{last}:{first}-{last}")]);
+        for protocol in ["tcp", "udp"] {
+            let ports = format!("{outside}:{first}-{last}:{first}-{last}/{protocol}");
+            words.extend(["--publish".to_owned(), ports]);
+        }
         words
     }
 

@@ -48,6 +48,12 @@ pub(super) const PACKAGES: &[Package] = &[
         elsewhere: ["iperf3", "iperf", "iperf3", "iperf3"],
     },
     Package {
+        name: "iputils-ping",
+        programs: &["ping"],
+        is_non_free: false,
+        elsewhere: ["iputils", "iputils", "iputils", "iputils-ping"],
+    },
+    Package {
         name: "netperf",
         programs: &["netperf", "netserver"],
         is_non_free: true,

@@ -155,13 +155,14 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
     will install docker.io (1.0) for docker, dockerd
     will install qemu-system-x86 (1.0) for qemu-system-x86_64
     will install iperf3 (1.0) for iperf3
+    will install iputils-ping (1.0) for ping
     will install netperf (the version that the lists will have) for netperf, netserver
     will install with them: containerd 1.6
     will start the Docker engine, which then keeps running
     will fetch linux-image-amd64 6.1
     added non-free to /etc/apt/sources.list
     fetched the lists of packages
-    installed iproute2, nftables, runc, docker.io, qemu-system-x86, iperf3, netperf
+    installed iproute2, nftables, runc, docker.io, qemu-system-x86, iperf3, iputils-ping, netperf
     the Docker engine answers: 20.10, overlay2
     fetched linux-image-amd64 6.1
     ");
@@ -171,7 +172,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
         [
             "add non-free",
             "update",
-            "install iproute2 nftables runc docker.io qemu-system-x86 iperf3 netperf",
+            "install iproute2 nftables runc docker.io qemu-system-x86 iperf3 iputils-ping netperf",
             "start-engine"
         ]
     );
@@ -297,7 +298,10 @@ fn without_apt_packages_are_left_to_the_user_and_the_rest_goes_on() {
     system.programs.extend(["docker", "dockerd"]);
     let mut changes = Changes::needed(&mut system, vec![]);
     let left = changes.leave_packages("ID=fedora\n").unwrap();
-    assert!(left.ends_with(": iproute nftables runc qemu-system-x86 iperf3 netperf"), "{left}");
+    assert!(
+        left.ends_with(": iproute nftables runc qemu-system-x86 iperf3 iputils netperf"),
+        "{left}"
+    );
     let kernels = GuestKernels { planned: &Vec::new, fetch: &|| Ok(Vec::new()) };
     assert_eq!(changes.make(&mut system, &kernels, &mut |_| {}), Vec::<String>::new());
     assert_eq!(system.effects, ["start-engine"]);
@@ -312,7 +316,7 @@ fn without_root_the_same_is_told_as_commands() {
         [
             r"sed -i '3c\deb x bookworm main non-free' /etc/apt/sources.list",
             "apt-get update",
-            "apt-get install --no-install-recommends iproute2 nftables runc docker.io qemu-system-x86 iperf3 netperf",
+            "apt-get install --no-install-recommends iproute2 nftables runc docker.io qemu-system-x86 iperf3 iputils-ping netperf",
         ]
     );
     assert!(commands[3].contains("docker"));

@@ -247,7 +247,7 @@ fn threshold() -> String {
 fn path(record: &Record) -> String {
     let hops = record.evidence.iter().filter_map(|evidence| match evidence {
         Evidence::Hop { hop, .. } => Some(hop.as_str()),
-        Evidence::Knob { .. } | Evidence::Load { .. } => None,
+        Evidence::Knob { .. } | Evidence::Load { .. } | Evidence::Loss { .. } => None,
     });
     hops.collect::<Vec<_>>().join(" > ")
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::evidence::{self, Hop, Knob, LoadWorker};
+use super::evidence::{self, Hop, Knob, LoadWorker, Loss};
 use super::overview::five_numbers;
 use super::source::Source;
 use super::{Fact, badge, contrasts};
@@ -37,6 +37,7 @@ pub(super) struct Detail {
     hops: Vec<Hop>,
     knobs: Vec<Knob>,
     loads: Vec<LoadWorker>,
+    losses: Vec<Loss>,
     instrument: Vec<Fact>,
     partner: Option<Partner>,
     noise: Vec<evidence::NoiseRow>,
@@ -155,6 +156,7 @@ impl Detail {
             hops: evidence::hops(records),
             knobs: evidence::knobs(records),
             loads: evidence::loads(records),
+            losses: evidence::losses(records),
             instrument: source.instrument(&cell.id).map(Fact::all).unwrap_or_default(),
             partner: source.partner(&cell.id).map(|other| Partner::new(source, cell, other)),
             noise: evidence::noise(records, BOOTS),

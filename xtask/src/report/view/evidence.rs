@@ -35,6 +35,18 @@ pub(super) struct Knob {
     boots: usize,
 }
 
+/// Datagrams of a workload, over all boots.
+#[derive(Debug, Serialize)]
+pub(super) struct Loss {
+    workload: String,
+    sent: String,
+    lost: String,
+    share: String,
+    /// The largest share of one boot.
+    worst: String,
+    boots: usize,
+}
+
 /// A worker of the load.
 #[derive(Debug, Serialize)]
 pub(super) struct LoadWorker {
@@ -141,6 +153,34 @@ pub(super) fn knobs(records: &[&Record]) -> Vec<Knob> {
             })
         })
         .collect()
+}
+
+/// Datagrams of workloads that may lose some.
+pub(super) fn losses(records: &[&Record]) -> Vec<Loss> {
+    let found = by_name(records, |evidence| match evidence {
+        Evidence::Loss { workload, sent, lost } => Some((workload.as_str(), (*sent, *lost))),
+        _ => None,
+    });
+    let share = |(sent, lost): (u64, u64)| lost as f64 / sent.max(1) as f64;
+    found
+        .into_iter()
+        .map(|(workload, seen)| {
+            let total = seen.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            let worst = seen.iter().copied().map(share).fold(0.0, f64::max);
+            Loss {
+                workload: workload.to_owned(),
+                sent: grouped(total.0),
+                lost: grouped(total.1),
+                share: percent(share(total)),
+                worst: percent(worst),
+                boots: seen.len(),
+            }
+        })
+        .collect()
+}
+
+fn percent(share: f64) -> String {
+    format!("{} %", significant(share * 100.0))
 }
 
 /// Workers of the load.
