@@ -144,16 +144,17 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
-    if !undone.failed.is_empty() {
-        bail!("{}; run `cargo xtask restore`", undone.failed.join("; "));
-    }
+    let left = || format!("{}; run `cargo xtask restore`", undone.failed.join("; "));
     looped?;
     if stop.load(Ordering::Relaxed) {
+        anyhow::ensure!(undone.failed.is_empty(), left());
         return Ok(End::Interrupted);
     }
     let sentence = report_on(&order.out, watcher)?;
     let page = order.out.join(PAGE);
     watcher.see(&Event::Done { sentence, page });
+    // What was measured is reported all the same.
+    anyhow::ensure!(undone.failed.is_empty(), left());
     let (_, records, _) = store::read(&order.out)?;
     let measured = records.iter().any(|record| record.outcome == Outcome::Measured);
     Ok(if measured { End::Measured } else { End::Nothing })

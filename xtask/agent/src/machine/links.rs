@@ -79,8 +79,9 @@ pub fn make_netns_mount() -> anyhow::Result<()> {
 
 /// Undoes [`make_netns_mount`], unless somebody else has named a namespace since.
 pub(crate) fn remove_netns_mount() -> anyhow::Result<()> {
-    let Ok(mut entries) = std::fs::read_dir(NETNS) else { return Ok(()) };
-    if entries.next().is_some() {
+    // Closed before unmounting: an open folder keeps its mount busy.
+    let is_empty = std::fs::read_dir(NETNS).map(|mut entries| entries.next().is_none());
+    if !is_empty.unwrap_or(false) {
         return Ok(());
     }
     match nix::mount::umount(NETNS) {
@@ -268,6 +269,33 @@ ek1-p:18446744073709551615 7 0 0 0 0 0 0 8 9 0 0 0 0 0 0
         assert_eq!(parse_counters(text, "lo"), Some(lo));
         assert_eq!(parse_counters(text, "ek1-p").unwrap().rx_bytes, u64::MAX);
         assert_eq!(parse_counters(text, "ek1"), None);
+    }
+
+    #[test]
+    fn a_mount_for_namespaces_goes_away_unless_somebody_uses_it() {
+        use nix::mount::{MsFlags, mount};
+        use nix::sched::{CloneFlags, unshare};
+        const NONE: Option<&str> = None;
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not tested: only root may mount");
+            return;
+        }
+        // In a mount namespace of its own with an empty /run, so that the host's is not touched.
+        let tested = on_a_thread(|| {
+            unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+            mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+            mount(Some("none"), "/run", Some("tmpfs"), MsFlags::empty(), NONE)?;
+            make_netns_mount()?;
+            let theirs = Path::new(NETNS).join("theirs");
+            std::fs::write(&theirs, "")?;
+            remove_netns_mount()?;
+            assert!(theirs.exists(), "what somebody uses stays");
+            std::fs::remove_file(&theirs)?;
+            remove_netns_mount()?;
+            assert!(!Path::new(NETNS).exists());
+            remove_netns_mount()
+        });
+        tested.unwrap();
     }
 
     #[test]

@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use evenkeel_agent::command;
 
 use super::super::engine;
-use super::sources::{self, Archive, Format, LineEdit, Offer};
-use super::{Edit, System, os_release_value};
+use super::sources::{self, Archive, Extra, Format, LineEdit, Offer};
+use super::{Beyond, Edit, System, Wanted, os_release_value};
 
 /// Time for a question to apt.
 const ASK: Duration = Duration::from_secs(30);
@@ -59,12 +59,13 @@ pub(in crate::doctor) fn component_here() -> Result<Option<String>, String> {
     }
     let (archive, component) = archive(&os_release())
         .ok_or("it is not known which package source of this distribution offers netperf")?;
+    let component = Extra::Component(component.to_owned());
     let enabled = files().iter().any(|path| {
         read(path).is_some_and(|(text, format)| {
-            sources::offer(&text, format, &archive, component) == Offer::Enabled
+            sources::offer(&text, format, &archive, &component) == Offer::Enabled
         })
     });
-    Ok(enabled.then(|| component.to_owned()))
+    Ok(enabled.then(|| component.name().to_owned()))
 }
 
 /// The archive and component of a distribution that is known.
@@ -96,16 +97,15 @@ fn read(path: &Path) -> Option<(String, Format)> {
     Some((fs::read_to_string(path).ok()?, format))
 }
 
-/// Replaces one line of a file, whole and at once, unless the line is not `from` any more.
-fn replace_line(path: &Path, line: usize, from: &str, to: &str) -> anyhow::Result<()> {
+/// Changes a file, whole and at once, unless what the edit starts from is not there any more.
+fn change(path: &Path, edit: &LineEdit) -> anyhow::Result<()> {
     // A link stays one: what it points to is replaced.
     let path = path.canonicalize().with_context(|| format!("failed to find {}", path.display()))?;
     let shown = path.display();
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read {shown}"))?;
-    if text.lines().nth(line) != Some(from) {
-        bail!("line {} of {shown} changed meanwhile; run again", line + 1);
-    }
-    let text = sources::apply(&text, &LineEdit { line, text: to.to_owned() });
+    let text = sources::apply(&text, edit).with_context(|| {
+        format!("line {} of {shown} changed meanwhile; run again", edit.line + 1)
+    })?;
     let folder = path.parent().with_context(|| format!("{shown} lies nowhere"))?;
     let permissions = fs::metadata(&path)?.permissions();
     let mut file = tempfile::NamedTempFile::new_in(folder)
@@ -123,13 +123,46 @@ fn apt(argv: &[&str], within: Duration) -> anyhow::Result<String> {
     command::output(&[&quiet, argv].concat(), within)
 }
 
+/// The command that installs packages, without asking and without what is only recommended.
+fn installing<'a>(
+    options: &[&'a str],
+    suite: Option<&'a str>,
+    packages: &[&'a str],
+) -> Vec<&'a str> {
+    let from = Wanted::from(suite);
+    [&["apt-get", "-q", "--no-install-recommends"], options, &from, &["install"], packages].concat()
+}
+
+/// What installing packages would do.
+fn simulate(suite: Option<&str>, packages: &[&str]) -> anyhow::Result<String> {
+    apt(&installing(&["-s"], suite, packages), ASK)
+}
+
 impl System for Apt {
     fn has(&self, program: &str) -> bool {
         command::which(program).is_some()
     }
 
-    fn candidate(&mut self, package: &str) -> Option<String> {
-        candidate(&apt(&["apt-cache", "policy", package], ASK).ok()?)
+    fn candidate(&mut self, wanted: &Wanted) -> Option<String> {
+        let from = Wanted::from(wanted.suite.as_deref());
+        let argv = [&["apt-cache"], &from[..], &["policy", wanted.package.name]].concat();
+        candidate(&apt(&argv, ASK).ok()?)
+    }
+
+    fn obstacle(&mut self, wanted: &Wanted) -> Option<String> {
+        match simulate(wanted.suite.as_deref(), &[wanted.package.name]) {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(told) => {
+                let removed: Vec<&str> = removals(&told).collect();
+                (!removed.is_empty())
+                    .then(|| format!("apt would remove {} for it", removed.join(", ")))
+            }
+        }
+    }
+
+    fn backports(&self) -> Option<String> {
+        let (archive, _) = self.archive.as_ref()?;
+        archive.suites.first().map(|suite| format!("{suite}-backports"))
     }
 
     fn stale(&mut self) -> Option<String> {
@@ -144,34 +177,30 @@ impl System for Apt {
         }
     }
 
-    fn edit(&mut self) -> Option<Edit> {
+    fn edit(&mut self, of: Beyond) -> Option<Edit> {
         let (archive, component) = self.archive.as_ref()?;
+        let extra = match of {
+            Beyond::NonFree => Extra::Component((*component).to_owned()),
+            Beyond::Backports => Extra::Suite(self.backports()?),
+        };
         let mut edit = None;
         for path in files() {
             let Some((text, format)) = read(&path) else { continue };
-            match sources::offer(&text, format, archive, component) {
+            match sources::offer(&text, format, archive, &extra) {
                 Offer::Enabled => return None,
                 Offer::Elsewhere => {}
                 Offer::With(_) if edit.is_some() => {}
                 Offer::With(change) => {
-                    edit = Some(Edit {
-                        path: path.to_str()?.to_owned(),
-                        component: (*component).to_owned(),
-                        old_line: text.lines().nth(change.line)?.to_owned(),
-                        change,
-                    });
+                    let (path, extra) = (path.to_str()?.to_owned(), extra.clone());
+                    edit = Some(Edit { of, path, extra, change });
                 }
             }
         }
         edit
     }
 
-    fn along(&mut self, packages: &[&str]) -> Vec<String> {
-        if packages.is_empty() {
-            return Vec::new();
-        }
-        let argv = [&["apt-get", "-s", "install", "--no-install-recommends"], packages].concat();
-        let told = apt(&argv, ASK).unwrap_or_default();
+    fn along(&mut self, suite: Option<&str>, packages: &[&str]) -> Vec<String> {
+        let told = simulate(suite, packages).unwrap_or_default();
         installs(&told)
             .filter(|(name, _)| !packages.contains(name))
             .map(|(name, version)| format!("{name} {version}"))
@@ -183,11 +212,11 @@ impl System for Apt {
     }
 
     fn write(&mut self, edit: &Edit) -> anyhow::Result<()> {
-        replace_line(Path::new(&edit.path), edit.change.line, &edit.old_line, &edit.change.text)
+        change(Path::new(&edit.path), &edit.change)
     }
 
     fn take_back(&mut self, edit: &Edit) -> anyhow::Result<()> {
-        replace_line(Path::new(&edit.path), edit.change.line, &edit.change.text, &edit.old_line)
+        change(Path::new(&edit.path), &edit.change.back())
     }
 
     fn update(&mut self) -> anyhow::Result<()> {
@@ -195,20 +224,16 @@ impl System for Apt {
         apt(&argv, UPDATE).map(drop)
     }
 
-    fn install(&mut self, packages: &[&str]) -> anyhow::Result<()> {
-        let argv = [
-            "apt-get",
-            "-q",
+    fn install(&mut self, suite: Option<&str>, packages: &[&str]) -> anyhow::Result<()> {
+        let options = [
             "-y",
             "-o",
             "DPkg::Lock::Timeout=120",
             "-o",
             "Dpkg::Options::=--force-confold",
-            "--no-install-recommends",
             "--no-remove",
-            "install",
         ];
-        apt(&[&argv[..], packages].concat(), INSTALL).map(drop)
+        apt(&installing(&options, suite, packages), INSTALL).map(drop)
     }
 
     fn start_engine(&mut self) -> anyhow::Result<String> {
@@ -223,6 +248,11 @@ impl System for Apt {
 fn candidate(policy: &str) -> Option<String> {
     let line = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?;
     Some(line.trim().to_owned()).filter(|version| !version.is_empty() && version != "(none)")
+}
+
+/// Names of what a simulated `apt-get` would remove: `Remv name [version]`.
+fn removals(simulation: &str) -> impl Iterator<Item = &str> {
+    simulation.lines().filter_map(|line| line.strip_prefix("Remv ")?.split(' ').next())
 }
 
 /// Names and versions of what a simulated `apt-get` would install: `Inst name [old] (new source)`.
@@ -255,6 +285,12 @@ mod tests {
     }
 
     #[test]
+    fn a_simulation_tells_what_would_go() {
+        let told = "Remv qemu-utils [1:10.0.2+ds-2~bpo12+1]\nInst qemu-system-x86 (1:7.2 Debian [amd64])\n";
+        assert_eq!(removals(told).collect::<Vec<_>>(), ["qemu-utils"]);
+    }
+
+    #[test]
     fn the_archive_of_a_distribution_is_known_or_not() {
         let (debian, component) = archive("ID=debian\nVERSION_CODENAME=bookworm\n").unwrap();
         assert_eq!((debian.suites[0].as_str(), component), ("bookworm", "non-free"));
@@ -268,10 +304,11 @@ mod tests {
         let (path, link) = (folder.path().join("a.list"), folder.path().join("b.list"));
         fs::write(&path, "one\ntwo\nthree").unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        replace_line(&link, 1, "two", "2").unwrap();
+        let edit = LineEdit { line: 1, from: "two".to_owned(), to: "2".to_owned() };
+        change(&link, &edit).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\n2\nthree");
         assert!(link.is_symlink());
-        let error = replace_line(&path, 1, "two", "2").unwrap_err().to_string();
+        let error = change(&path, &edit).unwrap_err().to_string();
         assert!(error.contains("changed meanwhile"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
     }

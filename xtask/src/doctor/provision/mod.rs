@@ -4,6 +4,8 @@
 //! sources, lists of packages, packages, engine, kernels; each depends on the ones before it. Decisions are made over
 //! the `System` trait, so that a fake one shows the order of effects.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 
 mod apt;
@@ -11,7 +13,7 @@ mod packages;
 mod sources;
 
 use packages::{PACKAGES, Package};
-use sources::LineEdit;
+use sources::{Extra, LineEdit};
 
 pub(super) use apt::component_here;
 pub(super) use packages::package_of;
@@ -63,49 +65,247 @@ pub fn provision(kernels: &GuestKernels<'_>, say: &mut dyn FnMut(&str)) -> anyho
     Ok(Outcome::Changed { refused })
 }
 
+/// What a distribution keeps beyond the free part of its release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Beyond {
+    /// Software that is not free.
+    NonFree,
+    /// Newer versions, for hosts that already have some of them: an older one would make apt remove those.
+    Backports,
+}
+
+/// A package to install.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    package: &'static Package,
+    /// The suite that it must come from; the release's own where there is none.
+    suite: Option<String>,
+}
+
+impl Wanted {
+    /// Words for apt's command line that name the suite.
+    fn from(suite: Option<&str>) -> Vec<&str> {
+        suite.map_or_else(Vec::new, |suite| vec!["-t", suite])
+    }
+
+    /// Names of packages by the suite that they come from: what one command installs.
+    fn by_suite<'a>(
+        wanted: impl IntoIterator<Item = &'a Wanted>,
+    ) -> BTreeMap<Option<&'a str>, Vec<&'static str>> {
+        let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for Wanted { package, suite } in wanted {
+            groups.entry(suite.as_deref()).or_default().push(package.name);
+        }
+        groups
+    }
+}
+
 /// A host that can be changed.
 trait System {
     /// Whether a program is there.
     fn has(&self, program: &str) -> bool;
-    /// The version that would be installed of a package; `None` where no source has it.
-    fn candidate(&mut self, package: &str) -> Option<String>;
+    /// The version that would be installed; `None` where no source has it.
+    fn candidate(&mut self, wanted: &Wanted) -> Option<String>;
+    /// Why it cannot be installed beside what the user has; `None` if it can.
+    fn obstacle(&mut self, wanted: &Wanted) -> Option<String>;
+    /// The name of the suite with newer versions; `None` where that is not known.
+    fn backports(&self) -> Option<String>;
     /// Why the lists of packages are not to be relied on; `None` if they are.
     fn stale(&mut self) -> Option<String>;
-    /// The edit that makes the sources offer what is not free; `None` if they do or cannot.
-    fn edit(&mut self) -> Option<Edit>;
+    /// The edit that makes the sources offer something; `None` if they do or cannot.
+    fn edit(&mut self, of: Beyond) -> Option<Edit>;
     /// Other packages that come along with these.
-    fn along(&mut self, packages: &[&str]) -> Vec<String>;
+    fn along(&mut self, suite: Option<&str>, packages: &[&str]) -> Vec<String>;
     /// Whether a Docker engine answers.
     fn engine_answers(&mut self) -> bool;
 
-    /// Changes one line of the sources, in place.
+    /// Changes the sources, in place.
     fn write(&mut self, edit: &Edit) -> anyhow::Result<()>;
     /// Takes that change back.
     fn take_back(&mut self, edit: &Edit) -> anyhow::Result<()>;
     /// Fetches the lists of packages.
     fn update(&mut self) -> anyhow::Result<()>;
     /// Installs packages, all or none of them.
-    fn install(&mut self, packages: &[&str]) -> anyhow::Result<()>;
+    fn install(&mut self, suite: Option<&str>, packages: &[&str]) -> anyhow::Result<()>;
     /// Starts the Docker engine; says what answers.
     fn start_engine(&mut self) -> anyhow::Result<String>;
 }
 
-/// A change of one line of a file of sources.
+/// A change of a file of sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Edit {
+    of: Beyond,
     path: String,
-    component: String,
-    old_line: String,
+    extra: Extra,
     change: LineEdit,
+}
+
+/// The packages that are wanted, and what must be done before they can be installed.
+#[derive(Debug, Default)]
+struct Packages {
+    edits: Vec<Edit>,
+    /// Why the lists of packages are fetched, if they are.
+    update: Option<String>,
+    wanted: Vec<Wanted>,
+}
+
+impl Packages {
+    /// What this system lacks, by its present lists.
+    fn needed(system: &mut dyn System) -> Packages {
+        let missing = PACKAGES
+            .iter()
+            .filter(|package| package.programs.iter().any(|program| !system.has(program)))
+            .collect::<Vec<_>>();
+        let mut beyond = Vec::new();
+        let mut unknown = None;
+        let mut wanted = Vec::new();
+        for package in missing {
+            let mut one = Wanted { package, suite: None };
+            if system.candidate(&one).is_none() {
+                unknown = unknown.or(Some(package.name));
+                beyond.extend(package.is_non_free.then_some(Beyond::NonFree));
+            } else if let (Some(_), Some(suite)) = (system.obstacle(&one), system.backports()) {
+                one.suite = Some(suite);
+                beyond.push(Beyond::Backports);
+            }
+            wanted.push(one);
+        }
+        beyond.sort();
+        beyond.dedup();
+        let edits: Vec<Edit> = beyond.into_iter().filter_map(|of| system.edit(of)).collect();
+        let update = match (wanted.is_empty(), edits.is_empty(), unknown) {
+            (true, _, _) => None,
+            (_, false, _) => Some("the sources change".to_owned()),
+            (_, true, Some(package)) => Some(format!("no list has {package}")),
+            (_, true, None) => system.stale(),
+        };
+        Packages { edits, update, wanted }
+    }
+
+    /// What will be done to the sources and the lists, a line each.
+    fn preparing(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for Edit { path, extra, change, .. } in &self.edits {
+            let to = change.to.trim().replace('\n', "` and `");
+            lines.push(format!("will add {extra} to line {} of {path}: `{to}`", change.line + 1));
+        }
+        if let Some(why) = &self.update {
+            lines.push(format!("will fetch the lists of packages: {why}"));
+        }
+        lines
+    }
+
+    /// Makes the changes; gives back what could not be had.
+    fn make(&self, system: &mut dyn System, say: &mut dyn FnMut(&str)) -> Vec<String> {
+        let mut refused = self.refresh(system, say);
+        // Fresh lists may tell what old ones could not.
+        let mut fresh = Packages::needed(system);
+        fresh.edits.retain(|edit| self.edits.iter().all(|tried| tried.of != edit.of));
+        if !fresh.edits.is_empty() {
+            fresh.preparing().iter().for_each(|line| say(line));
+            refused.extend(fresh.refresh(system, say));
+        }
+        refused.extend(fresh.install(system, say));
+        refused
+    }
+
+    /// Edits the sources and fetches the lists. An edit that does not help is taken back.
+    fn refresh(&self, system: &mut dyn System, say: &mut dyn FnMut(&str)) -> Vec<String> {
+        let mut refused = Vec::new();
+        let mut edited = Vec::new();
+        for of in self.edits.iter().map(|edit| edit.of) {
+            // Made anew: an edit before may have changed the same line.
+            let Some(edit) = system.edit(of) else { continue };
+            match system.write(&edit) {
+                Ok(()) => {
+                    say(&format!("added {} to {}", edit.extra.name(), edit.path));
+                    edited.push(edit);
+                }
+                Err(error) => refused.push(format!("{}: {error:#}", edit.extra)),
+            }
+        }
+        if self.update.is_none() {
+            return refused;
+        }
+        let mut updated = system.update();
+        let mut is_useless = |edit: &Edit| match &updated {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(()) if !self.is_offered(system, edit.of) => {
+                Some("it does not have what is wanted of it".to_owned())
+            }
+            Ok(()) => None,
+        };
+        let useless: Vec<(Edit, String)> = edited
+            .into_iter()
+            .filter_map(|edit| is_useless(&edit).map(|why| (edit, why)))
+            .collect();
+        for (edit, why) in useless.iter().rev() {
+            refused.push(format!("{}: {why}", edit.extra));
+            match system.take_back(edit) {
+                Ok(()) => say(&format!("took {} out of {} again", edit.extra.name(), edit.path)),
+                Err(error) => refused.push(format!("{} as it was: {error:#}", edit.path)),
+            }
+        }
+        if !useless.is_empty() {
+            updated = system.update();
+        }
+        match updated {
+            Ok(()) => say("fetched the lists of packages"),
+            Err(error) => refused.push(format!("the lists of packages: {error:#}")),
+        }
+        refused
+    }
+
+    /// Whether the sources have any of the packages for which they were edited.
+    fn is_offered(&self, system: &mut dyn System, of: Beyond) -> bool {
+        let mut wanted = self.wanted.iter().filter(|wanted| match of {
+            Beyond::NonFree => wanted.package.is_non_free,
+            Beyond::Backports => wanted.suite.is_some(),
+        });
+        wanted.any(|wanted| system.candidate(wanted).is_some() && system.obstacle(wanted).is_none())
+    }
+
+    /// Installs the packages together; where that fails, each alone, so that one does not keep the others away.
+    fn install(&self, system: &mut dyn System, say: &mut dyn FnMut(&str)) -> Vec<String> {
+        let mut refused = Vec::new();
+        let mut known = Vec::new();
+        for wanted in &self.wanted {
+            let name = wanted.package.name;
+            if system.candidate(wanted).is_none() {
+                let plain = Wanted { suite: None, ..wanted.clone() };
+                refused.push(match (&wanted.suite, system.obstacle(&plain)) {
+                    (Some(suite), Some(why)) => {
+                        format!("{name}: no package source has it in {suite}, and {why} otherwise")
+                    }
+                    _ => format!("{name}: no package source has it"),
+                });
+                continue;
+            }
+            match system.obstacle(wanted) {
+                None => known.push(wanted),
+                Some(why) => refused.push(format!("{name}: {why}")),
+            }
+        }
+        for (suite, names) in Wanted::by_suite(known) {
+            if system.install(suite, &names).is_ok() {
+                say(&format!("installed {}", names.join(", ")));
+                continue;
+            }
+            for name in names {
+                match system.install(suite, &[name]) {
+                    Ok(()) => say(&format!("installed {name}")),
+                    Err(error) => refused.push(format!("{name}: {error:#}")),
+                }
+            }
+        }
+        refused
+    }
 }
 
 /// What is to change, found before anything does.
 #[derive(Debug)]
 struct Changes {
-    edit: Option<Edit>,
-    /// Why the lists of packages are fetched, if they are.
-    update: Option<String>,
-    packages: Vec<&'static Package>,
+    packages: Packages,
     engine: bool,
     kernels: Vec<String>,
 }
@@ -113,34 +313,18 @@ struct Changes {
 impl Changes {
     /// What this system lacks.
     fn needed(system: &mut dyn System, kernels: Vec<String>) -> Changes {
-        let packages: Vec<&Package> = PACKAGES
-            .iter()
-            .filter(|package| package.programs.iter().any(|program| !system.has(program)))
-            .collect();
-        let unknown: Vec<&Package> =
-            packages.iter().copied().filter(|p| system.candidate(p.name).is_none()).collect();
-        let edit = match unknown.iter().any(|package| package.is_non_free) {
-            true => system.edit(),
-            false => None,
-        };
-        let update = match (packages.is_empty(), &edit, unknown.first()) {
-            (true, _, _) => None,
-            (_, Some(_), _) => Some("the sources change".to_owned()),
-            (_, None, Some(package)) => Some(format!("no list has {}", package.name)),
-            (_, None, None) => system.stale(),
-        };
-        Changes { edit, update, packages, engine: !system.engine_answers(), kernels }
+        Changes { packages: Packages::needed(system), engine: !system.engine_answers(), kernels }
     }
 
     /// Whether everything is there.
     fn is_empty(&self) -> bool {
-        self.packages.is_empty() && !self.engine && self.kernels.is_empty()
+        self.packages.wanted.is_empty() && !self.engine && self.kernels.is_empty()
     }
 
     /// Leaves packages and their sources to the user, where they cannot be installed from here; says which.
     fn leave_packages(&mut self, os_release: &str) -> Option<String> {
-        let wanted = std::mem::take(&mut self.packages);
-        (self.edit, self.update) = (None, None);
+        let wanted = std::mem::take(&mut self.packages).wanted;
+        let wanted: Vec<&Package> = wanted.iter().map(|wanted| wanted.package).collect();
         (!wanted.is_empty()).then(|| {
             format!(
                 "packages: only apt is known here; install with the package manager of this host: {}",
@@ -151,26 +335,20 @@ impl Changes {
 
     /// What will change, a line each.
     fn lines(&self, system: &mut dyn System) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(Edit { path, component, change, .. }) = &self.edit {
-            lines.push(format!(
-                "will add the component {component} to line {} of {path}: `{}`",
-                change.line + 1,
-                change.text.trim()
-            ));
-        }
-        if let Some(why) = &self.update {
-            lines.push(format!("will fetch the lists of packages: {why}"));
-        }
+        let mut lines = self.packages.preparing();
         let mut known = Vec::new();
-        for package in &self.packages {
-            let programs = package.programs.join(", ");
-            let version = system.candidate(package.name);
+        for wanted in &self.packages.wanted {
+            let programs = wanted.package.programs.join(", ");
+            let version = system.candidate(wanted);
             let shown = version.as_deref().unwrap_or("the version that the lists will have");
-            lines.push(format!("will install {} ({shown}) for {programs}", package.name));
-            known.extend(version.map(|_| package.name));
+            let from = wanted.suite.as_ref().map(|suite| format!(" from {suite}"));
+            let (name, from) = (wanted.package.name, from.unwrap_or_default());
+            lines.push(format!("will install {name}{from} ({shown}) for {programs}"));
+            known.extend(version.map(|_| wanted));
         }
-        let along = system.along(&known);
+        let groups = Wanted::by_suite(known).into_iter();
+        let along: Vec<String> =
+            groups.flat_map(|(suite, names)| system.along(suite, &names)).collect();
         if !along.is_empty() {
             lines.push(format!("will install with them: {}", along.join(", ")));
         }
@@ -184,19 +362,16 @@ impl Changes {
     /// The same as commands for a shell of root.
     fn commands(&self) -> Vec<String> {
         let mut commands = Vec::new();
-        if let Some(Edit { path, change, .. }) = &self.edit {
-            commands.push(format!(
-                "sed -i '{}c\\{}' {path}",
-                change.line + 1,
-                change.text.replace('\'', r"'\''")
-            ));
+        for Edit { path, change, .. } in &self.packages.edits {
+            let to = change.to.replace('\'', r"'\''").replace('\n', "\\n");
+            commands.push(format!("sed -i '{}c\\{to}' {path}", change.line + 1));
         }
-        if self.update.is_some() {
+        if self.packages.update.is_some() {
             commands.push("apt-get update".to_owned());
         }
-        if !self.packages.is_empty() {
-            let names: Vec<&str> = self.packages.iter().map(|package| package.name).collect();
-            commands.push(format!("apt-get install --no-install-recommends {}", names.join(" ")));
+        for (suite, names) in Wanted::by_suite(&self.packages.wanted) {
+            let words = [Wanted::from(suite), names].concat().join(" ");
+            commands.push(format!("apt-get install --no-install-recommends {words}"));
         }
         if self.engine {
             commands.push(super::engine::start_command());
@@ -214,8 +389,10 @@ impl Changes {
         kernels: &GuestKernels<'_>,
         say: &mut dyn FnMut(&str),
     ) -> Vec<String> {
-        let mut refused = self.refresh(system, say);
-        refused.extend(self.install(system, say));
+        let mut refused = match self.packages.wanted.is_empty() {
+            true => Vec::new(),
+            false => self.packages.make(system, say),
+        };
         if self.engine {
             // A package may have started it.
             let started = match system.engine_answers() {
@@ -231,79 +408,6 @@ impl Changes {
             match (kernels.fetch)() {
                 Ok(lines) => lines.iter().for_each(|line| say(line)),
                 Err(error) => refused.push(format!("kernels for guests: {error:#}")),
-            }
-        }
-        refused
-    }
-
-    /// Edits the sources and fetches the lists. An edit that does not help is taken back.
-    fn refresh(&self, system: &mut dyn System, say: &mut dyn FnMut(&str)) -> Vec<String> {
-        let mut refused = Vec::new();
-        let mut edited = None;
-        if let Some(edit) = &self.edit {
-            match system.write(edit) {
-                Ok(()) => {
-                    say(&format!("added {} to {}", edit.component, edit.path));
-                    edited = Some(edit);
-                }
-                Err(error) => refused.push(format!("the component {}: {error:#}", edit.component)),
-            }
-        }
-        if self.update.is_none() {
-            return refused;
-        }
-        let mut updated = system.update();
-        if let Some(edit) = edited {
-            let useless = match &updated {
-                Err(error) => Some(format!("{error:#}")),
-                Ok(()) if !self.offers_non_free(system) => {
-                    Some("it does not have what is wanted of it".to_owned())
-                }
-                Ok(()) => None,
-            };
-            if let Some(why) = useless {
-                refused.push(format!("the component {}: {why}", edit.component));
-                match system.take_back(edit) {
-                    Ok(()) => say(&format!("took {} out of {} again", edit.component, edit.path)),
-                    Err(error) => refused.push(format!("{} as it was: {error:#}", edit.path)),
-                }
-                updated = system.update();
-            }
-        }
-        match updated {
-            Ok(()) => say("fetched the lists of packages"),
-            Err(error) => refused.push(format!("the lists of packages: {error:#}")),
-        }
-        refused
-    }
-
-    /// Whether the sources have any of the packages for which they were edited.
-    fn offers_non_free(&self, system: &mut dyn System) -> bool {
-        let mut wanted = self.packages.iter().filter(|package| package.is_non_free);
-        wanted.any(|package| system.candidate(package.name).is_some())
-    }
-
-    /// Installs the packages together; where that fails, each alone, so that one does not keep the others away.
-    fn install(&self, system: &mut dyn System, say: &mut dyn FnMut(&str)) -> Vec<String> {
-        let mut refused = Vec::new();
-        let mut known = Vec::new();
-        for package in &self.packages {
-            match system.candidate(package.name) {
-                Some(_) => known.push(package.name),
-                None => refused.push(format!("{}: no package source has it", package.name)),
-            }
-        }
-        if known.is_empty() {
-            return refused;
-        }
-        if system.install(&known).is_ok() {
-            say(&format!("installed {}", known.join(", ")));
-            return refused;
-        }
-        for name in known {
-            match system.install(&[name]) {
-                Ok(()) => say(&format!("installed {name}")),
-                Err(error) => refused.push(format!("{name}: {error:#}")),
             }
         }
         refused

@@ -1,5 +1,5 @@
-//! Package sources of apt as text: finding the entry of the distribution itself and adding one
-//! component to it. Pure; both formats of sources.list(5).
+//! Package sources of apt as text: finding the entry of the distribution itself and adding one component or
+//! one suite to it. Pure; both formats of sources.list(5).
 
 /// The two ways in which sources are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,19 +19,55 @@ pub(super) struct Archive {
     pub(super) suites: Vec<String>,
 }
 
-/// The change of one line that adds a component.
+/// What is asked of an archive beyond its free part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Extra {
+    /// A component of its base suite: `non-free`.
+    Component(String),
+    /// A suite beside its base suite: `bookworm-backports`.
+    Suite(String),
+}
+
+impl Extra {
+    /// What sources call it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Extra::Component(name) | Extra::Suite(name) => name,
+        }
+    }
+}
+
+impl std::fmt::Display for Extra {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Extra::Component(name) => write!(f, "the component {name}"),
+            Extra::Suite(name) => write!(f, "the suite {name}"),
+        }
+    }
+}
+
+/// The change of one line that adds something; the line may become two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LineEdit {
     /// The line, counted from 0.
     pub(super) line: usize,
-    /// What it becomes, without its line feed.
-    pub(super) text: String,
+    /// What it is, without its line feed.
+    pub(super) from: String,
+    /// What it becomes.
+    pub(super) to: String,
 }
 
-/// What a file has to do with a component.
+impl LineEdit {
+    /// The edit that takes this one back.
+    pub(super) fn back(&self) -> LineEdit {
+        LineEdit { line: self.line, from: self.to.clone(), to: self.from.clone() }
+    }
+}
+
+/// What a file has to do with something extra.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// An entry of the archive names the component already.
+    /// An entry of the archive names it already.
     Enabled,
     /// An entry of the archive would name it after this edit.
     With(LineEdit),
@@ -39,36 +75,57 @@ pub(super) enum Offer {
     Elsewhere,
 }
 
-/// How `text` offers the archive's `component`.
-pub(super) fn offer(text: &str, format: Format, archive: &Archive, component: &str) -> Offer {
+/// How `text` offers something extra of the archive.
+pub(super) fn offer(text: &str, format: Format, archive: &Archive, extra: &Extra) -> Offer {
     let entries = match format {
         Format::Deb822 => stanzas(text),
         Format::OneLine => lines(text),
     };
-    let mut ours = entries.into_iter().filter(|entry| entry.belongs_to(archive)).peekable();
-    let Some(first) = ours.peek() else { return Offer::Elsewhere };
-    let edit = LineEdit {
-        line: first.line,
-        text: append(text.lines().nth(first.line).unwrap_or_default(), format, component),
+    let ours = || entries.iter().filter(|entry| entry.is_of(archive));
+    let is_base = |entry: &&Entry| entry.suites.iter().any(|suite| archive.suites.contains(suite));
+    let is_enabled = match extra {
+        Extra::Component(name) => {
+            ours().filter(is_base).any(|entry| entry.components.contains(name))
+        }
+        Extra::Suite(name) => ours().any(|entry| entry.suites.contains(name)),
     };
-    match ours.any(|entry| entry.components.iter().any(|name| name == component)) {
-        true => Offer::Enabled,
-        false => Offer::With(edit),
+    if is_enabled {
+        return Offer::Enabled;
     }
+    let Some(entry) = ours().find(is_base) else { return Offer::Elsewhere };
+    let edit = |line: usize, change: &dyn Fn(&str) -> String| {
+        let from = text.lines().nth(line).unwrap_or_default();
+        LineEdit { line, from: from.to_owned(), to: change(from) }
+    };
+    Offer::With(match (extra, format) {
+        (Extra::Component(name), _) => {
+            edit(entry.components_line, &|line| append(line, format, name))
+        }
+        (Extra::Suite(name), Format::Deb822) => {
+            edit(entry.suites_line, &|line| append(line, format, name))
+        }
+        (Extra::Suite(name), Format::OneLine) => {
+            edit(entry.suites_line, &|line| format!("{line}\n{}", with_suite(line, entry, name)))
+        }
+    })
 }
 
-/// `text` after an edit; every other line stays as it is, byte for byte.
-pub(super) fn apply(text: &str, edit: &LineEdit) -> String {
-    text.split_inclusive('\n')
-        .enumerate()
-        .map(|(at, line)| match at == edit.line {
-            true => {
-                let end = line.len() - line.trim_end_matches(['\r', '\n']).len();
-                format!("{}{}", edit.text, &line[line.len() - end..])
-            }
-            false => line.to_owned(),
-        })
-        .collect()
+/// `text` after an edit; every other line stays as it is, byte for byte. `None` if what the edit starts from is not there.
+pub(super) fn apply(text: &str, edit: &LineEdit) -> Option<String> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let count = edit.from.lines().count().max(1);
+    let (before, rest) = lines.split_at_checked(edit.line)?;
+    let (old, after) = rest.split_at_checked(count)?;
+    let bare = |line: &&str| line.trim_end_matches(['\r', '\n']).to_owned();
+    if old.iter().map(bare).collect::<Vec<_>>().join("\n") != edit.from {
+        return None;
+    }
+    let last = old.last()?;
+    let last_end = &last[bare(last).len()..];
+    // Between lines that become more or fewer, the end is the file's own.
+    let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let new = edit.to.split('\n').collect::<Vec<_>>().join(end);
+    Some([&before.concat(), &new, last_end, &after.concat()].concat())
 }
 
 /// An entry, as far as it matters here.
@@ -79,16 +136,17 @@ struct Entry {
     components: Vec<String>,
     signed_by: Option<String>,
     /// The line that names the components.
-    line: usize,
+    components_line: usize,
+    /// The line that names the suites.
+    suites_line: usize,
 }
 
 impl Entry {
-    /// Whether this is the distribution's own entry for its base suite. Other people's archives use the same suites
-    /// and components, but bring a key of their own.
-    fn belongs_to(&self, archive: &Archive) -> bool {
+    /// Whether this is an entry of the distribution's own archive. Other people's archives use the same suites and
+    /// components, but bring a key of their own.
+    fn is_of(&self, archive: &Archive) -> bool {
         let keyring = format!("{}-archive-keyring", archive.id);
         self.enabled
-            && self.suites.iter().any(|suite| archive.suites.contains(suite))
             && self.components.iter().any(|component| component == "main")
             && self.signed_by.as_ref().is_none_or(|key| {
                 key.rsplit('/').next().is_some_and(|file| file.starts_with(&keyring))
@@ -117,8 +175,10 @@ fn stanzas(text: &str) -> Vec<Entry> {
         let value = match line.split_once(':') {
             Some((name, value)) if !line.starts_with([' ', '\t']) => {
                 field = name.trim().to_ascii_lowercase();
-                if field == "components" {
-                    entry.line = at;
+                match field.as_str() {
+                    "components" => entry.components_line = at,
+                    "suites" => entry.suites_line = at,
+                    _ => {}
                 }
                 value
             }
@@ -158,18 +218,30 @@ fn one_line(at: usize, line: &str) -> Option<Entry> {
         suites: vec![suite],
         components: words.collect(),
         signed_by: signed_by.map(str::to_owned),
-        line: at,
+        components_line: at,
+        suites_line: at,
     })
 }
 
-/// A line with one more component: at its end, before white space and remarks.
-fn append(line: &str, format: Format, component: &str) -> String {
+/// A line of one entry with another suite, without its remark.
+fn with_suite(line: &str, entry: &Entry, suite: &str) -> String {
+    let body = line.split('#').next().unwrap_or_default().trim_end();
+    // What comes before the suite may contain its name; the first whole word after the options and the address is meant.
+    let base = entry.suites.first().map_or("", String::as_str);
+    let after_options = body.find(']').map_or(0, |at| at + 1);
+    let (options, rest) = body.split_at(after_options);
+    let of = format!(" {base} ");
+    format!("{options}{}", format!("{rest} ").replacen(&of, &format!(" {suite} "), 1).trim_end())
+}
+
+/// A line with one more word: at its end, before white space and remarks.
+fn append(line: &str, format: Format, word: &str) -> String {
     let body = match format {
         Format::Deb822 => line,
         Format::OneLine => line.split('#').next().unwrap_or_default(),
     };
     let body = body.trim_end();
-    format!("{body} {component}{}", &line[body.len()..])
+    format!("{body} {word}{}", &line[body.len()..])
 }
 
 #[cfg(test)]
@@ -184,12 +256,67 @@ mod tests {
         }
     }
 
-    /// The text after asking for non-free; the same text where nothing changes.
-    fn enabled(text: &str, format: Format) -> String {
-        match offer(text, format, &bookworm(), "non-free") {
-            Offer::With(edit) => apply(text, &edit),
+    fn non_free() -> Extra {
+        Extra::Component("non-free".to_owned())
+    }
+
+    fn backports() -> Extra {
+        Extra::Suite("bookworm-backports".to_owned())
+    }
+
+    /// The text after asking for something; the same text where nothing changes.
+    fn with(text: &str, format: Format, extra: &Extra) -> String {
+        match offer(text, format, &bookworm(), extra) {
+            Offer::With(edit) => {
+                let after = apply(text, &edit).unwrap();
+                assert_eq!(apply(&after, &edit.back()).as_deref(), Some(text), "taken back");
+                after
+            }
             Offer::Enabled | Offer::Elsewhere => text.to_owned(),
         }
+    }
+
+    fn enabled(text: &str, format: Format) -> String {
+        with(text, format, &non_free())
+    }
+
+    #[test]
+    fn a_suite_is_one_more_word_or_one_more_line() {
+        assert_eq!(
+            with(STANZAS, Format::Deb822, &backports()),
+            STANZAS.replace("bookworm-updates\n", "bookworm-updates bookworm-backports\n")
+        );
+        let text = "deb [arch=amd64] http://mirror.example/bookworm bookworm main # ours\r\n";
+        assert_eq!(
+            with(text, Format::OneLine, &backports()),
+            "deb [arch=amd64] http://mirror.example/bookworm bookworm main # ours\r\n\
+             deb [arch=amd64] http://mirror.example/bookworm bookworm-backports main\r\n"
+        );
+    }
+
+    #[test]
+    fn a_suite_that_has_an_entry_of_its_own_is_there() {
+        let text = format!(
+            "{STANZAS}\n{}",
+            STANZAS.replace("bookworm bookworm-updates", "bookworm-backports")
+        );
+        assert_eq!(offer(&text, Format::Deb822, &bookworm(), &backports()), Offer::Enabled);
+    }
+
+    #[test]
+    fn one_of_two_additions_to_a_line_can_be_taken_back() {
+        let text = "deb http://mirror.example/debian bookworm main\n";
+        let Offer::With(first) = offer(text, Format::OneLine, &bookworm(), &non_free()) else {
+            panic!("not offered")
+        };
+        let one = apply(text, &first).unwrap();
+        let both = with(&one, Format::OneLine, &backports());
+        assert_eq!(
+            apply(&both, &first.back()).unwrap(),
+            "deb http://mirror.example/debian bookworm main\n\
+             deb http://mirror.example/debian bookworm-backports main non-free\n"
+        );
+        assert_eq!(apply("deb x y z\n", &first.back()), None, "somebody else changed it");
     }
 
     const STANZAS: &str = "Types: deb\n# a remark: with a colon\nURIs: http://mirror.example/debian\n\
@@ -229,22 +356,22 @@ mod tests {
     #[test]
     fn entries_of_other_people_are_left_alone() {
         let other = "deb [signed-by=/usr/share/keyrings/vendor-archive-keyring.gpg] http://vendor.example/debian bookworm main\n";
-        assert_eq!(offer(other, Format::OneLine, &bookworm(), "non-free"), Offer::Elsewhere);
+        assert_eq!(offer(other, Format::OneLine, &bookworm(), &non_free()), Offer::Elsewhere);
         let other = STANZAS.replace("debian-archive-keyring", "vendor");
-        assert_eq!(offer(&other, Format::Deb822, &bookworm(), "non-free"), Offer::Elsewhere);
+        assert_eq!(offer(&other, Format::Deb822, &bookworm(), &non_free()), Offer::Elsewhere);
         let disabled = format!("Enabled: no\n{STANZAS}");
-        assert_eq!(offer(&disabled, Format::Deb822, &bookworm(), "non-free"), Offer::Elsewhere);
+        assert_eq!(offer(&disabled, Format::Deb822, &bookworm(), &non_free()), Offer::Elsewhere);
         let sources = STANZAS.replace("Types: deb\n", "Types: deb-src\n");
-        assert_eq!(offer(&sources, Format::Deb822, &bookworm(), "non-free"), Offer::Elsewhere);
+        assert_eq!(offer(&sources, Format::Deb822, &bookworm(), &non_free()), Offer::Elsewhere);
     }
 
     #[test]
     fn a_component_on_a_continued_line_counts() {
         let text = STANZAS.replacen("Components: main\n", "Components: main\n non-free\n", 1);
-        assert_eq!(offer(&text, Format::Deb822, &bookworm(), "non-free"), Offer::Enabled);
+        assert_eq!(offer(&text, Format::Deb822, &bookworm(), &non_free()), Offer::Enabled);
         // A longer name is another component.
         let text = STANZAS.replacen("main\n", "main non-free-firmware\n", 1);
-        assert!(matches!(offer(&text, Format::Deb822, &bookworm(), "non-free"), Offer::With(_)));
+        assert!(matches!(offer(&text, Format::Deb822, &bookworm(), &non_free()), Offer::With(_)));
     }
 
     #[test]
@@ -292,8 +419,8 @@ mod tests {
             let format = if deb822 { Format::Deb822 } else { Format::OneLine };
             let once = enabled(&text, format);
             prop_assert_eq!(enabled(&once, format), once.clone());
-            if let Offer::With(_) = offer(&text, format, &bookworm(), "non-free") {
-                prop_assert_eq!(offer(&once, format, &bookworm(), "non-free"), Offer::Enabled);
+            if let Offer::With(_) = offer(&text, format, &bookworm(), &non_free()) {
+                prop_assert_eq!(offer(&once, format, &bookworm(), &non_free()), Offer::Enabled);
             }
         }
 

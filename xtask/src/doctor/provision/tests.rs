@@ -8,6 +8,9 @@ use super::*;
 /// A host in memory. `sources` are the packages that its lists have; the component adds netperf.
 #[derive(Default)]
 struct Fake {
+    /// A package of the user's that is newer than the release, and so would go with what depends on the release's.
+    newer: Option<(&'static str, &'static str)>,
+    has_backports: bool,
     programs: BTreeSet<&'static str>,
     sources: BTreeMap<&'static str, &'static str>,
     has_component: bool,
@@ -19,6 +22,13 @@ struct Fake {
 }
 
 impl Fake {
+    fn set(&mut self, of: Beyond, is_there: bool) {
+        match of {
+            Beyond::NonFree => self.has_component = is_there,
+            Beyond::Backports => self.has_backports = is_there,
+        }
+    }
+
     fn act(&mut self, effect: String) -> anyhow::Result<()> {
         let fails = self.broken.contains(&effect.as_str());
         self.effects.push(effect);
@@ -33,47 +43,69 @@ impl System for Fake {
     fn has(&self, program: &str) -> bool {
         self.programs.contains(program)
     }
-    fn candidate(&mut self, package: &str) -> Option<String> {
+    fn candidate(&mut self, wanted: &Wanted) -> Option<String> {
+        let package = wanted.package.name;
         let known = self.has_lists && (package != "netperf" || self.has_component);
-        known.then(|| self.sources.get(package).map(|version| (*version).to_owned())).flatten()
+        let version = known.then(|| self.sources.get(package)).flatten()?;
+        match wanted.suite {
+            Some(_) => self.has_backports.then(|| format!("{version}~bpo")),
+            None => Some((*version).to_owned()),
+        }
+    }
+    fn obstacle(&mut self, wanted: &Wanted) -> Option<String> {
+        let conflict = self.newer.filter(|(package, _)| *package == wanted.package.name);
+        let conflict = conflict.filter(|_| wanted.suite.is_none() || !self.has_backports);
+        conflict.map(|(_, theirs)| format!("apt would remove {theirs} for it"))
+    }
+    fn backports(&self) -> Option<String> {
+        Some("bookworm-backports".to_owned())
     }
     fn stale(&mut self) -> Option<String> {
         (!self.has_lists).then(|| "there are none".to_owned())
     }
-    fn edit(&mut self) -> Option<Edit> {
-        (!self.has_component).then(|| Edit {
-            path: "/etc/apt/sources.list".to_owned(),
-            component: "non-free".to_owned(),
-            old_line: "deb x bookworm main".to_owned(),
-            change: LineEdit { line: 2, text: "deb x bookworm main non-free".to_owned() },
-        })
+    fn edit(&mut self, of: Beyond) -> Option<Edit> {
+        let (is_there, extra) = match of {
+            Beyond::NonFree => (self.has_component, Extra::Component("non-free".to_owned())),
+            Beyond::Backports => {
+                (self.has_backports, Extra::Suite("bookworm-backports".to_owned()))
+            }
+        };
+        let from = "deb x bookworm main".to_owned();
+        let to = match of {
+            Beyond::NonFree => format!("{from} non-free"),
+            Beyond::Backports => format!("{from}\ndeb x bookworm-backports main"),
+        };
+        let change = LineEdit { line: 2, from, to };
+        let path = "/etc/apt/sources.list".to_owned();
+        (!is_there).then_some(Edit { of, path, extra, change })
     }
-    fn along(&mut self, packages: &[&str]) -> Vec<String> {
+    fn along(&mut self, _: Option<&str>, packages: &[&str]) -> Vec<String> {
         packages.contains(&"docker.io").then(|| "containerd 1.6".to_owned()).into_iter().collect()
     }
     fn engine_answers(&mut self) -> bool {
         self.has_engine
     }
-    fn write(&mut self, _: &Edit) -> anyhow::Result<()> {
-        self.has_component = true;
-        self.act("edit".to_owned())
+    fn write(&mut self, edit: &Edit) -> anyhow::Result<()> {
+        self.set(edit.of, true);
+        self.act(format!("add {}", edit.extra.name()))
     }
-    fn take_back(&mut self, _: &Edit) -> anyhow::Result<()> {
-        self.has_component = false;
+    fn take_back(&mut self, edit: &Edit) -> anyhow::Result<()> {
+        self.set(edit.of, false);
         self.broken.retain(|effect| *effect != "update");
-        self.act("take-back".to_owned())
+        self.act(format!("take back {}", edit.extra.name()))
     }
     fn update(&mut self) -> anyhow::Result<()> {
         self.act("update".to_owned())?;
         self.has_lists = true;
         Ok(())
     }
-    fn install(&mut self, packages: &[&str]) -> anyhow::Result<()> {
+    fn install(&mut self, suite: Option<&str>, packages: &[&str]) -> anyhow::Result<()> {
+        let words = [Wanted::from(suite), packages.to_vec()].concat();
         if packages.iter().any(|name| self.broken.contains(&format!("install {name}").as_str())) {
-            self.effects.push(format!("install {}", packages.join(" ")));
+            self.effects.push(format!("install {}", words.join(" ")));
             bail!("unmet dependencies");
         }
-        self.act(format!("install {}", packages.join(" ")))?;
+        self.act(format!("install {}", words.join(" ")))?;
         for package in PACKAGES.iter().filter(|package| packages.contains(&package.name)) {
             self.programs.extend(package.programs);
         }
@@ -137,7 +169,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
     assert_eq!(
         system.effects,
         [
-            "edit",
+            "add non-free",
             "update",
             "install iproute2 nftables runc docker.io qemu-system-x86 iperf3 netperf",
             "start-engine"
@@ -174,6 +206,55 @@ fn one_package_that_fails_does_not_keep_the_others_away() {
 }
 
 #[test]
+fn what_would_remove_a_newer_package_comes_from_the_suite_of_newer_ones() {
+    let mut system = fresh();
+    system.newer = Some(("qemu-system-x86", "qemu-utils"));
+    let (said, refused) = run(&mut system, &RefCell::new(true));
+    insta::assert_snapshot!(said[..8].join("\n"), @r"
+    will add the component non-free to line 3 of /etc/apt/sources.list: `deb x bookworm main non-free`
+    will add the suite bookworm-backports to line 3 of /etc/apt/sources.list: `deb x bookworm main` and `deb x bookworm-backports main`
+    will fetch the lists of packages: the sources change
+    will install iproute2 (1.0) for ip
+    will install nftables (1.0) for nft
+    will install runc (1.0) for runc
+    will install docker.io (1.0) for docker, dockerd
+    will install qemu-system-x86 from bookworm-backports (the version that the lists will have) for qemu-system-x86_64
+    ");
+    assert_eq!(refused, Vec::<String>::new());
+    assert_eq!(system.effects[..3], ["add non-free", "add bookworm-backports", "update"]);
+}
+
+#[test]
+fn what_only_fresh_lists_tell_is_said_before_it_is_done() {
+    let mut system = fresh();
+    (system.has_lists, system.has_component) = (false, true);
+    system.newer = Some(("qemu-system-x86", "qemu-utils"));
+    let (said, refused) = run(&mut system, &RefCell::new(true));
+    let at = |text: &str| said.iter().position(|line| line.starts_with(text));
+    assert!(at("will add the suite bookworm-backports") < at("added bookworm-backports"));
+    assert!(at("will add the suite").is_some(), "{said:?}");
+    assert_eq!(refused, Vec::<String>::new());
+    assert!(system.has("qemu-system-x86_64"));
+}
+
+#[test]
+fn nothing_of_the_users_is_removed() {
+    let mut system = fresh();
+    (system.newer, system.has_component) = (Some(("iperf3", "libiperf0")), true);
+    // The suite cannot be fetched, so it does not help.
+    system.broken = vec!["update"];
+    let (_, refused) = run(&mut system, &RefCell::new(true));
+    assert_eq!(
+        refused,
+        [
+            "the suite bookworm-backports: it is broken",
+            "iperf3: no package source has it in bookworm-backports, and apt would remove libiperf0 for it otherwise",
+        ]
+    );
+    assert!(!system.has("iperf3") && system.has("ip") && !system.has_backports);
+}
+
+#[test]
 fn sources_that_cannot_be_fetched_with_the_component_are_taken_back() {
     let mut system = fresh();
     system.broken = vec!["update"];
@@ -183,7 +264,7 @@ fn sources_that_cannot_be_fetched_with_the_component_are_taken_back() {
         ["the component non-free: it is broken", "netperf: no package source has it"]
     );
     assert!(!system.has_component && system.has("iperf3"));
-    assert_eq!(system.effects[..4], ["edit", "update", "take-back", "update"]);
+    assert_eq!(system.effects[..4], ["add non-free", "update", "take back non-free", "update"]);
 }
 
 #[test]
@@ -198,7 +279,7 @@ fn a_component_that_does_not_have_it_is_taken_back() {
             "netperf: no package source has it"
         ]
     );
-    assert_eq!(system.effects[..4], ["edit", "update", "take-back", "update"]);
+    assert_eq!(system.effects[..4], ["add non-free", "update", "take back non-free", "update"]);
 }
 
 #[test]
