@@ -118,7 +118,9 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let (mut store, done) = open(order, &plan, &host, &tag)?;
     let uses_docker =
         plan.cells.iter().any(|c| c.is_runnable() && !c.lab && c.cell.virtualization == "docker");
-    let uses_labs = plan.cells.iter().any(|c| c.is_runnable() && c.lab);
+    let in_labs = plan.cells.iter().filter(|c| c.is_runnable() && c.lab);
+    let in_labs: Vec<Cell> = in_labs.map(|c| c.cell.clone()).collect();
+    let uses_labs = !in_labs.is_empty();
     watcher.see(&Event::Begins {
         tag: tag.clone(),
         boots: plan.boot_count(),
@@ -138,7 +140,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let mut boots = Boots {
         plan: &plan,
         here: Here { matrix, host, prepared, tag, state, patience: 1 },
-        labs: Labs::new(matrix, host, prepared, tag, kits),
+        labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
     };
     let looped = boots.run(&mut store, &done, &stop, watcher);
     boots.labs.end();

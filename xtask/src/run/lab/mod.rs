@@ -101,6 +101,8 @@ pub struct Labs<'a> {
     host: &'a Host,
     prepared: &'a Prepared,
     tag: &'a RunTag,
+    /// What is measured in labs.
+    cells: Vec<Cell>,
     kits: Kits,
     /// The kernel and block of the lab under way, or of the one that did not come up, with the reason.
     now: Option<(String, u32, Result<Lab, String>)>,
@@ -141,15 +143,17 @@ impl Ground for Labs<'_> {
 }
 
 impl<'a> Labs<'a> {
-    /// Labs out of these kits; none is started yet.
+    /// Labs out of these kits for these cells; none is started yet.
     pub fn new(
         matrix: &'a Matrix,
         host: &'a Host,
         prepared: &'a Prepared,
         tag: &'a RunTag,
+        cells: Vec<Cell>,
         kits: Kits,
     ) -> Labs<'a> {
-        Labs { matrix, host, prepared, tag, kits, now: None, failures: BTreeMap::new() }
+        let failures = BTreeMap::new();
+        Labs { matrix, host, prepared, tag, cells, kits, now: None, failures }
     }
 
     /// Ends the lab under way, if there is one. Nothing in it is worth a goodbye.
@@ -185,8 +189,8 @@ impl<'a> Labs<'a> {
 
     /// What a lab with this kernel is told: the matrix, with only the cells that it may measure.
     fn order(&self, kernel: &str) -> anyhow::Result<Begin> {
-        let mut matrix = self.matrix.clone();
-        matrix.cells.retain(|cell| cell.kernel == kernel && needs_lab(cell));
+        let cells = self.cells.iter().filter(|cell| cell.kernel == kernel).cloned().collect();
+        let matrix = Matrix { cells, ..self.matrix.clone() };
         Ok(Begin {
             tag: self.tag.clone(),
             folder: std::env::current_dir().context("failed to find the working directory")?,
