@@ -222,7 +222,7 @@ pub fn common_port(
 }
 
 /// How many times longer building and undoing takes in an emulated lab.
-const IN_LAB: u32 = 10;
+const IN_LAB: u32 = 7;
 
 /// Estimated time to build and undo one boot; guests and labs are assumed to be emulated.
 pub fn overhead(cell: &Cell) -> Duration {

@@ -40,7 +40,7 @@ use kit::Kit;
 use wire::{Ask, Begin, Channel, Said};
 
 /// Estimated time for an emulated lab to start.
-pub const STARTS: Duration = Duration::from_secs(40);
+pub const STARTS: Duration = Duration::from_secs(20);
 
 /// Deadline for a lab to start: to boot, to look at itself, and to start an engine.
 const COMES_UP: Duration = Duration::from_secs(300);
