@@ -252,6 +252,9 @@ pub struct Told<'a> {
 
 /// Where boots are made: this host, or a lab on it.
 pub trait Ground {
+    /// Makes itself ready for a boot, where that takes a while. What fails is the boot's reason.
+    fn ready(&mut self, _told: &Told<'_>, _stop: &AtomicBool, _watcher: &mut dyn Watcher) {}
+
     /// One boot. Its failure is a record.
     ///
     /// # Errors
@@ -298,6 +301,7 @@ impl Boots<'_> {
                     &mut self.here
                 }
             };
+            ground.ready(&told, stop, watcher);
             watcher.see(&Event::Boot { cell: cell.id(), boot });
             let began = Instant::now();
             let record = ground.boot(&told, stop, watcher)?;

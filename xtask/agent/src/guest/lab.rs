@@ -23,21 +23,22 @@ pub const SHARE: &str = "evenkeel.root";
 /// Where a lab's root holds what only labs have: this program, settings of an engine.
 pub const FOLDER: &str = "/run/evenkeel-lab";
 
-/// What lies over the host's root: states of the host that a lab must not see, and places for its own. Mounted in this order.
+/// What lies over the host's root: states of the host that a lab must not see, and places for its own. Mounted in this order, from inside,
+/// so that links of the host lead where they lead on the host.
 const FRESH: [Mount; 13] = [
-    Mount { kind: "proc", at: "proc", flags: SAFE },
-    Mount { kind: "sysfs", at: "sys", flags: SAFE },
-    Mount { kind: "cgroup2", at: "sys/fs/cgroup", flags: SAFE },
-    Mount { kind: "debugfs", at: "sys/kernel/debug", flags: SAFE },
-    Mount { kind: "devtmpfs", at: "dev", flags: MsFlags::MS_NOSUID },
-    Mount { kind: "devpts", at: "dev/pts", flags: MsFlags::MS_NOSUID },
-    Mount { kind: "tmpfs", at: "dev/shm", flags: NO_DEVICES },
-    Mount { kind: "tmpfs", at: "run", flags: NO_DEVICES },
-    Mount { kind: "tmpfs", at: "var/lib/docker", flags: MsFlags::empty() },
-    Mount { kind: "tmpfs", at: "var/lib/containerd", flags: MsFlags::empty() },
-    Mount { kind: "tmpfs", at: "var/lib/evenkeel", flags: NO_DEVICES },
-    Mount { kind: "tmpfs", at: "var/tmp", flags: NO_DEVICES },
-    Mount { kind: "tmpfs", at: "var/log", flags: NO_DEVICES },
+    Mount { kind: "proc", at: "/proc", flags: SAFE },
+    Mount { kind: "sysfs", at: "/sys", flags: SAFE },
+    Mount { kind: "cgroup2", at: "/sys/fs/cgroup", flags: SAFE },
+    Mount { kind: "debugfs", at: "/sys/kernel/debug", flags: SAFE },
+    Mount { kind: "devtmpfs", at: "/dev", flags: MsFlags::MS_NOSUID },
+    Mount { kind: "devpts", at: "/dev/pts", flags: MsFlags::MS_NOSUID },
+    Mount { kind: "tmpfs", at: "/dev/shm", flags: NO_DEVICES },
+    Mount { kind: "tmpfs", at: "/run", flags: NO_DEVICES },
+    Mount { kind: "tmpfs", at: "/var/lib/docker", flags: MsFlags::empty() },
+    Mount { kind: "tmpfs", at: "/var/lib/containerd", flags: MsFlags::empty() },
+    Mount { kind: "tmpfs", at: "/var/lib/evenkeel", flags: NO_DEVICES },
+    Mount { kind: "tmpfs", at: "/var/tmp", flags: NO_DEVICES },
+    Mount { kind: "tmpfs", at: "/var/log", flags: NO_DEVICES },
 ];
 
 /// Where programs are looked for, and the home of who runs them.
@@ -54,9 +55,9 @@ pub fn is_lab() -> bool {
 /// # Errors
 /// The root cannot be put together, or the program fails.
 pub fn live(port: File) -> anyhow::Result<()> {
-    let root = take_root(Path::new(PLACE))?;
-    let program = own_program(&root)?;
-    enter(&root)?;
+    enter(&take_root(Path::new(PLACE))?)?;
+    freshen()?;
+    let program = show_program()?;
     let child = command::attach(&[&program, "lab"], port, &ENVIRONMENT)?;
     let child = Pid::from_raw(i32::try_from(child.id()).context("a process id is no number")?);
     // All orphans of the lab are ours to collect.
@@ -88,33 +89,35 @@ fn take_root(place: &Path) -> anyhow::Result<PathBuf> {
     let layers =
         format!("lowerdir={},upperdir={},workdir={}", text(&lower), text(&upper), text(&work));
     mount_on(&root, Some("overlay"), "overlay", MsFlags::empty(), &layers)?;
+    Ok(root)
+}
+
+/// Mounts what the lab has of its own.
+fn freshen() -> anyhow::Result<()> {
     for Mount { kind, at, flags } in FRESH {
-        let at = root.join(at);
+        let at = Path::new(at);
         // Folders of kernel file systems are there, or cannot be made.
         if !at.is_dir() {
-            make(&at)?;
+            make(at)?;
         }
         let mode = if kind == "tmpfs" { "mode=755" } else { "" };
-        match mount_on(&at, Some(kind), kind, flags, mode) {
+        match mount_on(at, Some(kind), kind, flags, mode) {
             // Only knobs and facts look there, and say so where they find nothing.
             Err(error) if kind == "debugfs" && error.downcast_ref() == Some(&Errno::ENODEV) => {}
             mounted => mounted?,
         }
     }
-    // A folder that everybody writes to.
+    // Everybody writes there.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
-    let shm = root.join("dev/shm");
-    fs::set_permissions(&shm, open).with_context(|| format!("failed to open {}", shm.display()))?;
-    Ok(root)
+    fs::set_permissions("/dev/shm", open).context("failed to open /dev/shm to all")
 }
 
-/// Shows this program, the one file of the initramfs, in the new root. Answers its path there.
-fn own_program(root: &Path) -> anyhow::Result<String> {
+/// Shows this program, which is a file of the initramfs, in the new root. Answers its path there.
+fn show_program() -> anyhow::Result<String> {
     let program = format!("{FOLDER}/xtask");
-    let inside = root.join(program.trim_start_matches('/'));
-    make(&root.join(FOLDER.trim_start_matches('/')))?;
-    File::create(&inside).with_context(|| format!("failed to make {}", inside.display()))?;
-    mount_on(&inside, Some("/init"), "", MsFlags::MS_BIND, "")?;
+    make(Path::new(FOLDER))?;
+    File::create(&program).with_context(|| format!("failed to make {program}"))?;
+    mount_on(Path::new(&program), Some("/proc/self/exe"), "", MsFlags::MS_BIND, "")?;
     Ok(program)
 }
 

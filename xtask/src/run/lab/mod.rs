@@ -111,12 +111,7 @@ pub struct Labs<'a> {
 }
 
 impl Ground for Labs<'_> {
-    fn boot(
-        &mut self,
-        told: &Told<'_>,
-        stop: &AtomicBool,
-        watcher: &mut dyn Watcher,
-    ) -> anyhow::Result<Record> {
+    fn ready(&mut self, told: &Told<'_>, stop: &AtomicBool, watcher: &mut dyn Watcher) {
         let (kernel, block) = (&told.cell.kernel, told.place.block);
         let same = self.now.as_ref().is_some_and(|now| now.0 == *kernel && now.1 == block);
         if !same {
@@ -125,6 +120,14 @@ impl Ground for Labs<'_> {
             let lab = lab.map_err(|error| format!("the lab did not come up: {error:#}"));
             self.now = Some((kernel.clone(), block, lab));
         }
+    }
+
+    fn boot(
+        &mut self,
+        told: &Told<'_>,
+        stop: &AtomicBool,
+        watcher: &mut dyn Watcher,
+    ) -> anyhow::Result<Record> {
         let within = deadline(true, &self.matrix.measure) * PATIENCE + UNDOES * 2;
         let made = match &mut self.now {
             Some((_, _, Ok(lab))) => lab.boot(told, within, stop, watcher),
@@ -249,7 +252,7 @@ impl Lab {
         stop: &AtomicBool,
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<String> {
-        let started = self.channel.ask(&Ask::Begin(Box::new(order))).and_then(|()| {
+        let started = self.channel.ask(Ask::Begin(Box::new(order))).and_then(|()| {
             self.answer("start", COMES_UP, stop, watcher, |said| match said {
                 Said::Begun { facts } => Some(facts),
                 _ => None,
@@ -271,7 +274,7 @@ impl Lab {
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<Record> {
         let ask = Ask::Boot { cell: told.cell.clone(), place: told.place, number: told.number };
-        let made = self.channel.ask(&ask).and_then(|()| {
+        let made = self.channel.ask(ask).and_then(|()| {
             self.answer("make a boot", within, stop, watcher, |said| match said {
                 Said::Ended { record } => Some(*record),
                 _ => None,
@@ -324,5 +327,71 @@ impl Lab {
             text.push_str(&format!("; the lab's console says: {said}"));
         }
         anyhow::Error::msg(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Measure;
+    use crate::record::Outcome;
+    use crate::run::spec::Place;
+
+    struct Events(Vec<Event>);
+
+    impl Watcher for Events {
+        fn see(&mut self, event: &Event) {
+            self.0.push(event.clone());
+        }
+    }
+
+    fn cell() -> Cell {
+        Cell {
+            kernel: "rt".to_owned(),
+            virtualization: "runc".to_owned(),
+            network: "bridge".to_owned(),
+            tuning: "stock".to_owned(),
+            load: "idle".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_lab_that_does_not_come_up_is_tried_once_a_block_and_its_cells_say_why() {
+        let matrix = Matrix {
+            name: "m".to_owned(),
+            cells: vec![cell()],
+            measure: Measure::default(),
+            contrasts: Vec::new(),
+            kernels: BTreeMap::new(),
+        };
+        let (host, tag) = (Host::look_in_lab(&[], &matrix), RunTag::new(1));
+        let prepared = Prepared::in_lab(PathBuf::new(), &tag).unwrap();
+        let kits = Kits::from([("rt".to_owned(), Err("no such package".to_owned()))]);
+        let mut labs = Labs::new(&matrix, &host, &prepared, &tag, vec![cell()], kits);
+        let mut events = Events(Vec::new());
+        for (block, position) in [(0, 0), (0, 1), (1, 0)] {
+            let place = Place { block, position, boot: block };
+            let told = Told { cell: &cell(), place, number: 0 };
+            labs.ready(&told, &AtomicBool::new(false), &mut events);
+            let record = labs.boot(&told, &AtomicBool::new(false), &mut events).unwrap();
+            let reason = "the lab did not come up: no such package".to_owned();
+            assert_eq!(record.outcome, Outcome::Failed { reason });
+            assert_eq!((record.block, record.position), (block, position));
+        }
+        let starts = [0, 1].map(|block| Event::Lab { kernel: "rt".to_owned(), block });
+        assert_eq!(events.0, starts);
+    }
+
+    #[test]
+    fn a_host_without_the_programs_of_a_lab_says_which() {
+        let nothing = Survey { findings: Vec::new(), notes: Vec::new() };
+        let (reason, _) = missing(&nothing, &[NeedName::Bridge]).unwrap();
+        assert_eq!(reason, "root was not looked at");
+        let found = |need| (need, crate::doctor::Finding::Ok(String::new()));
+        let needs = [NeedName::Root, NeedName::Cgroup, NeedName::Qemu];
+        let lab = Survey { findings: needs.map(found).to_vec(), notes: Vec::new() };
+        // What a kernel offers is asked inside.
+        assert_eq!(missing(&lab, &[NeedName::Bridge, NeedName::Veth]), None);
+        assert_eq!(missing(&lab, &[NeedName::Runc]).unwrap().0, "runc was not looked at");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -77,7 +77,8 @@ pub enum Said {
 
 /// The run's end of the port.
 pub struct Channel {
-    writer: Box<dyn Write + Send>,
+    /// A lab that hangs takes nothing: who asks must not wait for it.
+    asked: Sender<Ask>,
     lines: Receiver<std::io::Result<Line>>,
 }
 
@@ -88,14 +89,23 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Channel {
-    /// Reads on a thread of its own until `reader` ends.
+    /// Reads and writes on threads of their own until either end closes.
     ///
     /// # Errors
     /// No thread can be started.
     pub fn new(
         reader: impl Read + Send + 'static,
-        writer: impl Write + Send + 'static,
+        mut writer: impl Write + Send + 'static,
     ) -> anyhow::Result<Channel> {
+        let (asked, asks) = mpsc::channel();
+        let write = move || {
+            // What cannot be written any more is missed by the reader, which finds the end.
+            while asks.recv().is_ok_and(|ask: Ask| write_line(&mut writer, &ask).is_ok()) {}
+        };
+        thread::Builder::new()
+            .name("ek-lab-asks".into())
+            .spawn(write)
+            .context("failed to start the writer of a lab")?;
         let (heard, lines) = mpsc::sync_channel(READ_AHEAD);
         let read = move || {
             let mut reader = Lines::new(reader, LINE);
@@ -110,15 +120,15 @@ impl Channel {
             .name("ek-lab".into())
             .spawn(read)
             .context("failed to start the reader of a lab")?;
-        Ok(Channel { writer: Box::new(writer), lines })
+        Ok(Channel { asked, lines })
     }
 
-    /// Asks.
+    /// Asks, without waiting for the lab to take it.
     ///
     /// # Errors
     /// The lab has ended.
-    pub fn ask(&mut self, ask: &Ask) -> anyhow::Result<()> {
-        write_line(&mut self.writer, ask).context("the lab has ended")
+    pub fn ask(&mut self, ask: Ask) -> anyhow::Result<()> {
+        self.asked.send(ask).ok().context("the lab has ended")
     }
 
     /// What it says next, if it says something soon, at most within `within`. What is no word of a lab (a kernel that talks) is nothing.
@@ -171,6 +181,25 @@ mod tests {
         };
         assert_eq!(heard, [Said::Phase("place".to_owned())]);
         assert_eq!(error.to_string(), "the lab ended");
+    }
+
+    #[test]
+    fn a_lab_that_takes_nothing_does_not_hold_who_asks() {
+        let (host, lab) = UnixStream::pair().unwrap();
+        let mut channel = Channel::new(host.try_clone().unwrap(), host).unwrap();
+        let cell = Cell {
+            kernel: "k".repeat(4 << 20),
+            virtualization: "netns".to_owned(),
+            network: "veth".to_owned(),
+            tuning: "stock".to_owned(),
+            load: "idle".to_owned(),
+        };
+        let place = Place { block: 0, position: 0, boot: 0 };
+        channel.ask(Ask::Boot { cell, place, number: 0 }).unwrap();
+        assert_eq!(channel.hear(Duration::from_millis(1)).unwrap(), None);
+        drop(lab);
+        let gone = |()| channel.hear(Duration::from_secs(30)).err();
+        assert!(std::iter::repeat(()).find_map(gone).is_some());
     }
 
     #[test]
