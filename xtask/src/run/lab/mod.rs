@@ -1,8 +1,8 @@
 //! Labs: virtual machines in which boots are made, so that containers are measured under kernels that this host does not run.
 //!
 //! A lab is one more place for the process that is a boot. Its root is the host's, read-only under a layer in memory; its init starts
-//! this program as `lab` ([`inside`]), which looks at its machine, prepares, and makes the boots that it is asked for over
-//! the control port ([`wire`]). Records come out one by one and are stored by the run.
+//! this program as `lab` (`inside`), which looks at its machine, prepares, and makes the boots that it is asked for over
+//! the control port (`wire`). Records come out one by one and are stored by the run.
 //!
 //! Each kernel has one lab in each block, a fresh start of the layer that a comparison of kernels changes. On the host a lab is one process
 //! in the run's cgroup and two files in the run's folder: whatever ends either, nothing else is left.
