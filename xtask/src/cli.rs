@@ -53,6 +53,9 @@ pub enum Command {
     /// One boot, told on standard input.
     #[command(hide = true)]
     Boot(Boot),
+    /// The boots of a lab, asked for on standard input.
+    #[command(hide = true)]
+    Lab,
     /// An agent on standard input and output.
     #[command(hide = true)]
     Agent,
@@ -104,6 +107,9 @@ pub struct Plan {
     /// Print every step of this cell and what undoes it. Needs no root.
     #[arg(long, value_name = "CELL")]
     pub explain: Option<String>,
+    /// As `bench --lab` would measure it.
+    #[arg(long)]
+    pub lab: bool,
 }
 
 /// How a plan is printed.
@@ -130,6 +136,9 @@ pub struct Bench {
     /// Install what is missing first, after listing it.
     #[arg(long)]
     pub provision: bool,
+    /// Measure containers under kernels that this host does not run, each in a virtual machine that boots it.
+    #[arg(long)]
+    pub lab: bool,
 }
 
 /// `report`.

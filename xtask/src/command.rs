@@ -13,10 +13,11 @@ use crate::cli;
 use crate::doctor::provision;
 use crate::matrix::{self, Matrix};
 use crate::plan::{Json, Options, Plan, Table};
+use crate::record::{PlannedCell, Status};
 use crate::run::host::{self, Host};
 use crate::run::progress::{Detail, display};
 use crate::run::spec::BootSpec;
-use crate::run::{self, End, Order, boot, rootless};
+use crate::run::{self, End, Order, boot, lab, rootless};
 use crate::streams::{print, print_by, say};
 use crate::wrong::wrong;
 
@@ -85,6 +86,7 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     if told.update_kernels {
         update_kernels(&matrix)?;
     }
+    let host = host.with_labs(told.lab);
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
@@ -92,6 +94,7 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     let judge = |cell: &matrix::Cell| host.judge(cell, &matrix);
     let plan =
         Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
+    let plan = plan.with_labs(&host::needs_lab, lab::STARTS);
     match told.format {
         cli::Format::Table => print(Table(&plan))?,
         cli::Format::Json => print_by(|out| Json(&plan).write(out))?,
@@ -138,11 +141,17 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
             let ids: Vec<String> = run.cells.iter().map(|planned| planned.cell.id()).collect();
             options.only = Some(ids.join(",").parse().map_err(wrong)?);
         }
-        Order { text: run.matrix_text, matrix: run.matrix, options, out, resume, quick: run.quick }
+        // What was planned in labs goes on in labs.
+        let in_lab = |planned: &PlannedCell| {
+            planned.status == Status::Runnable && host::needs_lab(&planned.cell)
+        };
+        let lab = told.lab || run.cells.iter().any(in_lab);
+        let (text, matrix, quick) = (run.matrix_text, run.matrix, run.quick);
+        Order { text, matrix, options, out, resume, quick, lab }
     } else {
         let (matrix, text) = load(&told.selection)?;
-        let quick = told.selection.quick;
-        Order { text, matrix, options: options(&told.selection), out, resume, quick }
+        let (quick, lab) = (told.selection.quick, told.lab);
+        Order { text, matrix, options: options(&told.selection), out, resume, quick, lab }
     };
     if told.provision {
         install(&Cache::open()?)?;
@@ -208,6 +217,15 @@ pub fn boot(told: &cli::Boot) -> anyhow::Result<Exit> {
     }
     let report = boot::boot(&spec, &state, |phase| say(format_args!("{}{phase}", run::PHASE)))?;
     serde_json::to_writer(std::io::stdout().lock(), &report)?;
+    Ok(Exit::Fine)
+}
+
+/// `lab`: the boots of a lab, asked for on standard input.
+///
+/// # Errors
+/// The lab cannot be prepared, or a boot was not undone: it is of no use any more.
+pub fn lab() -> anyhow::Result<Exit> {
+    lab::serve(std::io::stdin(), std::io::stdout())?;
     Ok(Exit::Fine)
 }
 

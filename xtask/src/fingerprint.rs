@@ -72,6 +72,21 @@ pub fn instrument(
     instrument
 }
 
+/// The instrument of a cell that was measured in a lab: the lab's own, what executes its instructions, and the host below, whose
+/// facts are named `host-...`.
+pub fn in_lab(
+    lab: BTreeMap<String, String>,
+    host: &BTreeMap<String, String>,
+    accelerator: &str,
+) -> BTreeMap<String, String> {
+    let below = MACHINE.iter().chain(&KERNEL).filter(|name| **name != "peer");
+    let below = below.filter_map(|name| Some((format!("host-{name}"), host.get(*name)?.clone())));
+    let line = host.get("command-line").map(|line| lasting_parameters(line));
+    let line = line.map(|line| ("host-command-line".to_owned(), line));
+    let accelerator = ("accelerator".to_owned(), accelerator.to_owned());
+    lab.into_iter().chain(below).chain(line).chain([accelerator]).collect()
+}
+
 /// The first 16 hexadecimal digits of the SHA-256 of an instrument. Equal instruments, and only
 /// those, have equal fingerprints.
 pub fn fingerprint(instrument: &BTreeMap<String, String>) -> String {
@@ -172,6 +187,22 @@ mod tests {
             ]
         );
         assert_eq!(of("running").get("guest-kernel").map(String::as_str), Some("6.1.0"));
+    }
+
+    #[test]
+    fn a_lab_has_its_host_below_it_and_is_marked_as_what_executes_it() {
+        let lab = BTreeMap::from([("cpu".to_owned(), "QEMU Virtual CPU".to_owned())]);
+        assert_eq!(
+            text(&in_lab(lab, &facts(), "tcg")),
+            [
+                "accelerator=tcg",
+                "cpu=QEMU Virtual CPU",
+                "host-command-line=isolcpus=1",
+                "host-cpu=AMD EPYC",
+                "host-kernel=6.12.30",
+                "host-microcode=0x1",
+            ]
+        );
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),
         Command::Boot(told) => command::boot(told),
+        Command::Lab => command::lab(),
         Command::Agent => evenkeel_agent::entry::main().map(|()| Exit::Fine),
     }
 }

@@ -93,7 +93,7 @@ impl Bench {
         let prepared = Prepared::new(cells, &matrix, &cache, &pins, program, &tag).unwrap();
         assert_eq!(prepared.missing(&cell), None);
         let image = (cell.virtualization == "docker").then(|| prepared.rootfs().to_owned());
-        let standing = Standing::make(&state, &tag, Powers::Root, image.as_deref()).unwrap();
+        let standing = Standing::make(&state, &tag, Powers::Root, image.as_deref(), false).unwrap();
         let (lock, standing) = (Some(lock), Some(standing));
         Bench { lock, state, host, matrix, cell, tag, prepared, standing }
     }

@@ -239,6 +239,22 @@ pub fn serve<S: AsRef<str>>(argv: &[S], words: std::fs::File) -> anyhow::Result<
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
 }
 
+/// Starts a program whose standard input and output are both one device, and whose standard error is ours.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn attach<S: AsRef<str>>(
+    argv: &[S],
+    device: std::fs::File,
+    environment: &[(&str, &str)],
+) -> anyhow::Result<Child> {
+    let mut command = prepare(None, argv, libc::SIGKILL)?;
+    let same = device.try_clone().context("failed to share a device")?;
+    command.stdin(Stdio::from(same)).stdout(Stdio::from(device));
+    command.envs(environment.iter().copied());
+    command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))
+}
+
 /// The path of a program, looked up on `PATH` and in the folders for administrators.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -30,6 +30,9 @@ pub fn is_agent() -> bool {
 /// # Errors
 /// The control channel cannot be read or written.
 pub fn main() -> anyhow::Result<()> {
+    if guest::is_init() && guest::lab::is_lab() {
+        guest::main(guest::lab::live)
+    }
     if guest::is_init() {
         guest::main(|port| {
             let output = port.try_clone().context("failed to share the control port")?;

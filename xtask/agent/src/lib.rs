@@ -11,7 +11,7 @@ pub mod facts;
 pub mod guest;
 pub mod interpret;
 pub mod journal;
-mod lines;
+pub mod lines;
 pub mod load;
 pub mod machine;
 mod netlink;

@@ -67,6 +67,11 @@ impl Modules {
         Ok(magic.and_then(|magic| magic.split(' ').next().map(str::to_owned)))
     }
 
+    /// Whether the kernel has a module, as a file or as a part of itself.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name) || self.builtin.contains(name)
+    }
+
     /// What must be loaded for these modules to work, each after what it depends on. What is part
     /// of the kernel is left out.
     ///

@@ -91,7 +91,7 @@ fn combinations() -> Vec<(Site, BootSpec)> {
 
 /// The steps of a boot after those of its run, on a host without a mount for namespaces.
 fn with_run(steps: &[Step]) -> Vec<Step> {
-    let mut all = standing(&RunTag::new(1), Path::new(FOLDER), Some(Path::new("ROOT")), true);
+    let mut all = standing(&RunTag::new(1), Path::new(FOLDER), Some(Path::new("ROOT")), true, true);
     all.extend_from_slice(steps);
     all
 }
@@ -100,7 +100,7 @@ fn with_run(steps: &[Step]) -> Vec<Step> {
 fn every_slot_is_bound_before_it_is_used_and_phases_do_not_go_back() {
     for (site, spec) in combinations() {
         check(&spec.steps).unwrap_or_else(|error| panic!("{}: {error:#}", site.cell.id()));
-        check(&standing(&RunTag::new(1), Path::new(FOLDER), Some(Path::new("ROOT")), true))
+        check(&standing(&RunTag::new(1), Path::new(FOLDER), Some(Path::new("ROOT")), true, true))
             .unwrap();
     }
 }

@@ -126,6 +126,7 @@ impl Runs {
             out: out.clone(),
             resume: false,
             quick: false,
+            lab: false,
         };
         let mut watcher = Collector {
             display: display(if self.detail == Detail::Normal {

@@ -71,6 +71,10 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
             "a fault at each effect of containers and guests",
             cmd!(shell, "cargo test --quiet --package xtask --test faults -- --ignored"),
         )?;
+        check(
+            "labs: containers under kernels of their own",
+            cmd!(shell, "cargo test --quiet --package xtask --test lab -- --ignored"),
+        )?;
         eprintln!("== chaos: {KILLS} random kills of real runs");
         eprintln!("{}", chaos::run(KILLS, 1)?);
     }

@@ -114,7 +114,7 @@ pub(super) fn start_command() -> String {
 pub(super) fn start() -> anyhow::Result<Engine> {
     let started = match systemd_runs() {
         true => command::output(&["systemctl", "start", "docker"], READY).map(drop),
-        false => start_daemon(),
+        false => start_daemon(&[]),
     };
     // Somebody else may have started one meanwhile, which keeps ours from starting.
     match (Engine::ask(), started) {
@@ -124,11 +124,20 @@ pub(super) fn start() -> anyhow::Result<Engine> {
     }
 }
 
-/// Starts `dockerd`, detached, with the settings of the host (/etc/docker/daemon.json) and no others, and
+/// Starts an engine with these arguments, where there is none and no service manager that would, and returns once it answers.
+///
+/// # Errors
+/// It ends or is not ready in time; quotes the end of its log.
+pub fn start_with(arguments: &[&str]) -> anyhow::Result<Engine> {
+    start_daemon(arguments)?;
+    Engine::ask().map_err(anyhow::Error::msg)
+}
+
+/// Starts `dockerd`, detached, with the settings of the host (/etc/docker/daemon.json) and these, and
 /// waits until it says that it is ready, the way it tells systemd (sd_notify(3)).
-fn start_daemon() -> anyhow::Result<()> {
+fn start_daemon(arguments: &[&str]) -> anyhow::Result<()> {
     // The shell writes its process id into a file, for nobody waits for what `setsid` left, and becomes the daemon.
-    const BECOME: &str = r#"echo $$ >"$3"; NOTIFY_SOCKET="$1" exec dockerd >>"$2" 2>&1 </dev/null"#;
+    const BECOME: &str = r#"echo $$ >"$3"; export NOTIFY_SOCKET="$1"; log="$2"; shift 3; exec dockerd "$@" >>"$log" 2>&1 </dev/null"#;
 
     let folder = tempfile::tempdir().context("no folder for the readiness of dockerd")?;
     let socket = folder.path().join("ready");
@@ -139,10 +148,8 @@ fn start_daemon() -> anyhow::Result<()> {
     let said_before = std::fs::metadata(LOG).map_or(0, |log| log.len());
     let number = format!("{socket}.pid");
     let within = Duration::from_secs(10);
-    command::output(
-        &["setsid", "--fork", "sh", "-c", BECOME, "dockerd", socket, LOG, &number],
-        within,
-    )?;
+    let fixed = ["setsid", "--fork", "sh", "-c", BECOME, "dockerd", socket, LOG, &number];
+    command::output(&[&fixed, arguments].concat(), within)?;
     let pid: u32 = wait::until("dockerd's process id", within, || {
         let text = std::fs::read_to_string(&number).unwrap_or_default();
         Ok(text.strip_suffix('\n').and_then(|text| text.parse().ok()))

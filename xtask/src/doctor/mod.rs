@@ -13,7 +13,7 @@ mod probe;
 pub mod provision;
 mod tools;
 
-pub use engine::Engine;
+pub use engine::{Engine, start_with as start_engine};
 pub use probe::NeedName;
 pub use tools::tools;
 
@@ -65,6 +65,14 @@ pub fn survey(outside: &Outside<'_>) -> Survey {
     let host = probe::Host::new(outside);
     let findings = NeedName::all().map(|need| (need, need.probe(&host))).collect();
     Survey { findings, notes: notes::notes(&evenkeel_agent::facts::facts()) }
+}
+
+/// Looks at these needs alone. Changes nothing.
+pub fn survey_of(needs: &[NeedName], outside: &Outside<'_>) -> Survey {
+    let host = probe::Host::new(outside);
+    let asked = NeedName::all().filter(|need| needs.contains(need));
+    let findings = asked.map(|need| (need, need.probe(&host))).collect();
+    Survey { findings, notes: Vec::new() }
 }
 
 impl Survey {

@@ -37,6 +37,8 @@ struct Entry<'p> {
     skip: Option<&'p str>,
     /// What would help.
     remedy: Option<&'p str>,
+    /// Whether it is measured in a lab.
+    lab: bool,
 }
 
 impl<'p> Entry<'p> {
@@ -47,7 +49,8 @@ impl<'p> Entry<'p> {
             Status::NotApplicable { reason } => ("not-applicable", Some(&**reason), None),
         };
         let (axes, runnable) = (planned.cell, planned.is_runnable());
-        Entry { id: axes.id(), axes, runnable, status, skip, remedy }
+        let lab = runnable && planned.lab;
+        Entry { id: axes.id(), axes, runnable, status, skip, remedy, lab }
     }
 }
 

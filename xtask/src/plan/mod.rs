@@ -1,6 +1,7 @@
 //! The plan: which cells of a matrix are measured, in what order, how long it takes, and why not the rest.
 //! Pure: what the host can do is asked through closures. What a boot does is not known here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Plan<'m> {
     pub options: Options,
     /// The cells that options leave, in the order of the matrix. None, where a shard has none.
     pub cells: Vec<Planned<'m>>,
+    /// Estimated time for a lab to start. Each kernel that needs one has its own in every block.
+    lab_starts: Duration,
 }
 
 /// A cell of a plan.
@@ -59,6 +62,8 @@ pub struct Planned<'m> {
     pub status: Arc<Status>,
     /// Estimated time of one boot, building and undoing included.
     pub boot_time: Duration,
+    /// Whether it is measured in a lab: a virtual machine that runs its kernel, started for each block.
+    pub lab: bool,
 }
 
 impl Planned<'_> {
@@ -66,6 +71,17 @@ impl Planned<'_> {
     pub fn is_runnable(&self) -> bool {
         *self.status == Status::Runnable
     }
+}
+
+/// Where cells are measured one after the other: the host, or a lab.
+#[derive(Debug, Default)]
+struct Ground {
+    /// By which it is ordered among others.
+    name: u64,
+    /// By which its cells are ordered.
+    ids: Vec<u64>,
+    /// Indices into [`Plan::cells`].
+    cells: Vec<usize>,
 }
 
 /// One boot of a plan.
@@ -114,21 +130,36 @@ impl<'m> Plan<'m> {
                 if *last != status {
                     last = Arc::new(status);
                 }
-                Planned { cell, status: Arc::clone(&last), boot_time: time(cell) }
+                let (status, boot_time) = (Arc::clone(&last), time(cell));
+                Planned { cell, status, boot_time, lab: false }
             })
         });
-        Ok(Plan { matrix, cells: cells.collect(), options })
+        Ok(Plan { matrix, cells: cells.collect(), options, lab_starts: Duration::ZERO })
     }
 
-    /// The boots in their order, block by block (see [`block`]). Made while they are asked for.
+    /// The same plan, where cells that `needs` one are measured in labs, each of which takes `starts` to start.
+    #[must_use]
+    pub fn with_labs(mut self, needs: &dyn Fn(&Cell) -> bool, starts: Duration) -> Plan<'m> {
+        for planned in &mut self.cells {
+            planned.lab = needs(planned.cell);
+        }
+        self.lab_starts = starts;
+        self
+    }
+
+    /// The boots in their order, block by block (see [`block`]). Made while they are asked for. Cells of one lab are neighbours, so that
+    /// it starts once; labs, and the host as one more, are ordered as cells are.
     pub fn boots(&self) -> impl Iterator<Item = PlannedBoot> + '_ {
-        let runnable: Vec<usize> = self.runnable().map(|(index, _)| index).collect();
-        let ids: Vec<u64> =
-            self.runnable().map(|(_, planned)| id_hash(&planned.cell.id())).collect();
+        let grounds: Vec<Ground> = self.grounds().into_values().collect();
+        let names: Vec<u64> = grounds.iter().map(|ground| ground.name).collect();
         let (seed, blocks) = (self.options.seed, self.matrix.measure.boots);
         (0..blocks).flat_map(move |number| {
-            let order = block(&ids, seed, number, blocks);
-            let cells: Vec<usize> = order.into_iter().map(|at| runnable[at]).collect();
+            let order = block(&names, seed, number, blocks);
+            let of = |at: usize| {
+                let Ground { ids, cells, .. } = &grounds[at];
+                block(ids, seed, number, blocks).into_iter().map(|at| cells[at])
+            };
+            let cells: Vec<usize> = order.into_iter().flat_map(of).collect();
             (0..).zip(cells).map(move |(position, cell)| PlannedBoot {
                 cell,
                 boot: number,
@@ -148,7 +179,9 @@ impl<'m> Plan<'m> {
         let block = self
             .runnable()
             .fold(Duration::ZERO, |sum, (_, planned)| sum.saturating_add(planned.boot_time));
-        block.saturating_mul(self.matrix.measure.boots)
+        let labs = self.grounds().into_keys().flatten().count();
+        let labs = self.lab_starts.saturating_mul(u32::try_from(labs).unwrap_or(u32::MAX));
+        block.saturating_add(labs).saturating_mul(self.matrix.measure.boots)
     }
 
     /// The cells and what becomes of them, for the header of a run.
@@ -158,6 +191,19 @@ impl<'m> Plan<'m> {
             status: Status::clone(&planned.status),
         };
         self.cells.iter().map(own).collect()
+    }
+
+    /// What can be measured, by where: the kernel of a lab, or none for the host itself.
+    fn grounds(&self) -> BTreeMap<Option<&str>, Ground> {
+        let mut grounds: BTreeMap<Option<&str>, Ground> = BTreeMap::new();
+        for (index, planned) in self.runnable() {
+            let lab = planned.lab.then_some(planned.cell.kernel.as_str());
+            let ground = grounds.entry(lab).or_default();
+            ground.name = lab.map_or(0, id_hash);
+            ground.ids.push(id_hash(&planned.cell.id()));
+            ground.cells.push(index);
+        }
+        grounds
     }
 
     /// Cells that can be measured, with their indices.

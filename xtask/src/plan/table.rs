@@ -75,6 +75,9 @@ fn write_cells(f: &mut fmt::Formatter<'_>, cells: &[&Planned<'_>], width: usize)
                 last = (planned.boot_time, human(planned.boot_time));
             }
             line.push_str(&last.1);
+            if planned.lab {
+                line.push_str(", in a lab");
+            }
         }
         line.push('\n');
         f.write_str(&line)?;

@@ -109,9 +109,9 @@ fn json_keeps_its_names() {
     let plan = plan(&matrix, Options { seed: 7, only, shard: None });
     insta::assert_snapshot!(json(&plan).replace(r#"{"id""#, "\n{\"id\""), @r#"
     {"schema":1,"matrix":"m","cells":[
-    {"id":"running/netns/bridge/t0/idle","axes":{"kernel":"running","virtualization":"netns","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null},
-    {"id":"running/docker/bridge/t0/idle","axes":{"kernel":"running","virtualization":"docker","network":"bridge","tuning":"t0","load":"idle"},"runnable":false,"status":"skipped","skip":"dockerd does not answer:\n\u001b[31mno socket","remedy":"start it, or add --provision"},
-    {"id":"running/qemu/bridge/t0/idle","axes":{"kernel":"running","virtualization":"qemu","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null}],"estimate_s":45,"boots":6,"seed":7,"shard":null}
+    {"id":"running/netns/bridge/t0/idle","axes":{"kernel":"running","virtualization":"netns","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null,"lab":false},
+    {"id":"running/docker/bridge/t0/idle","axes":{"kernel":"running","virtualization":"docker","network":"bridge","tuning":"t0","load":"idle"},"runnable":false,"status":"skipped","skip":"dockerd does not answer:\n\u001b[31mno socket","remedy":"start it, or add --provision","lab":false},
+    {"id":"running/qemu/bridge/t0/idle","axes":{"kernel":"running","virtualization":"qemu","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null,"lab":false}],"estimate_s":45,"boots":6,"seed":7,"shard":null}
     "#);
 }
 
@@ -178,4 +178,48 @@ proptest! {
         }
         prop_assert_eq!(seen.len(), matrix.cells.len());
     }
+}
+
+#[test]
+fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
+    let mut matrix = matrix(1, 4);
+    for (at, cell) in matrix.cells.iter_mut().enumerate() {
+        cell.kernel = ["running", "stock", "rt"][at % 3].into();
+    }
+    let needs = |cell: &Cell| cell.kernel != "running";
+    let plan = Plan::new(&matrix, Options::default(), &|_| Status::Runnable, &overhead).unwrap();
+    let without = plan.estimate();
+    let plan = plan.with_labs(&needs, Duration::from_secs(20));
+    // Two kernels, four blocks.
+    assert_eq!(plan.estimate() - without, Duration::from_secs(160));
+    let mut sums = std::collections::BTreeMap::<String, u32>::new();
+    for number in 0..4 {
+        let boots: Vec<PlannedBoot> = plan.boots().filter(|boot| boot.block == number).collect();
+        assert_eq!(boots.len(), matrix.cells.len());
+        let kernel = |boot: &PlannedBoot| plan.cells[boot.cell].cell.kernel.clone();
+        let mut runs: Vec<String> = boots.iter().map(kernel).collect();
+        runs.dedup();
+        assert_eq!(runs.len(), 3, "{runs:?}");
+        for boot in boots {
+            *sums.entry(plan.cells[boot.cell].cell.id()).or_default() += boot.position;
+        }
+    }
+    assert_eq!(sums.values().collect::<BTreeSet<_>>().len(), 1, "{sums:?}");
+}
+
+#[test]
+fn what_is_measured_in_a_lab_is_told() {
+    let matrix = matrix(1, 2);
+    let plan =
+        plan(&matrix, Options { seed: 7, only: Some("netns".parse().unwrap()), shard: None })
+            .with_labs(&|cell| cell.load == "idle", Duration::from_secs(20));
+    insta::assert_snapshot!(Table(&plan), @r"
+    matrix m: 2 cells, 2 runnable, 0 skipped, 0 not applicable
+    4 boots (2 of each cell), seed 7, about 50 s
+
+      kernel/virtualization/network/tuning/load  a boot
+    runnable
+      running/netns/bridge/t0/idle               3 s, in a lab
+      running/netns/bridge/t0/noisy              3 s
+    ");
 }

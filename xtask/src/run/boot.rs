@@ -122,7 +122,14 @@ fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
 
 /// The reason of a failure, with the last lines of a guest's console where there is one.
 fn explain(spec: &BootSpec, error: &anyhow::Error) -> String {
-    let console = Path::new(&spec.names.dir()).join("console");
+    match console_says(&Path::new(&spec.names.dir()).join("console")) {
+        None => format!("{error:#}"),
+        Some(said) => format!("{error:#}; the guest's console says: {said}"),
+    }
+}
+
+/// The last lines of a console, or those of a panic, in one line.
+pub(super) fn console_says(console: &Path) -> Option<String> {
     // Only guests have one, and without it the error stands for itself.
     let text = std::fs::read(console).unwrap_or_default();
     let text = plain(&String::from_utf8_lossy(&text));
@@ -130,10 +137,8 @@ fn explain(spec: &BootSpec, error: &anyhow::Error) -> String {
     // A panic is followed by registers: its first line says more than the last ones.
     let panic = lines.iter().position(|line| line.contains("Kernel panic"));
     let from = panic.map_or(lines.len().saturating_sub(4), |at| at.saturating_sub(2));
-    match &lines[from..lines.len().min(from + 4)] {
-        [] => format!("{error:#}"),
-        said => format!("{error:#}; the guest's console says: {}", said.join(" | ")),
-    }
+    let said = &lines[from..lines.len().min(from + 4)];
+    (!said.is_empty()).then(|| said.join(" | "))
 }
 
 /// What a console shows, without the sequences that move its cursor: ESC and a character, or ESC `[` up to a letter

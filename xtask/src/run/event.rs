@@ -24,6 +24,22 @@ pub enum Event {
         /// Where the run is written.
         out: PathBuf,
     },
+    /// A lab is started: a virtual machine in which boots are made.
+    Lab {
+        /// The kernel's name in the matrix.
+        kernel: String,
+        /// The block that it is started for, 0-based.
+        block: u32,
+    },
+    /// A lab is up.
+    LabUp {
+        /// The kernel's name in the matrix.
+        kernel: String,
+        /// What it says of itself: version and preemption.
+        says: String,
+        /// How long it took.
+        took: Duration,
+    },
     /// A boot begins.
     Boot {
         /// The cell.

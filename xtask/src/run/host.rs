@@ -35,6 +35,19 @@ pub struct Host {
     pub realtime_groups: bool,
     /// Runtimes of the fair servers that can be set.
     pub fair_servers: Vec<String>,
+    /// Which kernels its containers can be measured under.
+    pub kernels: Kernels,
+}
+
+/// Which kernels containers can be measured under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// The host's own.
+    Own,
+    /// The host's own, and others in labs.
+    Labs,
+    /// The one that is asked for: this is the lab.
+    Asked,
 }
 
 impl Host {
@@ -45,6 +58,32 @@ impl Host {
             guest_kernels: &|| crate::axis::kernel::available(cache),
             user_namespaces: &rootless::probe,
         });
+        let mut host = Host::with(survey);
+        host.facts.extend(doctor::tools());
+        host
+    }
+
+    /// Looks at the lab that this process runs in, as far as these cells need it: each question costs an emulated machine seconds.
+    pub fn look_in_lab(cells: &[Cell], matrix: &Matrix) -> Host {
+        let nested = || "a lab has no guests of its own".to_owned();
+        let mut needs: Vec<NeedName> =
+            cells.iter().flat_map(|cell| needs_of(cell, matrix)).collect();
+        needs.extend([NeedName::Root, NeedName::Fifo]);
+        let outside = doctor::Outside {
+            kvm_boots: &|| Err(nested()),
+            guest_kernels: &|| Err(nested()),
+            user_namespaces: &rootless::probe,
+        };
+        Host { kernels: Kernels::Asked, ..Host::with(doctor::survey_of(&needs, &outside)) }
+    }
+
+    /// The same host, which offers labs or not.
+    pub fn with_labs(self, offered: bool) -> Host {
+        let kernels = if offered { Kernels::Labs } else { Kernels::Own };
+        Host { kernels, ..self }
+    }
+
+    fn with(survey: Survey) -> Host {
         let powers = match survey.missing(&[NeedName::Root]) {
             None => Powers::Root,
             Some(_) => Powers::Namespaces,
@@ -53,7 +92,6 @@ impl Host {
         let may_fifo = survey.missing(&[NeedName::Fifo]).is_none();
         let placement = Placement::on(&cpus, may_fifo);
         let mut known = facts::facts();
-        known.extend(doctor::tools());
         let peer = format!("CPUs {}, {}", threads::list(&placement.peer), placement.peer_policy);
         known.insert("peer".to_owned(), peer);
         known.insert("powers".to_owned(), powers.to_string());
@@ -70,12 +108,13 @@ impl Host {
             fair_servers: fair_servers(&cpus),
             cpus,
             realtime_groups,
+            kernels: Kernels::Own,
         }
     }
 
     /// Whether a cell can be measured here.
     pub fn judge(&self, cell: &Cell, matrix: &Matrix) -> Status {
-        let (Some(system), Some(path), Some(load)) = (
+        let (Some(system), Some(path), Some(_)) = (
             virtualization::find(&cell.virtualization),
             network::find(&cell.network),
             load::find(&cell.load),
@@ -92,15 +131,22 @@ impl Host {
                 reason: format!("{} takes {takes}; {} offers {offers}", system.name(), path.name()),
             };
         };
-        let workloads = || matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
-        let stopped = workloads()
-            .find_map(|workload| Some((workload.name(), path.stops(port, workload.traffic())?)));
+        let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+        let stopped = workloads
+            .map(|workload| (workload.name(), path.stops(port, workload.traffic())))
+            .find_map(|(name, why)| Some((name, why?)));
         if let Some((workload, why)) = stopped {
             return Status::NotApplicable {
                 reason: format!("{workload} over {}: {why}", path.name()),
             };
         }
-        if !system.is_guest() && cell.kernel != RUNNING {
+        if needs_lab(cell) && self.kernels == Kernels::Labs {
+            return match super::lab::missing(&self.survey, &needs_of(cell, matrix)) {
+                Some((reason, remedy)) => Status::Skipped { reason, remedy },
+                None => Status::Runnable,
+            };
+        }
+        if needs_lab(cell) && self.kernels == Kernels::Own {
             let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
             let labels = matrix.kernels.get(&cell.kernel).map(|source| source.runner.join(", "));
             return Status::Skipped {
@@ -109,8 +155,10 @@ impl Host {
                     cell.virtualization, cell.kernel
                 ),
                 remedy: match labels.filter(|labels| !labels.is_empty()) {
-                    Some(labels) => format!("run it on a runner with the labels {labels}"),
-                    None => format!("run it on a host that boots `{}`", cell.kernel),
+                    Some(labels) => {
+                        format!("--lab, or run it on a runner with the labels {labels}")
+                    }
+                    None => format!("--lab, or run it on a host that boots `{}`", cell.kernel),
                 },
             };
         }
@@ -125,14 +173,11 @@ impl Host {
             }
             return self.other_host_kernel(&cell.host_kernel, matrix);
         }
-        let needs = [system.needs(), path.needs(), path.needs_of(port, matrix.measure.family)]
-            .into_iter()
-            .chain([load.needs()])
-            .chain(workloads().map(|workload| workload.needs()))
-            .flatten()
-            .copied()
-            .collect::<Vec<_>>();
-        match self.survey.missing(&needs).or_else(|| self.cannot_tune(&cell.tuning)) {
+        match self
+            .survey
+            .missing(&needs_of(cell, matrix))
+            .or_else(|| self.cannot_tune(&cell.tuning))
+        {
             Some((reason, remedy)) => Status::Skipped { reason, remedy },
             None => Status::Runnable,
         }
@@ -175,6 +220,32 @@ impl Host {
     }
 }
 
+/// What a host must have for a cell, knobs aside. Nothing for one that names a kind that there is not.
+fn needs_of(cell: &Cell, matrix: &Matrix) -> Vec<NeedName> {
+    let (Some(system), Some(path), Some(load)) = (
+        virtualization::find(&cell.virtualization),
+        network::find(&cell.network),
+        load::find(&cell.load),
+    ) else {
+        return Vec::new();
+    };
+    let of_port = common_port(system, path)
+        .map_or(&[][..], |port| path.needs_of(port, matrix.measure.family));
+    let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+    [system.needs(), path.needs(), of_port, load.needs()]
+        .into_iter()
+        .chain(workloads.map(|workload| workload.needs()))
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// Whether a cell runs under the kernel of its host, and asks for another one than the host's own.
+pub fn needs_lab(cell: &Cell) -> bool {
+    let system = virtualization::find(&cell.virtualization);
+    cell.kernel != RUNNING && system.is_some_and(|system| !system.is_guest())
+}
+
 /// The port by which a network attaches a virtualization: the virtualization's first choice that is offered.
 pub fn common_port(
     system: &dyn virtualization::Virtualization,
@@ -183,15 +254,20 @@ pub fn common_port(
     system.ports().iter().copied().find(|port| path.ports().contains(port))
 }
 
-/// Estimated time to build and undo one boot; guests are assumed to be emulated.
+/// How many times longer building and undoing takes in an emulated lab.
+const IN_LAB: u32 = 7;
+
+/// Estimated time to build and undo one boot; guests and labs are assumed to be emulated.
 pub fn overhead(cell: &Cell) -> Duration {
-    match cell.virtualization.as_str() {
-        "netns" => Duration::from_millis(250),
-        "runc" => Duration::from_millis(350),
-        "docker" => Duration::from_millis(900),
-        _ if cell.load == "idle" => Duration::from_secs(7),
-        _ => Duration::from_secs(12),
-    }
+    let in_lab = if needs_lab(cell) { IN_LAB } else { 1 };
+    in_lab
+        * match cell.virtualization.as_str() {
+            "netns" => Duration::from_millis(250),
+            "runc" => Duration::from_millis(350),
+            "docker" => Duration::from_millis(900),
+            _ if cell.load == "idle" => Duration::from_secs(7),
+            _ => Duration::from_secs(12),
+        }
 }
 
 /// The names that matrices may use.

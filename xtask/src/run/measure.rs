@@ -18,7 +18,8 @@ use crate::axis::load::Recipe;
 use crate::axis::tuning::Probe;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Hop, load, peer, virtualization};
-use crate::record::{Evidence, Measured};
+use crate::matrix::{Expect, RUNNING};
+use crate::record::{Effect, Evidence, Measured};
 use crate::workload::{self, Crossed, Endpoints};
 
 /// Deadline of a request that an agent answers at once; emulated guests under load take seconds.
@@ -51,7 +52,14 @@ pub(super) fn measure(
             gateway: guest.gateway,
         };
         machine.control(virtualization::NAME)?.ask(ask, SOON)?;
-        gathered.guest = Some(facts_of_guest(spec, machine)?);
+        let facts = facts_of_guest(machine)?;
+        expected(spec, machine, &facts)?;
+        gathered.guest = Some(facts);
+    } else if spec.cell.kernel != RUNNING {
+        // A container under a kernel that was asked for: the one of the lab, or of a host that boots it.
+        let facts = evenkeel_agent::facts::facts();
+        expected(spec, machine, &facts)?;
+        gathered.evidence.push(runs_kernel(spec, &facts));
     }
     let mut serving = Vec::new();
     start_load(spec, machine, &mut serving)?;
@@ -131,15 +139,38 @@ fn serve(machine: &mut Real, serving: &mut Vec<Ask>, ask: &Ask) -> anyhow::Resul
     Ok(())
 }
 
-/// Facts of the guest, whose kernel must be the expected one.
+/// Facts of the guest.
 fn facts_of_guest(
-    spec: &BootSpec,
     machine: &mut Real,
 ) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
-    let facts = match machine.control(virtualization::NAME)?.ask(Ask::Facts, SOON)? {
-        Answer::Facts(facts) => facts,
+    match machine.control(virtualization::NAME)?.ask(Ask::Facts, SOON)? {
+        Answer::Facts(facts) => Ok(facts),
         other => bail!("the guest answered {other:?} instead of its facts"),
-    };
+    }
+}
+
+/// Evidence that the cell's kernel is the one below the container.
+fn runs_kernel(spec: &BootSpec, facts: &std::collections::BTreeMap<String, String>) -> Evidence {
+    let found = |name: &str| facts.get(name).map_or("unknown", String::as_str);
+    let seen = format!("{}, preemption {}", found("kernel"), found("preemption"));
+    let Expect { version, preempt, .. } = &spec.expect;
+    let asked = [("version", version), ("preemption", preempt)].into_iter();
+    let asked = asked.filter_map(|(name, value)| Some(format!(", {name} {}", value.as_ref()?)));
+    Evidence::Knob {
+        knob: "kernel".to_owned(),
+        requested: format!("{}{}", spec.cell.kernel, asked.collect::<String>()),
+        applied: "booted".to_owned(),
+        seen: [seen.clone(), seen],
+        effect: Effect::Effective,
+    }
+}
+
+/// The kernel must be the expected one.
+fn expected(
+    spec: &BootSpec,
+    machine: &mut Real,
+    facts: &std::collections::BTreeMap<String, String>,
+) -> anyhow::Result<()> {
     let found = |name: &str| facts.get(name).map_or("unknown", String::as_str);
     if let Some(version) = &spec.expect.version
         && !found("kernel").starts_with(version.as_str())
@@ -159,8 +190,7 @@ fn facts_of_guest(
             found("preemption")
         );
     }
-    expect_config(spec, machine, found("kernel"))?;
-    Ok(facts)
+    expect_config(spec, machine, found("kernel"))
 }
 
 /// The options that the matrix expects, as the kernel shows them; where it does not, as the file of its package has them.

@@ -7,24 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
-use evenkeel_agent::command::{self, Watch};
 use evenkeel_agent::restore;
-use evenkeel_agent::state::{StateDir, host_boot};
+use evenkeel_agent::state::StateDir;
 
 use crate::artifact::cache::Cache;
 use crate::axis::kernel;
 use crate::axis::names::RunTag;
-use crate::fingerprint::fingerprint;
 use crate::matrix::{Cell, Expect, Matrix};
-use crate::plan::{Limits, Options, Plan, PlannedBoot};
+use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
 use crate::record::store::{self, Store};
-use crate::record::{CANDIDATE, Outcome, Record, Run, SCHEMA, Status};
+use crate::record::{Outcome, Record, Run, SCHEMA, Status};
 use crate::report;
 use crate::wrong::wrong;
 
 pub mod boot;
 pub mod event;
+pub mod here;
 pub mod host;
+pub mod lab;
 mod measure;
 pub mod prepare;
 pub mod progress;
@@ -32,14 +32,12 @@ pub mod rootless;
 pub mod spec;
 
 use event::{Event, Watcher};
+use here::Here;
+pub use here::PHASE;
 use host::Host;
+use lab::Labs;
 use prepare::{Prepared, Standing};
 use spec::{BootSpec, Place};
-
-/// The most that a boot's report may be, bytes.
-const REPORT: usize = 1 << 28;
-/// How long a boot that was asked to end may take to undo itself, beyond its own deadline.
-const UNDOES: Duration = Duration::from_secs(60);
 
 /// What a run is told.
 #[derive(Clone, Debug)]
@@ -56,6 +54,8 @@ pub struct Order {
     pub resume: bool,
     /// Whether it was cut short.
     pub quick: bool,
+    /// Whether cells of kernels that the host does not run are measured in labs.
+    pub lab: bool,
 }
 
 /// How a run ended.
@@ -81,7 +81,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     }
     let stop = catch_signals()?;
     let cache = Cache::open()?;
-    let mut host = Host::look(&cache);
+    let mut host = Host::look(&cache).with_labs(order.lab);
     let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
     let mut plan = Plan::new(
         &order.matrix,
@@ -89,7 +89,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         &|cell| host.judge(cell, &order.matrix),
         &host::overhead,
     )
-    .map_err(wrong)?;
+    .map_err(wrong)?
+    .with_labs(&host::needs_lab, lab::STARTS);
     plan.check(Limits::default()).map_err(wrong)?;
     watcher.see(&Event::Preparing("root file systems and guest kernels"));
     let runnable: Vec<Cell> =
@@ -98,10 +99,17 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let lock = kernel::lock::Lock::of(Path::new("."), state);
     let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, &lock, agent, &tag)?;
     host.facts.extend(prepared.facts());
+    let kits = lab::kits(runnable.iter(), &order.matrix, &cache, &lock, &prepared);
     for planned in &mut plan.cells {
         if let (true, Some(reason)) = (planned.is_runnable(), prepared.missing(planned.cell)) {
             planned.status = Arc::new(Status::Skipped {
                 reason: reason.to_owned(),
+                remedy: "cargo xtask doctor --provision".to_owned(),
+            });
+        }
+        if let (true, Some(Err(reason))) = (planned.lab, kits.get(&planned.cell.kernel)) {
+            planned.status = Arc::new(Status::Skipped {
+                reason: format!("no lab can be started: {reason}"),
                 remedy: "cargo xtask doctor --provision".to_owned(),
             });
         }
@@ -111,7 +119,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     }
     let (mut store, done) = open(order, &plan, &host, &tag)?;
     let uses_docker =
-        plan.cells.iter().any(|c| c.is_runnable() && c.cell.virtualization == "docker");
+        plan.cells.iter().any(|c| c.is_runnable() && !c.lab && c.cell.virtualization == "docker");
+    let in_labs = plan.cells.iter().filter(|c| c.is_runnable() && c.lab);
+    let in_labs: Vec<Cell> = in_labs.map(|c| c.cell.clone()).collect();
+    let uses_labs = !in_labs.is_empty();
     watcher.see(&Event::Begins {
         tag: tag.clone(),
         boots: plan.boot_count(),
@@ -119,10 +130,22 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         estimate: plan.estimate(),
         out: order.out.clone(),
     });
-    let standing =
-        Standing::make(state, &tag, host.powers, uses_docker.then(|| prepared.rootfs()))?;
-    let site = Boots { order, plan: &plan, host: &host, prepared: &prepared, tag: &tag, state };
-    let looped = site.run(&mut store, &done, &stop, watcher);
+    let standing = Standing::make(
+        state,
+        &tag,
+        host.powers,
+        uses_docker.then(|| prepared.rootfs()),
+        uses_labs,
+    )?;
+    let matrix = &order.matrix;
+    let (host, prepared, tag) = (&host, &prepared, &tag);
+    let mut boots = Boots {
+        plan: &plan,
+        here: Here { matrix, host, prepared, tag, state, patience: 1 },
+        labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
+    };
+    let looped = boots.run(&mut store, &done, &stop, watcher);
+    boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
     let left = || format!("{}; run `cargo xtask restore`", undone.failed.join("; "));
@@ -218,26 +241,51 @@ fn facts_with_own_error(host: &Host) -> anyhow::Result<std::collections::BTreeMa
     Ok(facts)
 }
 
+/// One boot of the plan, as its ground is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The cell.
+    pub cell: &'a Cell,
+    /// Which boot of the plan.
+    pub place: Place,
+    /// A number that no other boot of the run has.
+    pub number: u32,
+}
+
+/// Where boots are made: this host, or a lab on it.
+pub trait Ground {
+    /// Makes itself ready for a boot, where that takes a while. What fails is the boot's reason.
+    fn ready(&mut self, _told: &Told<'_>, _stop: &AtomicBool, _watcher: &mut dyn Watcher) {}
+
+    /// One boot. Its failure is a record.
+    ///
+    /// # Errors
+    /// Only a ground that cannot be brought back.
+    fn boot(
+        &mut self,
+        told: &Told<'_>,
+        stop: &AtomicBool,
+        watcher: &mut dyn Watcher,
+    ) -> anyhow::Result<Record>;
+}
+
 /// The loop's view of a run.
 struct Boots<'a> {
-    order: &'a Order,
     plan: &'a Plan<'a>,
-    host: &'a Host,
-    prepared: &'a Prepared,
-    tag: &'a RunTag,
-    state: &'a StateDir,
+    here: Here<'a>,
+    labs: Labs<'a>,
 }
 
 impl Boots<'_> {
     fn run(
-        &self,
+        &mut self,
         store: &mut Store,
         done: &[(String, u32)],
         stop: &AtomicBool,
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<()> {
         for (number, planned) in (0_u32..).zip(self.plan.boots()) {
-            let cell = self.plan.cells[planned.cell].cell;
+            let Planned { cell, lab, .. } = self.plan.cells[planned.cell];
             if done.contains(&(cell.id(), planned.boot)) {
                 continue;
             }
@@ -245,9 +293,20 @@ impl Boots<'_> {
                 watcher.see(&Event::Stopping);
                 return Ok(());
             }
-            watcher.see(&Event::Boot { cell: cell.id(), boot: planned.boot });
+            let PlannedBoot { block, position, boot, .. } = planned;
+            let told = Told { cell, place: Place { block, position, boot }, number };
+            let ground: &mut dyn Ground = match lab {
+                true => &mut self.labs,
+                // A lab would keep the host busy beside its boots.
+                false => {
+                    self.labs.end();
+                    &mut self.here
+                }
+            };
+            ground.ready(&told, stop, watcher);
+            watcher.see(&Event::Boot { cell: cell.id(), boot });
             let began = Instant::now();
-            let record = self.boot(cell, planned, number, stop, watcher)?;
+            let record = ground.boot(&told, stop, watcher)?;
             // A boot that was cut short is no failure of its cell: `--resume` does it again.
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
@@ -258,112 +317,7 @@ impl Boots<'_> {
         }
         Ok(())
     }
-
-    /// One boot, in a process of its own. Its failure is a record; only a host that cannot be brought back is an error.
-    fn boot(
-        &self,
-        cell: &Cell,
-        planned: PlannedBoot,
-        number: u32,
-        stop: &AtomicBool,
-        watcher: &mut dyn Watcher,
-    ) -> anyhow::Result<Record> {
-        let spec = match self.spec(cell, planned, number) {
-            Ok(spec) => spec,
-            Err(error) => return self.failed(cell, planned, format!("{error:#}")),
-        };
-        let input = serde_json::to_vec(&spec).context("failed to write a boot's order")?;
-        let agent = std::env::current_exe()?;
-        let argv = [agent.to_string_lossy().into_owned(), "boot".to_owned()];
-        let mut words = Vec::new();
-        let mut hear = |chunk: &[u8]| {
-            words.extend_from_slice(chunk);
-            while let Some(end) = words.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = words.drain(..=end).collect();
-                let line = String::from_utf8_lossy(&line);
-                match line.trim().strip_prefix(PHASE) {
-                    Some(phase) => watcher.see(&Event::Phase(phase.to_owned())),
-                    None => watcher.see(&Event::Note(line.trim().to_owned())),
-                }
-            }
-        };
-        let ended = command::watch(
-            Watch {
-                input: &input,
-                keep: REPORT,
-                stop: Some(stop),
-                may_outlive: true,
-                heard: Some(&mut hear),
-                ..Watch::within(spec.within + UNDOES)
-            },
-            &argv,
-        )?;
-        if let Ok(report) = serde_json::from_slice::<boot::Report>(&ended.stdout) {
-            report.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
-            if !report.not_undone.is_empty() {
-                self.recover(watcher).with_context(|| {
-                    format!("boot of {}: {}", cell.id(), report.not_undone.join("; "))
-                })?;
-            }
-            return Ok(report.record);
-        }
-        // It died, hung, or printed rubbish: its journal tells what to undo.
-        self.recover(watcher)?;
-        let reason = if ended.timed_out {
-            format!(
-                "the boot did not end within {} s and was killed",
-                (spec.within + UNDOES).as_secs()
-            )
-        } else {
-            format!("the boot's process died: {}", ended.last_words())
-        };
-        self.failed(cell, planned, reason)
-    }
-
-    fn recover(&self, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
-        let restored = restore::restore_boot(self.state)?;
-        let undone = restored.undone;
-        undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
-        if !undone.failed.is_empty() {
-            bail!("{}; run `cargo xtask restore`", undone.failed.join("; "));
-        }
-        Ok(())
-    }
-
-    fn spec(&self, cell: &Cell, planned: PlannedBoot, number: u32) -> anyhow::Result<BootSpec> {
-        let matrix = &self.order.matrix;
-        let (site, instrument) = self.prepared.site(cell, self.host, matrix, self.tag, number)?;
-        let expect = matrix.kernels.get(&cell.kernel).map(|source| source.expect.clone());
-        let place = Place { block: planned.block, position: planned.position, boot: planned.boot };
-        BootSpec::new(&site, &matrix.measure, &expect.unwrap_or_default(), instrument, place)
-    }
-
-    /// The record of a boot that left none.
-    fn failed(&self, cell: &Cell, planned: PlannedBoot, reason: String) -> anyhow::Result<Record> {
-        let instrument = std::collections::BTreeMap::new();
-        Ok(Record {
-            schema: SCHEMA,
-            cell: cell.id(),
-            side: CANDIDATE.to_owned(),
-            block: planned.block,
-            position: planned.position,
-            boot: planned.boot,
-            host_boot: host_boot()?,
-            guest_boot: None,
-            started_unix: unix_now()?,
-            fingerprint: fingerprint(&instrument),
-            instrument,
-            outcome: Outcome::Failed { reason },
-            timing_ns: std::collections::BTreeMap::new(),
-            noise: None,
-            evidence: Vec::new(),
-            workloads: Vec::new(),
-        })
-    }
 }
-
-/// What a boot's process prints before the name of a phase that it enters.
-pub const PHASE: &str = "phase ";
 
 fn unix_now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())

@@ -82,6 +82,16 @@ impl Prepared {
         Ok(Prepared { artifacts, no_root_fs, guests, net: free_net()? })
     }
 
+    /// What a lab starts from: what was made for it outside, and a network that nobody uses inside.
+    ///
+    /// # Errors
+    /// No network is free, or this program's own file is not known.
+    pub fn in_lab(rootfs: PathBuf, tag: &RunTag) -> anyhow::Result<Prepared> {
+        let agent = std::env::current_exe().context("failed to find this program's own file")?;
+        let artifacts = Artifacts { image: tag.image(), agent, rootfs, guest: None };
+        Ok(Prepared { artifacts, no_root_fs: None, guests: BTreeMap::new(), net: free_net()? })
+    }
+
     /// Facts that preparing has found: `accelerator`, what executes guests here and why, where there are guests.
     pub fn facts(&self) -> BTreeMap<String, String> {
         let guests = self.guests.values().flatten();
@@ -144,6 +154,11 @@ impl Prepared {
             fair_servers: host.fair_servers.clone(),
         };
         Ok((site, instrument))
+    }
+
+    /// The static binary that is the agent everywhere.
+    pub fn agent(&self) -> &Path {
+        &self.artifacts.agent
     }
 
     /// The folder that holds the containers' root, for the engine's image.
@@ -263,20 +278,23 @@ fn free_net() -> anyhow::Result<u8> {
 }
 
 /// Steps that make what lasts for a whole run: the folder of boots, the mount for namespaces where there is none, and the engine's image of
-/// the root `image_of`. The tools that make the image live in a cgroup, so that none of them outlives an undo.
+/// the root `image_of`. The tools that make the image, and labs, live in a cgroup, so that none of them outlives an undo.
 pub fn standing(
     tag: &RunTag,
     folder: &Path,
     image_of: Option<&Path>,
     makes_netns_mount: bool,
+    holds_labs: bool,
 ) -> Vec<Step> {
     let mut acts = vec![make(Object::Dir(folder.display().to_string()), &[])];
     if makes_netns_mount {
         acts.push(make(Object::NetnsMount, &[]));
     }
+    if image_of.is_some() || holds_labs {
+        acts.push(make(Object::Cgroup(tag.to_string()), &[]));
+    }
     if let Some(root) = image_of {
         let archive = root.with_extension("tar");
-        acts.push(make(Object::Cgroup(tag.to_string()), &[]));
         acts.push(make(Object::DockerImage(tag.image()), &[&archive.to_string_lossy()]));
     }
     steps(Phase::Prepare, acts)
@@ -312,6 +330,7 @@ impl Standing {
         tag: &RunTag,
         powers: Powers,
         image_of: Option<&Path>,
+        holds_labs: bool,
     ) -> anyhow::Result<Standing> {
         let journal = Journal::begin(&state.run_journal(), &tag.to_string(), &host_boot()?)?;
         let folder = match powers {
@@ -320,7 +339,7 @@ impl Standing {
             Powers::Namespaces => state.run_folder(),
         };
         let makes_mount = powers == Powers::Root && !links::has_netns_mount()?;
-        let all = standing(tag, &folder, image_of, makes_mount);
+        let all = standing(tag, &folder, image_of, makes_mount, holds_labs);
         let mut standing = Standing { machine: Real::new(journal, &folder), undo: Vec::new() };
         let made = interpret::run(
             &mut standing.machine,

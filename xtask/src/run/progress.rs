@@ -49,6 +49,7 @@ impl Watcher for Lines {
                     say(begins(event));
                 }
             }
+            Event::Lab { .. } | Event::LabUp { .. } if normal => say(lab(event)),
             Event::Phase(phase) if self.detail == Detail::Verbose => say(format_args!("  {phase}")),
             Event::Ended { .. } => {
                 self.done += 1;
@@ -59,7 +60,12 @@ impl Watcher for Lines {
             Event::Note(text) => say(format_args!("note: {text}")),
             Event::Stopping => say(STOPPING),
             Event::Done { .. } if normal => say(done(event)),
-            Event::Preparing(_) | Event::Boot { .. } | Event::Phase(_) | Event::Done { .. } => {}
+            Event::Preparing(_)
+            | Event::Lab { .. }
+            | Event::LabUp { .. }
+            | Event::Boot { .. }
+            | Event::Phase(_)
+            | Event::Done { .. } => {}
         }
     }
 }
@@ -88,6 +94,14 @@ impl Watcher for Bar {
                 }
                 bar.enable_steady_tick(Duration::from_millis(250));
                 self.bar = Some(bar);
+            }
+            Event::Lab { .. } | Event::LabUp { .. } => {
+                if self.detail == Detail::Verbose {
+                    above(&self.bar, lab(event));
+                }
+                if let Some(bar) = &self.bar {
+                    bar.set_message(lab(event));
+                }
             }
             Event::Boot { cell, .. } => {
                 self.cell.clone_from(cell);
@@ -132,6 +146,18 @@ fn begins(event: &Event) -> String {
             human(*estimate),
             out.display()
         ),
+        _ => String::new(),
+    }
+}
+
+fn lab(event: &Event) -> String {
+    match event {
+        Event::Lab { kernel, block } => {
+            format!("starting a lab with kernel `{kernel}` for block {}", block + 1)
+        }
+        Event::LabUp { kernel, says, took } => {
+            format!("the lab with kernel `{kernel}` is up: {says}  {:.1} s", took.as_secs_f64())
+        }
         _ => String::new(),
     }
 }

@@ -91,7 +91,7 @@ pub struct GuestLink {
 }
 
 /// The position of a boot in a plan.
-#[derive(Clone, Copy, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Block.
     pub block: u32,
@@ -174,7 +174,7 @@ impl BootSpec {
 }
 
 /// When the watchdog ends a boot: building, and every workload at its own deadline.
-fn deadline(guest: bool, measure: &Measure) -> Duration {
+pub(super) fn deadline(guest: bool, measure: &Measure) -> Duration {
     let build = if guest { Duration::from_secs(300) } else { Duration::from_secs(120) };
     let workloads = u32::try_from(measure.workloads.len()).unwrap_or(u32::MAX);
     build + measure.time() * 2 + super::super::workload::GRACE * workloads * 2

@@ -3,6 +3,7 @@
 //! control port and serves until told to quit. It never hangs: whatever goes wrong is said on the
 //! console, and the machine powers off.
 
+pub mod lab;
 mod network;
 
 use std::fs::{self, File, OpenOptions};
@@ -84,7 +85,11 @@ pub fn prepare() -> anyhow::Result<File> {
         eprintln!("evenkeel: no debugfs on `{debugfs}`: {error}");
     }
     let events = Events::of_devices()?;
-    load_modules(Path::new(MODULE_LIST))?;
+    if lab::is_lab() {
+        load_what_loads(Path::new(MODULE_LIST))?;
+    } else {
+        load_modules(Path::new(MODULE_LIST))?;
+    }
     let mut netlink = Netlink::open()?;
     let loopback = netlink.links()?.into_iter().find(|link| link.name == "lo");
     netlink.set_up(loopback.context("the kernel has no loopback link")?.index)?;
@@ -113,18 +118,32 @@ pub fn power_off() -> ! {
 }
 
 fn load_modules(list: &Path) -> anyhow::Result<()> {
-    let text = fs::read_to_string(list)
-        .with_context(|| format!("failed to read the module list `{}`", list.display()))?;
-    for path in text.lines().filter(|line| !line.is_empty()) {
-        let file = File::open(path).with_context(|| format!("failed to open module `{path}`"))?;
-        match finit_module(&file, c"", ModuleInitFlags::empty()) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(error) => {
-                return Err(anyhow!(error)).with_context(|| format!("failed to load `{path}`"));
-            }
+    modules(list)?.iter().try_for_each(|path| load(path))
+}
+
+/// A lab can do without most of its modules: what does not load is said on the console, and missed by what needs it.
+fn load_what_loads(list: &Path) -> anyhow::Result<()> {
+    for path in modules(list)? {
+        if let Err(error) = load(&path) {
+            eprintln!("evenkeel: {error:#}");
         }
     }
     Ok(())
+}
+
+/// The paths in a list, in its order.
+fn modules(list: &Path) -> anyhow::Result<Vec<String>> {
+    let text = fs::read_to_string(list)
+        .with_context(|| format!("failed to read the module list `{}`", list.display()))?;
+    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+fn load(path: &str) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| format!("failed to open module `{path}`"))?;
+    match finit_module(&file, c"", ModuleInitFlags::empty()) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(error) => Err(anyhow!(error)).with_context(|| format!("failed to load `{path}`")),
+    }
 }
 
 /// The device of the virtio-serial port with this name, if it is there by now.

@@ -1,0 +1,153 @@
+//! Boots on the machine that this process runs on: each in a process of its own, under a watchdog.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use evenkeel_agent::command::{self, Watch};
+use evenkeel_agent::restore;
+use evenkeel_agent::state::{StateDir, host_boot};
+
+use super::boot::Report;
+use super::event::{Event, Watcher};
+use super::host::Host;
+use super::prepare::Prepared;
+use super::spec::{BootSpec, Place};
+use super::{Ground, Told};
+use crate::axis::names::RunTag;
+use crate::fingerprint::fingerprint;
+use crate::matrix::{Cell, Matrix};
+use crate::record::{CANDIDATE, Outcome, Record, SCHEMA};
+
+/// The most that a boot's report may be, bytes.
+const REPORT: usize = 1 << 28;
+/// How long a boot that was asked to end may take to undo itself, beyond its own deadline.
+pub(super) const UNDOES: Duration = Duration::from_secs(60);
+
+/// What a boot's process prints before the name of a phase that it enters.
+pub const PHASE: &str = "phase ";
+
+/// This machine, as boots need it.
+#[derive(Debug)]
+pub struct Here<'a> {
+    /// The matrix.
+    pub matrix: &'a Matrix,
+    /// What this machine is.
+    pub host: &'a Host,
+    /// What was made before the first boot.
+    pub prepared: &'a Prepared,
+    /// The run's tag.
+    pub tag: &'a RunTag,
+    /// Where the journals are.
+    pub state: &'a StateDir,
+    /// How much longer than usual a boot may take here.
+    pub patience: u32,
+}
+
+impl Ground for Here<'_> {
+    fn boot(
+        &mut self,
+        told: &Told<'_>,
+        stop: &AtomicBool,
+        watcher: &mut dyn Watcher,
+    ) -> anyhow::Result<Record> {
+        let mut spec = match self.spec(told) {
+            Ok(spec) => spec,
+            Err(error) => return failed(told.cell, told.place, format!("{error:#}")),
+        };
+        spec.within *= self.patience;
+        let input = serde_json::to_vec(&spec).context("failed to write a boot's order")?;
+        let agent = std::env::current_exe()?;
+        let argv = [agent.to_string_lossy().into_owned(), "boot".to_owned()];
+        let mut words = Vec::new();
+        let mut hear = |chunk: &[u8]| {
+            words.extend_from_slice(chunk);
+            while let Some(end) = words.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = words.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                match line.trim().strip_prefix(PHASE) {
+                    Some(phase) => watcher.see(&Event::Phase(phase.to_owned())),
+                    None => watcher.see(&Event::Note(line.trim().to_owned())),
+                }
+            }
+        };
+        let ended = command::watch(
+            Watch {
+                input: &input,
+                keep: REPORT,
+                stop: Some(stop),
+                may_outlive: true,
+                heard: Some(&mut hear),
+                ..Watch::within(spec.within + UNDOES)
+            },
+            &argv,
+        )?;
+        if let Ok(report) = serde_json::from_slice::<Report>(&ended.stdout) {
+            report.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
+            if !report.not_undone.is_empty() {
+                self.recover(watcher).with_context(|| {
+                    format!("boot of {}: {}", told.cell.id(), report.not_undone.join("; "))
+                })?;
+            }
+            return Ok(report.record);
+        }
+        // It died, hung, or printed rubbish: its journal tells what to undo.
+        self.recover(watcher)?;
+        let reason = if ended.timed_out {
+            format!(
+                "the boot did not end within {} s and was killed",
+                (spec.within + UNDOES).as_secs()
+            )
+        } else {
+            format!("the boot's process died: {}", ended.last_words())
+        };
+        failed(told.cell, told.place, reason)
+    }
+}
+
+impl Here<'_> {
+    fn recover(&self, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
+        let restored = restore::restore_boot(self.state)?;
+        let undone = restored.undone;
+        undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
+        if !undone.failed.is_empty() {
+            bail!("{}; run `cargo xtask restore`", undone.failed.join("; "));
+        }
+        Ok(())
+    }
+
+    fn spec(&self, told: &Told<'_>) -> anyhow::Result<BootSpec> {
+        let Told { cell, place, number } = *told;
+        let (site, instrument) =
+            self.prepared.site(cell, self.host, self.matrix, self.tag, number)?;
+        let expect = self.matrix.kernels.get(&cell.kernel).map(|source| source.expect.clone());
+        BootSpec::new(&site, &self.matrix.measure, &expect.unwrap_or_default(), instrument, place)
+    }
+}
+
+/// The record of a boot that left none.
+///
+/// # Errors
+/// The kernel does not tell the time or which boot of its own this is.
+pub(super) fn failed(cell: &Cell, place: Place, reason: String) -> anyhow::Result<Record> {
+    let instrument = BTreeMap::new();
+    Ok(Record {
+        schema: SCHEMA,
+        cell: cell.id(),
+        side: CANDIDATE.to_owned(),
+        block: place.block,
+        position: place.position,
+        boot: place.boot,
+        host_boot: host_boot()?,
+        guest_boot: None,
+        started_unix: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs(),
+        fingerprint: fingerprint(&instrument),
+        instrument,
+        outcome: Outcome::Failed { reason },
+        timing_ns: BTreeMap::new(),
+        noise: None,
+        evidence: Vec::new(),
+        workloads: Vec::new(),
+    })
+}
