@@ -2,7 +2,7 @@
 //! a network that nobody uses. All of it is made before anything is measured; what lies on the host is journaled.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -259,22 +259,21 @@ fn guest(
     Ok((guest, found.version))
 }
 
-/// A pair of networks out of the range for benchmarks that no IPv4 route of this host touches.
+/// A pair of networks out of the ranges for benchmarks that no route of this host touches, of neither version of IP.
 fn free_net() -> anyhow::Result<u8> {
-    let text = command::output(&["ip", "-json", "route", "show", "table", "all"], SOON)?;
-    let routes: serde_json::Value =
-        serde_json::from_str(&text).context("`ip -json route` printed no JSON")?;
-    let used: Vec<u8> = routes
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|route| covered(route["dst"].as_str()?))
-        .flatten()
-        .collect();
+    let mut used = Vec::new();
+    for family in ["-4", "-6"] {
+        let argv = ["ip", family, "-json", "route", "show", "table", "all"];
+        let text = command::output(&argv, SOON)?;
+        let routes: serde_json::Value = serde_json::from_str(&text)
+            .with_context(|| format!("`{}` printed no JSON", argv.join(" ")))?;
+        let routes = routes.as_array().into_iter().flatten();
+        used.extend(routes.filter_map(|route| covered(route["dst"].as_str()?)).flatten());
+    }
     (0..=254)
         .step_by(2)
         .find(|net| !used.contains(net) && !used.contains(&(net + 1)))
-        .context("every network of 198.18.0.0/16, the range for benchmarks, is routed on this host: free one")
+        .context("every network of 198.18.0.0/16 and 2001:2::/48, the ranges for benchmarks, is routed on this host: free a pair")
 }
 
 /// Steps that make what lasts for a whole run: the folder of boots, the mount for namespaces where there is none, and the engine's image of
@@ -300,17 +299,34 @@ pub fn standing(
     steps(Phase::Prepare, acts)
 }
 
-/// Third bytes of the networks of 198.18.0.0/16 that a route covers. Routes that are wider than the range for benchmarks
-/// (a default, a VPN's halves of everything) do not count: ours are longer, and win.
+/// Numbers of the networks (third byte of 198.18.0.0/16, fourth word of 2001:2::/48) that a route covers. Routes that are wider
+/// than the ranges for benchmarks (a default, a VPN's halves of everything) do not count: ours are longer, and win.
 fn covered(destination: &str) -> Option<RangeInclusive<u8>> {
-    let (address, length) = destination.split_once('/').unwrap_or((destination, "32"));
-    let address = u32::from(address.parse::<Ipv4Addr>().ok()?);
-    let length: u32 = length.parse().ok().filter(|length| (15..=32).contains(length))?;
-    let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
-    let range = u32::from(Ipv4Addr::new(198, 18, 0, 0));
-    let first = (address & !hosts).max(range);
-    let last = (address | hosts).min(range | 0xffff);
-    (first <= last).then(|| first.to_be_bytes()[2]..=last.to_be_bytes()[2])
+    let (address, length) = match destination.split_once('/') {
+        Some((address, length)) => (address, Some(length.parse::<u32>().ok()?)),
+        None => (destination, None),
+    };
+    // The address, its bits, the bits of the range, those of its prefix, and where the number of a network begins in it.
+    let (address, bits, range, prefix, below): (u128, u32, u128, u32, u32) =
+        match address.parse::<IpAddr>().ok()? {
+            IpAddr::V4(four) => {
+                let range = u32::from(Ipv4Addr::new(198, 18, 0, 0));
+                (u32::from(four).into(), 32, range.into(), 15, 8)
+            }
+            IpAddr::V6(six) => {
+                let range = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0);
+                (six.into(), 128, range.into(), 48, 64)
+            }
+        };
+    let length = length.unwrap_or(bits);
+    if !(prefix..=bits).contains(&length) {
+        return None;
+    }
+    let hosts = (1_u128 << (bits - length)) - 1;
+    let last_of_range = range | ((1 << (below + 8)) - 1);
+    let (first, last) = ((address & !hosts).max(range), (address | hosts).min(last_of_range));
+    let net = |address: u128| (address >> below).to_le_bytes()[0];
+    (first <= last).then(|| net(first)..=net(last))
 }
 
 /// What lasts for a whole run on the host, with its own journal.
@@ -391,6 +407,13 @@ mod tests {
             ("10.0.0.0/24", None),
             ("default", None),
             ("fd00::/64", None),
+            ("2001:2:0:4::/64", Some(4..=4)),
+            ("2001:2:0:4::2", Some(4..=4)),
+            ("2001:2:0:8::/62", Some(8..=11)),
+            ("2001:2::/48", Some(0..=255)),
+            ("2001:2:0:100::/64", None),
+            ("2001::/32", None),
+            ("::1", None),
             ("198.18.4.0/33", None),
         ] {
             assert_eq!(covered(route), networks, "{route}");

@@ -36,6 +36,12 @@ pub(crate) fn make_docker_image(
     Ok(())
 }
 
+/// Whether the engine has an image of this name.
+pub(crate) fn has_docker_image(tools: Tools<'_>, name: &str) -> anyhow::Result<bool> {
+    let found = tools.output_within(&["docker", "image", "ls", "--quiet", name], ENGINE)?;
+    Ok(!found.trim().is_empty())
+}
+
 /// Waits until the engine has ended what it was asked by clients that were killed: it goes on with that, and only what is removed
 /// afterwards is gone for good.
 ///

@@ -251,11 +251,11 @@ impl Machine for Real {
             Object::Link { netns, name } => Ok(netns.is_empty() && links::exists(name)),
             Object::Dir(path) => Ok(Path::new(path).symlink_metadata().is_ok()),
             Object::NetnsMount => links::has_netns_mount(),
-            // Engines refuse the name of a container or a network twice, the name of our image holds the run's tag, and a namespace of
-            // ours holds nothing of others.
+            // An import would take over a name that is there already, and its undoing would remove it.
+            Object::DockerImage(name) => engines::has_docker_image(self.tools(), name),
+            // Engines refuse the name of a container or a network twice, and a namespace of ours holds nothing of others.
             Object::DockerNetwork(_)
             | Object::DockerContainer(_)
-            | Object::DockerImage(_)
             | Object::RuncContainer(_)
             | Object::Table { .. } => Ok(false),
         }
