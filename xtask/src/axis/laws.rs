@@ -46,6 +46,7 @@ fn site(cell: Cell, family: Family) -> Site {
         cpus,
         realtime_groups: true,
         fair_servers: vec!["/sys/kernel/debug/sched/fair_server/cpu0/runtime".to_owned()],
+        found: tuning::Found::everything(),
     }
 }
 
@@ -102,10 +103,7 @@ fn what_is_measured_and_watched_is_bound() {
     for (site, spec) in combinations() {
         let bound: BTreeSet<Slot> = spec.steps.iter().filter_map(|s| s.act.gives()).collect();
         let probed =
-            spec.knobs.iter().flat_map(|knob| &knob.probes).filter_map(|(probe, _)| match probe {
-                tuning::Probe::Affinity(slot) | tuning::Probe::Policy(slot) => Some(slot),
-                tuning::Probe::File(_) => None,
-            });
+            spec.knobs.iter().flat_map(|knob| &knob.probes).filter_map(|(probe, _)| probe.slot());
         for slot in spec.watched.iter().chain(probed) {
             assert!(bound.contains(slot), "{}: {slot} is never bound", site.cell.id());
         }
@@ -165,8 +163,10 @@ fn only_what_changes_nothing_or_goes_with_an_object_of_the_boot_has_no_undo() {
             let goes_with_the_boot = match &step.act {
                 Act::Learn { .. } | Act::Await { .. } | Act::Go(_) => true,
                 Act::Put { on, .. } => match on {
-                    Setting::File(_) => false,
-                    Setting::OwnFile { netns, .. } => ours(netns),
+                    Setting::File(_) | Setting::Asked(_) => false,
+                    // Only this boot's own process has it open.
+                    Setting::HeldOpen(_) => true,
+                    Setting::OwnFile { netns, path } => ours(netns) || ours(path),
                     Setting::Affinity(thread)
                     | Setting::Policy(thread)
                     | Setting::RealtimeBudget(thread) => of_slot(thread),
@@ -207,7 +207,7 @@ fn every_kind_says_what_it_is() {
     let kinds = kinds.chain(load::ALL.iter().map(|kind| *kind as &dyn Kind));
     let mut all: Vec<(&str, String)> =
         kinds.map(|kind| (kind.name(), kind.about().to_owned())).collect();
-    all.extend(tuning::ALL.iter().map(|knob| (knob.name(), knob.about().to_owned())));
+    all.extend(tuning::all().map(|knob| (knob.name(), knob.about().to_owned())));
     let mut names = BTreeSet::new();
     for (name, about) in all {
         assert!(about.len() > 20 && !about.ends_with('.'), "{name}: `{about}`");

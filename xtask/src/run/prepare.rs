@@ -138,6 +138,7 @@ impl Prepared {
             profile: Profile::find(&cell.tuning)?,
             realtime_groups: host.realtime_groups,
             fair_servers: host.fair_servers.clone(),
+            found: host.found.clone(),
         };
         Ok((site, instrument))
     }
@@ -180,6 +181,7 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
         profile: Profile::find(&cell.tuning)?,
         realtime_groups: host.realtime_groups,
         fair_servers: host.fair_servers.clone(),
+        found: host.found.clone(),
     })
 }
 

@@ -34,6 +34,10 @@ impl Virtualization for Runc {
         &[Role::Server]
     }
 
+    fn memory_knobs(&self) -> &'static [&'static str] {
+        &["memory-lock"]
+    }
+
     fn steps(&self, site: &Site, _port: Port, _network: &dyn Network) -> Vec<Step> {
         let names = &site.names;
         let bundle = format!("{}/bundle", names.dir());
@@ -79,6 +83,10 @@ fn config(site: &Site) -> serde_json::Value {
         "CAP_SYS_CHROOT",
     ];
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
+    let limits = match site.profile.asks("memory-lock") {
+        true => json!([{"type": "RLIMIT_MEMLOCK", "hard": u64::MAX, "soft": u64::MAX}]),
+        false => json!([]),
+    };
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -88,6 +96,7 @@ fn config(site: &Site) -> serde_json::Value {
             "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
             "cwd": "/",
             "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+            "rlimits": limits,
             "noNewPrivileges": true,
         },
         "root": {"path": site.artifacts.rootfs, "readonly": true},
