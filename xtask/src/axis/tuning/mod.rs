@@ -31,6 +31,7 @@ mod throttle;
 mod unsupported;
 
 pub use found::Found;
+pub use rows::{Row, Values};
 
 /// Something that can be read back from the machine.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -272,6 +273,11 @@ const LOGIC: &[&dyn Knob] = &[
 /// All knobs, in the order in which they are turned.
 pub fn all() -> impl Iterator<Item = &'static dyn Knob> {
     rows::ROWS.iter().map(|row| row as &dyn Knob).chain(LOGIC.iter().copied())
+}
+
+/// The knobs that only write a path.
+pub fn rows() -> &'static [Row] {
+    rows::ROWS
 }
 
 fn find(name: &str) -> anyhow::Result<&'static dyn Knob> {

@@ -79,6 +79,9 @@ pub static ROWS: &[Row] = &[
         "percent of memory with unwritten pages from which they are written in the background"),
     row("hugepages", "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", Values::Number(0, 1 << 20),
         "how many huge pages of 2 MiB are kept ready"),
+    row("address-randomization", "/proc/sys/kernel/randomize_va_space",
+        Values::Words(&[("off", "0"), ("on", "2")]),
+        "whether programs lie at other addresses at every start"),
     row("autogroup", "/proc/sys/kernel/sched_autogroup_enabled", SWITCH,
         "grouping of a session's tasks by the scheduler"),
     row("workqueue-cpus", "/sys/devices/virtual/workqueue/cpumask", Values::CpuMask,
@@ -99,8 +102,15 @@ pub static ROWS: &[Row] = &[
 ];
 
 impl Row {
-    /// What is written for a value.
-    fn written(&self, want: &str, on: Option<(&Placement, &[usize])>) -> anyhow::Result<String> {
+    /// What is written for a value; without a host (placement and CPUs online) only its form is checked.
+    ///
+    /// # Errors
+    /// It takes no such value.
+    pub fn written(
+        &self,
+        want: &str,
+        on: Option<(&Placement, &[usize])>,
+    ) -> anyhow::Result<String> {
         match self.values {
             Values::Words(words) => match words.iter().find(|(word, _)| *word == want) {
                 Some((_, written)) => Ok((*written).to_owned()),

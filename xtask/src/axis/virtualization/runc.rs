@@ -83,11 +83,7 @@ fn config(site: &Site) -> serde_json::Value {
         "CAP_SYS_CHROOT",
     ];
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
-    let limits = match site.profile.asks("memory-lock") {
-        true => json!([{"type": "RLIMIT_MEMLOCK", "hard": u64::MAX, "soft": u64::MAX}]),
-        false => json!([]),
-    };
-    json!({
+    let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
@@ -96,7 +92,6 @@ fn config(site: &Site) -> serde_json::Value {
             "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
             "cwd": "/",
             "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
-            "rlimits": limits,
             "noNewPrivileges": true,
         },
         "root": {"path": site.artifacts.rootfs, "readonly": true},
@@ -119,5 +114,10 @@ fn config(site: &Site) -> serde_json::Value {
             "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/sched_debug", "/sys/firmware"],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
-    })
+    });
+    if site.profile.asks("memory-lock") {
+        config["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_MEMLOCK", "hard": u64::MAX, "soft": u64::MAX}]);
+    }
+    config
 }
