@@ -238,7 +238,7 @@ fn knobs_that_are_turned_back_during_a_boot_are_not_effective() {
     // Packets flow once everything has been placed and probed for the first time.
     let netns = wait::until("packets", PATIENCE, || {
         if let Some(status) = bench.try_wait()? {
-            anyhow::bail!("the run ended early: {status}");
+            anyhow::bail!("the run ended early: {status}: {}", read(&folder.path().join("words")));
         }
         let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
         let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());

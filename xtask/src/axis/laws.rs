@@ -216,6 +216,54 @@ fn every_kind_says_what_it_is() {
 }
 
 #[test]
+fn every_knob_says_what_it_takes_and_no_name_is_both_shipped_and_unsupported() {
+    let mut names = BTreeSet::new();
+    for knob in tuning::all() {
+        assert!(knob.values().len() > 1, "{}: `{}`", knob.name(), knob.values());
+        names.insert(knob.name());
+    }
+    for (name, reason) in tuning::UNSUPPORTED {
+        assert!(reason.len() > 10 && !reason.ends_with('.'), "{name}: `{reason}`");
+        assert!(names.insert(name), "`{name}` is shipped");
+    }
+}
+
+/// A value that a row takes.
+fn some_value(row: &tuning::Row) -> &'static str {
+    let values = ["on", "never", "1"];
+    values.into_iter().find(|want| row.written(want, None).is_ok()).unwrap()
+}
+
+#[test]
+fn every_row_writes_its_own_files_and_each_has_an_undo_and_a_probe() {
+    let mut written = BTreeSet::new();
+    for row in tuning::rows() {
+        let mut site = site(cell("running/netns/veth/stock/idle"), Family::Ipv4);
+        site.profile.knobs = vec![(row.name.to_owned(), some_value(row).to_owned())];
+        let turned = site.profile.turn(&site, virtualization::ALL[0], &[]).unwrap().remove(0);
+        assert_eq!((turned.steps.len(), turned.probes.len()), (1, 1), "{}", row.name);
+        for (step, path) in turned.steps.iter().zip(site.found.paths(row.paths)) {
+            let Act::Put { on: Setting::Asked(on), .. } = &step.act else { panic!("{step}") };
+            assert_eq!(on.to_string(), *path, "{}", row.name);
+            assert_eq!(undo_of(step).len(), 1, "{}: {step}", row.name);
+            assert_eq!(turned.probes[0].0, tuning::Probe::File(path.clone()), "{}", row.name);
+            assert!(path.starts_with("/proc/") || path.starts_with("/sys/"), "{path}");
+            assert!(written.insert(path.clone()), "{path} is written by two rows");
+        }
+        // A host without the file measures the rest, and is told.
+        site.found = tuning::Found::default();
+        let turned = site.profile.turn(&site, virtualization::ALL[0], &[]).unwrap().remove(0);
+        let crate::record::Effect::NotEffective { reason } =
+            turned.judge([&[], &[]], &Default::default())
+        else {
+            panic!("{}", row.name)
+        };
+        assert!(reason.starts_with("unsupported here: this kernel has no /"), "{reason}");
+        assert!(turned.steps.is_empty());
+    }
+}
+
+#[test]
 fn whatever_effect_a_boot_dies_at_nothing_is_left_and_nothing_of_others_is_touched() {
     let mut seen = Vec::new();
     let mut deaths = 0;
@@ -252,6 +300,8 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/docker/bridge/stock/idle", Family::Ipv6),
     ("running/docker/nat/isolated/idle", Family::Ipv4),
     ("running/qemu/bridge/isolated/idle", Family::Ipv4),
+    ("running/docker/bridge/thesis-rt/idle", Family::Ipv4),
+    ("running/qemu/bridge/realtime/idle", Family::Ipv4),
 ];
 
 #[test]

@@ -266,12 +266,6 @@ fn read(
             let [locked, resident] = [kib(slot, slots, "VmLck")?, kib(slot, slots, "VmRSS")?];
             return Ok(word(locked >= resident && locked > 0, "all", "not all"));
         }
-        Probe::LockLimit(slot) => {
-            let limits = of_process(slot, slots, "limits")?;
-            let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
-            let soft = line.and_then(|line| line.split_whitespace().next());
-            return Ok(soft.unwrap_or("unknown").to_owned());
-        }
         Probe::HugePages(slot) => {
             return Ok(word(kib(slot, slots, "HugetlbPages")? > 0, "some", "none"));
         }

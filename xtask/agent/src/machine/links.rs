@@ -244,6 +244,8 @@ pub fn inside_with_links<T: Send>(
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
             .and_then(|()| mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE))
             .and_then(|()| mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE))
+            // A container that mounts its own read-only makes the file system so, not only its mount, which stays as it is.
+            .and_then(|()| mount(NONE, "/sys", NONE, MsFlags::MS_REMOUNT, NONE))
             .context("failed to see the links of another network namespace")?;
         work()
     })

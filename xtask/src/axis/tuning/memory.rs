@@ -4,6 +4,7 @@
 use evenkeel_agent::step::Slot;
 
 use super::{Knob, Probe, Target, Turned, Without};
+use crate::axis::Site;
 use crate::axis::virtualization::{GUEST_MEMORY_MB, SUT};
 use crate::doctor::NeedName;
 
@@ -15,17 +16,14 @@ pub(super) struct Memory {
     /// Its value if it takes only one; a list of nodes otherwise.
     only: Option<&'static str>,
     probe: fn() -> (Probe, String),
-    /// What is asked of a container instead, which locks nothing by itself.
-    of_container: Option<fn() -> (Probe, String)>,
 }
 
 /// Locks memory.
 pub(super) const LOCK: Memory = Memory {
     name: "memory-lock",
-    about: "QEMU locks all its memory; a container may lock as much as it likes",
+    about: "QEMU locks all its memory, the guest's included",
     only: Some("on"),
     probe: || (Probe::Locked(Slot::Pid(SUT)), "all".to_owned()),
-    of_container: Some(|| (Probe::LockLimit(Slot::Pid(SUT)), "unlimited".to_owned())),
 };
 
 /// Huge pages under a guest.
@@ -34,7 +32,6 @@ pub(super) const HUGE: Memory = Memory {
     about: "the guest's memory lies on huge pages of 2 MiB: `hugepages` must keep enough ready",
     only: Some("on"),
     probe: || (Probe::HugePages(Slot::Pid(SUT)), "some".to_owned()),
-    of_container: None,
 };
 
 /// Memory before the start.
@@ -43,7 +40,6 @@ pub(super) const PREALLOC: Memory = Memory {
     about: "the guest has all its memory before it starts, and faults none in while it is measured",
     only: Some("on"),
     probe: || (Probe::Resident(Slot::Pid(SUT), GUEST_MEMORY_MB), "all".to_owned()),
-    of_container: None,
 };
 
 /// The nodes of a container's memory.
@@ -52,8 +48,13 @@ pub(super) const MEMS: Memory = Memory {
     about: "NUMA nodes that a Docker container may take memory from, as a list such as `0`",
     only: None,
     probe: || (Probe::Mems(Slot::Pid(SUT)), String::new()),
-    of_container: None,
 };
+
+/// Whether this host can keep huge pages ready: a guest would not start on pages that nobody can give.
+pub(super) fn can_keep_hugepages(site: &Site) -> bool {
+    let row = super::rows().iter().find(|row| row.name == "hugepages");
+    row.is_some_and(|row| !site.found.paths(row.paths).is_empty())
+}
 
 impl Knob for Memory {
     fn name(&self) -> &'static str {
@@ -94,10 +95,12 @@ impl Knob for Memory {
             turned.without = Some(Without::Inapplicable(reason));
             return Ok(turned);
         }
-        let (probe, expected) = match self.of_container {
-            Some(of_container) if !to.system.is_guest() => of_container(),
-            _ => (self.probe)(),
-        };
+        if self.name == HUGE.name && !can_keep_hugepages(to.site) {
+            let reason = "this kernel keeps no huge pages of 2 MiB ready".to_owned();
+            turned.without = Some(Without::Unsupported(reason));
+            return Ok(turned);
+        }
+        let (probe, expected) = (self.probe)();
         let expected = if self.only.is_none() { want.to_owned() } else { expected };
         turned.applied = format!("words of the command line that starts {}", to.system.name());
         turned.probes = vec![(probe, expected)];

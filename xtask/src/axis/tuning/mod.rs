@@ -22,16 +22,17 @@ use crate::record::Effect;
 mod cmdline;
 mod found;
 mod latency;
-mod links;
 mod memory;
 mod placement;
 mod policy;
 mod rows;
+mod steering;
 mod throttle;
 mod unsupported;
 
 pub use found::Found;
 pub use rows::{Row, Values};
+pub use unsupported::UNSUPPORTED;
 
 /// Something that can be read back from the machine.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -54,8 +55,6 @@ pub enum Probe {
     Policy(Slot),
     /// How much of its resident memory a process has locked: `all` or `not all`.
     Locked(Slot),
-    /// The limit on memory that a process may lock.
-    LockLimit(Slot),
     /// Whether a process has memory on huge pages of its own: `some` or `none`.
     HugePages(Slot),
     /// Whether so many MiB of a process are resident, huge pages included: `all` or `not all`.
@@ -77,7 +76,6 @@ impl Probe {
             Probe::Affinity(slot)
             | Probe::Policy(slot)
             | Probe::Locked(slot)
-            | Probe::LockLimit(slot)
             | Probe::HugePages(slot)
             | Probe::Resident(slot, _)
             | Probe::Mems(slot) => Some(slot),
@@ -105,7 +103,6 @@ impl std::fmt::Display for Probe {
             Probe::Affinity(slot) => write!(f, "CPUs of {slot}"),
             Probe::Policy(slot) => write!(f, "policy of {slot}"),
             Probe::Locked(slot) => write!(f, "locked memory of {slot}"),
-            Probe::LockLimit(slot) => write!(f, "limit on locked memory of {slot}"),
             Probe::HugePages(slot) => write!(f, "memory of {slot} on huge pages"),
             Probe::Resident(slot, mb) => write!(f, "{mb} MiB of memory of {slot}"),
             Probe::Mems(slot) => write!(f, "memory nodes of {slot}"),
@@ -164,6 +161,16 @@ impl Turned {
             partial: None,
             without: None,
             steps: Vec::new(),
+        }
+    }
+
+    /// What is done for it, or why nothing is.
+    pub fn done(&self) -> String {
+        match (&self.without, &self.partial) {
+            (Some(Without::Unsupported(reason)), _) => format!("unsupported here: {reason}"),
+            (Some(Without::Inapplicable(reason)), _) => format!("not applicable: {reason}"),
+            (None, Some(reason)) => format!("{}, partial: {reason}", self.applied),
+            (None, None) => self.applied.clone(),
         }
     }
 
@@ -263,8 +270,7 @@ const LOGIC: &[&dyn Knob] = &[
     &memory::MEMS,
     &cmdline::GuestCmdline,
     &cmdline::HostCmdline,
-    &links::RPS,
-    &links::NAPI,
+    &steering::Steering,
     &throttle::Throttle,
     &placement::PlacementKnob,
     &policy::PolicyKnob,
@@ -296,6 +302,11 @@ fn find(name: &str) -> anyhow::Result<&'static dyn Knob> {
 
 /// Roles of systems under test, as profiles name them.
 const ROLES: [Role; 3] = [Role::Server, Role::Vcpu, Role::Emulator];
+
+/// What a knob of this name does.
+pub fn about(name: &str) -> Option<&'static str> {
+    all().find(|knob| knob.name() == name).map(Knob::about)
+}
 
 /// Values by role: `vcpu=1 emulator=0`.
 fn by_role<T>(
@@ -469,6 +480,11 @@ impl Profile {
         self.value(knob).is_some()
     }
 
+    /// Whether it puts a guest's memory on huge pages, and this host can keep some ready.
+    pub fn has_guest_on_hugepages(&self, site: &Site) -> bool {
+        self.asks(memory::HUGE.name()) && memory::can_keep_hugepages(site)
+    }
+
     /// The words that it gives to a guest's kernel.
     pub fn guest_words(&self) -> impl Iterator<Item = &str> {
         self.value(cmdline::GUEST).into_iter().flat_map(str::split_whitespace)
@@ -477,5 +493,77 @@ impl Profile {
     /// The CPUs that it gives to threads of a role; nothing if it places none, or none that there are.
     pub fn cpus_of(&self, site: &Site, role: Role) -> Option<Vec<usize>> {
         placement::cpus_of(self, site, role).ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(knobs: &str) -> String {
+        let text = format!("schema = 1\nabout = \"of a test\"\n[knobs]\n{knobs}");
+        format!("{:#}", Profile::parse("mine", &text).unwrap_err())
+    }
+
+    #[test]
+    fn errors_name_the_knob_the_value_and_what_would_be_right() {
+        insta::assert_snapshot!(
+            [
+                error("polcy = \"fifo\""),
+                error("turbo = \"off\""),
+                error("placement = \"vcpus=1\""),
+                error("placement = \"vcpu=a\""),
+                error("placement = \"vcpu=1 vcpu=2\""),
+                error("placement = \"automatic\""),
+                error("policy = \"vcpu=deadline\""),
+                error("rt-throttle = \"on\""),
+                error("memory-lock = \"yes\""),
+                error("cpuset-mems = \"a\""),
+                error("cpu-dma-latency = \"-1\""),
+                error("guest-cmdline = \"isolcpus={isolated}\""),
+            ]
+            .join("\n")
+        , @r"
+            there is no knob `polcy`: did you mean `policy`?
+            knob `turbo` is not supported: no host of the tests shows cpufreq, so no test could turn it: set it on the host
+            knob `placement`: there is no role `vcpus`: did you mean `vcpu`?
+            knob `placement`: `vcpu=a`: `a` is not a list of CPUs such as `0,2-3`
+            knob `placement`: role `vcpu` is given twice
+            knob `placement`: `automatic` is no ROLE=VALUE: the roles are server, vcpu, emulator
+            knob `policy`: `vcpu=deadline`: scheduling policy `deadline` is not other, batch, fifo:N or rr:N
+            knob `rt-throttle`: `on` is not a throttle: the only value is `off`
+            knob `memory-lock`: `yes` is not known: the only value is `on`
+            knob `cpuset-mems`: `a` is not a list of nodes such as `0`
+            knob `cpu-dma-latency`: `-1` is not a whole number from 0 to 1000000
+            knob `guest-cmdline`: placement is the host's: give a guest's CPUs as numbers
+            ");
+    }
+
+    fn turned(each: bool) -> Turned {
+        let probe = |path: &str| (Probe::File(path.to_owned()), "1".to_owned());
+        Turned { each, probes: vec![probe("/a"), probe("/b")], ..Turned::new("k", "on") }
+    }
+
+    fn judged(each: bool, seen: [[&str; 2]; 2]) -> String {
+        let [first, last] = seen.map(|readings| readings.map(str::to_owned));
+        let refused = BTreeMap::from([("/b".to_owned(), "EPERM".to_owned())]);
+        match turned(each).judge([&first, &last], &refused) {
+            Effect::Effective => "effective".to_owned(),
+            Effect::Partial { reason } => format!("partial: {reason}"),
+            Effect::NotEffective { reason } => format!("not: {reason}"),
+            Effect::Inapplicable { reason } => format!("inapplicable: {reason}"),
+        }
+    }
+
+    #[test]
+    fn parts_that_were_refused_are_partial_and_what_was_turned_back_is_not_effective() {
+        assert_eq!(judged(true, [["1", "1"], ["1", "1"]]), "effective");
+        let refused = [["1", "0"], ["1", "0"]];
+        assert_eq!(judged(true, refused), "partial: 1 of 2: /b was `0`, not `1` (EPERM)");
+        assert_eq!(judged(false, refused), "not: after placing /b was `0`, not `1` (EPERM)");
+        let back = [["1", "1"], ["0", "1"]];
+        assert_eq!(judged(true, back), "not: after the last window /a was `0`, not `1`");
+        let both = [["1", "0"], ["0", "0"]];
+        assert_eq!(judged(true, both), "not: after placing /b was `0`, not `1` (EPERM)");
     }
 }

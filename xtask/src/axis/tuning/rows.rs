@@ -40,6 +40,9 @@ pub struct Row {
     pub values: Values,
 }
 
+/// What values of CPUs are, in words.
+pub(super) const CPUS: &str = "housekeeping, isolated, or CPUs such as 0,2-3";
+
 const SWITCH: Values = Values::Words(&[("off", "0"), ("on", "1")]);
 
 const fn row(name: &'static str, paths: &'static str, values: Values, about: &'static str) -> Row {
@@ -174,9 +177,7 @@ impl Knob for Row {
                 words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
             }
             Values::Number(least, most) => format!("{least} to {most}"),
-            Values::CpuList | Values::CpuMask => {
-                "housekeeping, isolated, or CPUs such as 0,2-3".to_owned()
-            }
+            Values::CpuList | Values::CpuMask => CPUS.to_owned(),
         }
     }
 

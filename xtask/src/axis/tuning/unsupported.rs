@@ -23,10 +23,17 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ),
     ("numa-policy", "no host of the tests has two nodes: use `cpuset-mems` for Docker"),
     ("xps", "a link of one queue has none to steer, and the links of a boot have one"),
+    (
+        "napi-threads",
+        "virtual links are polled by none of their own, and the kernel refuses it for them",
+    ),
     ("coalescing", "virtual links have none, and physical ones are not measured yet"),
     ("rings", "virtual links have none, and physical ones are not measured yet"),
     ("offloads", "no test turns them yet: they would change what a bandwidth means"),
-    ("ulimits", "only the limit on locked memory matters here: use `memory-lock`"),
+    (
+        "ulimits",
+        "the hosts of the tests may not raise them (no CAP_SYS_RESOURCE), so no test could",
+    ),
     (
         "qemu-iothread",
         "virtio-net takes none: packets go through QEMU's main loop, which the role `emulator` places",

@@ -45,7 +45,7 @@ impl Virtualization for Docker {
     }
 
     fn memory_knobs(&self) -> &'static [&'static str] {
-        &["memory-lock", "cpuset-mems"]
+        &["cpuset-mems"]
     }
 
     fn steps(&self, site: &Site, port: Port, network: &dyn Network) -> Vec<Step> {
@@ -66,9 +66,6 @@ impl Virtualization for Docker {
         }
         if let Some(nodes) = site.profile.value("cpuset-mems") {
             argv.extend(["--cpuset-mems".to_owned(), nodes.to_owned()]);
-        }
-        if site.profile.asks("memory-lock") {
-            argv.extend(["--ulimit", "memlock=-1:-1"].map(str::to_owned));
         }
         match port {
             Port::Engine => argv.extend(network.engine_words(site)),

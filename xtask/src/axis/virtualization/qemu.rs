@@ -142,13 +142,12 @@ fn memory(site: &Site) -> Vec<String> {
     if asks("memory-lock") {
         words.extend(["-overcommit", "mem-lock=on"].map(str::to_owned));
     }
-    let switch = |knob: &str| if asks(knob) { "on" } else { "off" };
-    if asks("guest-hugepages") || asks("guest-prealloc") {
-        let mut backend = format!(
-            "memory-backend-memfd,id=ram,size={MEMORY_MB}M,prealloc={}",
-            switch("guest-prealloc")
-        );
-        if asks("guest-hugepages") {
+    let huge = site.profile.has_guest_on_hugepages(site);
+    if huge || asks("guest-prealloc") {
+        let prealloc = if asks("guest-prealloc") { "on" } else { "off" };
+        let mut backend =
+            format!("memory-backend-memfd,id=ram,size={MEMORY_MB}M,prealloc={prealloc}");
+        if huge {
             backend += ",hugetlb=on,hugetlbsize=2M";
         }
         words.extend(["-object".to_owned(), backend]);

@@ -34,10 +34,6 @@ impl Virtualization for Runc {
         &[Role::Server]
     }
 
-    fn memory_knobs(&self) -> &'static [&'static str] {
-        &["memory-lock"]
-    }
-
     fn steps(&self, site: &Site, _port: Port, _network: &dyn Network) -> Vec<Step> {
         let names = &site.names;
         let bundle = format!("{}/bundle", names.dir());
@@ -83,7 +79,7 @@ fn config(site: &Site) -> serde_json::Value {
         "CAP_SYS_CHROOT",
     ];
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
-    let mut config = json!({
+    json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
@@ -114,10 +110,5 @@ fn config(site: &Site) -> serde_json::Value {
             "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/sched_debug", "/sys/firmware"],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
-    });
-    if site.profile.asks("memory-lock") {
-        config["process"]["rlimits"] =
-            json!([{"type": "RLIMIT_MEMLOCK", "hard": u64::MAX, "soft": u64::MAX}]);
-    }
-    config
+    })
 }
