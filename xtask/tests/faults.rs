@@ -21,6 +21,7 @@ use xtask::artifact::cache::Cache;
 use xtask::axis::Powers;
 use xtask::axis::kernel;
 use xtask::axis::names::RunTag;
+use xtask::axis::tuning::{Probe, Turned};
 use xtask::check::inventory::{Inventory, SETTLES};
 use xtask::matrix::{self, Cell, Matrix};
 use xtask::record::{Effect, Evidence, Outcome, Status, store};
@@ -240,7 +241,7 @@ fn knobs_that_are_turned_back_during_a_boot_are_not_effective() {
     // Packets flow once everything has been placed and probed for the first time.
     let netns = wait::until("packets", PATIENCE, || {
         if let Some(status) = bench.try_wait()? {
-            anyhow::bail!("the run ended early: {status}");
+            anyhow::bail!("the run ended early: {status}: {}", read(&folder.path().join("words")));
         }
         let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
         let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -314,6 +315,53 @@ fn packets_that_take_another_path_fail_the_boot() {
     let Outcome::Failed { reason } = &report.record.outcome else { panic!("it was measured") };
     assert!(reason.starts_with("packets took another path: peer's link counted"), "{reason}");
     assert!(report.not_undone.is_empty() && report.record.workloads.is_empty());
+    bench.end();
+    assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_knob_that_the_kernel_refuses_is_told_and_the_rest_goes_on() {
+    const READ_ONLY: &str = "/proc/sys/kernel/ostype";
+    const GONE: &str = "/proc/sys/kernel/ek-gone";
+    const TAKEN: &str = "/proc/sys/vm/swappiness";
+    let _alone = alone();
+    let before = Inventory::take().unwrap();
+    let bench = Bench::new(["netns", "veth", "stock", "idle"]);
+    let mut spec = bench.spec(0);
+    let files = [(READ_ONLY, "other"), (GONE, "1"), (TAKEN, "23")];
+    let acts = files
+        .map(|(path, value)| Act::Put { on: Setting::Asked(path.into()), value: value.into() });
+    let steps = acts.map(|act| Step { at: Node::Host, phase: Phase::Prepare, act });
+    let each = |each: bool| Turned {
+        knob: "tried".to_owned(),
+        requested: "all".to_owned(),
+        applied: "all".to_owned(),
+        probes: files
+            .map(|(path, value)| (Probe::File(path.to_owned()), value.to_owned()))
+            .to_vec(),
+        each,
+        partial: None,
+        without: None,
+        steps: steps.to_vec(),
+    };
+    spec.knobs = vec![each(false), each(true)];
+    spec.steps = interpret::in_order(spec.steps.into_iter().chain(steps.clone()));
+    let input = serde_json::to_vec(&spec).unwrap();
+    let watch = Watch { input: &input, keep: 1 << 24, ..Watch::within(PATIENCE) };
+    let ended = command::watch(watch, &[PROGRAM, "boot"]).unwrap();
+    let report: Report = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report.record.outcome, Outcome::Measured);
+    assert!(report.not_undone.is_empty() && report.left_alone.is_empty(), "{report:?}");
+    let mut effects = report.record.evidence.iter().filter_map(|evidence| match evidence {
+        Evidence::Knob { effect, .. } => Some(effect),
+        _ => None,
+    });
+    let (strict, parts) = (effects.next().unwrap(), effects.next().unwrap());
+    let Effect::NotEffective { reason } = strict else { panic!("{strict:?}") };
+    let refused = format!("failed to write `other` to {READ_ONLY}: ");
+    assert!(reason.contains(&refused) && reason.contains(GONE), "{reason}");
+    let Effect::Partial { reason } = parts else { panic!("{parts:?}") };
+    assert!(reason.starts_with("2 of 3: ") && !reason.contains(TAKEN), "{reason}");
     bench.end();
     assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
 }

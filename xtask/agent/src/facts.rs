@@ -28,7 +28,7 @@ const MOST_READ: u64 = 4 << 20;
 
 /// Facts of the node that this process runs on. Names: `architecture`, `cpu`, `microcode`,
 /// `cpus-online` (a list), `packages`, `cores`, `threads-per-core`, `numa-nodes`, `kernel`
-/// (`uname -r`), `kernel-version` (`uname -v`), `preemption`, `command-line`, `mitigations`,
+/// (`uname -r`), `kernel-version` (`uname -v`), `preemption`, `command-line`, `cpus-isolated`, `cpus-nohz-full`, `mitigations`,
 /// `clocksource`, `hypervisor`, `memory` (with unit), `cgroup`, `sched-rt-runtime-us`.
 pub fn facts() -> Facts {
     let mut facts = facts_under(Path::new("/"));
@@ -74,6 +74,12 @@ fn facts_under(root: &Path) -> Facts {
         ("kernel-version", version),
         ("preemption", preemption),
         ("command-line", command_line.as_deref().map(kernel::parameters)),
+        ("cpus-isolated", read(root, "sys/devices/system/cpu/isolated")),
+        // Kernels that can, but were not told to, say `(null)`.
+        (
+            "cpus-nohz-full",
+            read(root, "sys/devices/system/cpu/nohz_full").filter(|list| list != "(null)"),
+        ),
         ("mitigations", kernel::mitigations(&vulnerabilities(root))),
         (
             "clocksource",

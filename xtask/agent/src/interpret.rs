@@ -117,7 +117,12 @@ fn journal<M: Machine>(
         let fail = |error| Failure { step: step.to_string(), phase: step.phase, error };
         for act in resolve(&step.act, slots).map_err(fail)? {
             let before = match act.overwrites() {
-                Some(path) => Some(machine.read(step.at, path).map_err(fail)?),
+                Some(path) => match machine.read(step.at, path) {
+                    Ok(before) => Some(before),
+                    // The machine knows, and will not write it.
+                    Err(_) if act.may_be_refused() => None,
+                    Err(error) => return Err(fail(error)),
+                },
                 None => None,
             };
             if let Act::Make { object, .. } = &act
@@ -202,9 +207,14 @@ impl<V> Act<V> {
     /// The path of a file that was there before us and that this act overwrites.
     pub fn overwrites(&self) -> Option<&V> {
         match self {
-            Act::Put { on: Setting::File(path), .. } => Some(path),
+            Act::Put { on: Setting::File(path) | Setting::Asked(path), .. } => Some(path),
             _ => None,
         }
+    }
+
+    /// Whether this act fails nothing where the kernel refuses it.
+    pub fn may_be_refused(&self) -> bool {
+        matches!(self, Act::Put { on: Setting::Asked(_), .. })
     }
 
     /// The slot that this act binds.
@@ -228,6 +238,8 @@ impl<V> Act<V> {
             Act::Put { on, value } => {
                 let on = match on {
                     Setting::File(v) => Setting::File(word(v)?),
+                    Setting::Asked(v) => Setting::Asked(word(v)?),
+                    Setting::HeldOpen(v) => Setting::HeldOpen(word(v)?),
                     Setting::OwnFile { netns, path } => {
                         Setting::OwnFile { netns: word(netns)?, path: word(path)? }
                     }

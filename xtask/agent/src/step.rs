@@ -165,9 +165,15 @@ impl From<Slot> for Arg {
 pub enum Setting<V> {
     /// A file that was there before the boot: a sysctl or sysfs path. Its old value is journaled.
     File(V),
+    /// Such a file of a knob that the kernel may refuse: it may be read-only, or be no longer there. A refusal fails nothing, the machine
+    /// remembers it, and reading the file back shows it. A file that could not be read before is not written.
+    Asked(V),
+    /// The same for a file whose value holds only for as long as somebody has it open, so that it goes with the boot's own process. Its values are
+    /// four bytes, a signed number.
+    HeldOpen(V),
     /// A file that belongs to an object of this boot and goes with it: a sysctl of a namespace of ours.
     OwnFile {
-        /// The namespace through which the file is seen.
+        /// The namespace through which the file is seen; nothing for a link of ours in the host's.
         netns: V,
         /// The path.
         path: V,
@@ -371,7 +377,7 @@ impl Ensure {
 /// that outlives it.
 pub fn undo(at: Node, act: &Act<String>, before: Option<&str>) -> Vec<Ensure> {
     match act {
-        Act::Put { on: Setting::File(path), value } => before
+        Act::Put { on: Setting::File(path) | Setting::Asked(path), value } => before
             .map(|is| Ensure::Value {
                 at,
                 path: path.clone(),
@@ -396,7 +402,8 @@ pub fn undo(at: Node, act: &Act<String>, before: Option<&str>) -> Vec<Ensure> {
 impl<V: fmt::Display> fmt::Display for Setting<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Setting::File(path) => write!(f, "{path}"),
+            Setting::File(path) | Setting::Asked(path) => write!(f, "{path}"),
+            Setting::HeldOpen(path) => write!(f, "{path}, held open,"),
             Setting::OwnFile { netns, path } => write!(f, "{path}{}", within(netns)),
             Setting::Affinity(thread) => write!(f, "CPUs of thread {thread}"),
             Setting::Policy(thread) => write!(f, "policy of thread {thread}"),

@@ -47,6 +47,7 @@ fn site(cell: Cell, family: Family) -> Site {
         cpus,
         realtime_groups: true,
         fair_servers: vec!["/sys/kernel/debug/sched/fair_server/cpu0/runtime".to_owned()],
+        found: tuning::Found::everything(),
     }
 }
 
@@ -110,10 +111,7 @@ fn what_is_measured_and_watched_is_bound() {
     for (site, spec) in combinations() {
         let bound: BTreeSet<Slot> = spec.steps.iter().filter_map(|s| s.act.gives()).collect();
         let probed =
-            spec.knobs.iter().flat_map(|knob| &knob.probes).filter_map(|(probe, _)| match probe {
-                tuning::Probe::Affinity(slot) | tuning::Probe::Policy(slot) => Some(slot),
-                tuning::Probe::File(_) => None,
-            });
+            spec.knobs.iter().flat_map(|knob| &knob.probes).filter_map(|(probe, _)| probe.slot());
         for slot in spec.watched.iter().chain(probed) {
             assert!(bound.contains(slot), "{}: {slot} is never bound", site.cell.id());
         }
@@ -173,8 +171,10 @@ fn only_what_changes_nothing_or_goes_with_an_object_of_the_boot_has_no_undo() {
             let goes_with_the_boot = match &step.act {
                 Act::Learn { .. } | Act::Await { .. } | Act::Go(_) => true,
                 Act::Put { on, .. } => match on {
-                    Setting::File(_) => false,
-                    Setting::OwnFile { netns, .. } => ours(netns),
+                    Setting::File(_) | Setting::Asked(_) => false,
+                    // Only this boot's own process has it open.
+                    Setting::HeldOpen(_) => true,
+                    Setting::OwnFile { netns, path } => ours(netns) || ours(path),
                     Setting::Affinity(thread)
                     | Setting::Policy(thread)
                     | Setting::RealtimeBudget(thread) => of_slot(thread),
@@ -215,11 +215,59 @@ fn every_kind_says_what_it_is() {
     let kinds = kinds.chain(load::ALL.iter().map(|kind| *kind as &dyn Kind));
     let mut all: Vec<(&str, String)> =
         kinds.map(|kind| (kind.name(), kind.about().to_owned())).collect();
-    all.extend(tuning::ALL.iter().map(|knob| (knob.name(), knob.about().to_owned())));
+    all.extend(tuning::all().map(|knob| (knob.name(), knob.about().to_owned())));
     let mut names = BTreeSet::new();
     for (name, about) in all {
         assert!(about.len() > 20 && !about.ends_with('.'), "{name}: `{about}`");
         assert!(names.insert(name), "two kinds are named {name}");
+    }
+}
+
+#[test]
+fn every_knob_says_what_it_takes_and_no_name_is_both_shipped_and_unsupported() {
+    let mut names = BTreeSet::new();
+    for knob in tuning::all() {
+        assert!(knob.values().len() > 1, "{}: `{}`", knob.name(), knob.values());
+        names.insert(knob.name());
+    }
+    for (name, reason) in tuning::UNSUPPORTED {
+        assert!(reason.len() > 10 && !reason.ends_with('.'), "{name}: `{reason}`");
+        assert!(names.insert(name), "`{name}` is shipped");
+    }
+}
+
+/// A value that a row takes.
+fn some_value(row: &tuning::Row) -> &'static str {
+    let values = ["on", "never", "1"];
+    values.into_iter().find(|want| row.written(want, None).is_ok()).unwrap()
+}
+
+#[test]
+fn every_row_writes_its_own_files_and_each_has_an_undo_and_a_probe() {
+    let mut written = BTreeSet::new();
+    for row in tuning::rows() {
+        let mut site = site(cell("running/netns/veth/stock/idle"), Family::Ipv4);
+        site.profile.knobs = vec![(row.name.to_owned(), some_value(row).to_owned())];
+        let turned = site.profile.turn(&site, virtualization::ALL[0], &[]).unwrap().remove(0);
+        assert_eq!((turned.steps.len(), turned.probes.len()), (1, 1), "{}", row.name);
+        for (step, path) in turned.steps.iter().zip(site.found.paths(row.paths)) {
+            let Act::Put { on: Setting::Asked(on), .. } = &step.act else { panic!("{step}") };
+            assert_eq!(on.to_string(), *path, "{}", row.name);
+            assert_eq!(undo_of(step).len(), 1, "{}: {step}", row.name);
+            assert_eq!(turned.probes[0].0, tuning::Probe::File(path.clone()), "{}", row.name);
+            assert!(path.starts_with("/proc/") || path.starts_with("/sys/"), "{path}");
+            assert!(written.insert(path.clone()), "{path} is written by two rows");
+        }
+        // A host without the file measures the rest, and is told.
+        site.found = tuning::Found::default();
+        let turned = site.profile.turn(&site, virtualization::ALL[0], &[]).unwrap().remove(0);
+        let crate::record::Effect::NotEffective { reason } =
+            turned.judge([&[], &[]], &Default::default())
+        else {
+            panic!("{}", row.name)
+        };
+        assert!(reason.starts_with("unsupported here: this kernel has no /"), "{reason}");
+        assert!(turned.steps.is_empty());
     }
 }
 
@@ -261,6 +309,8 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/docker/bridge/stock/idle", Family::Ipv6),
     ("running/docker/nat/isolated/idle", Family::Ipv4),
     ("running/qemu/bridge/isolated/idle", Family::Ipv4),
+    ("running/docker/bridge/thesis-rt/idle", Family::Ipv4),
+    ("running/qemu/bridge/realtime/idle", Family::Ipv4),
 ];
 
 #[test]

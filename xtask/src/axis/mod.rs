@@ -101,13 +101,8 @@ pub struct Site {
     pub realtime_groups: bool,
     /// The fair servers' runtimes, where the kernel has some that can be seen.
     pub fair_servers: Vec<String>,
-}
-
-impl Site {
-    /// Whether the system under test gets CPUs of its own.
-    pub fn isolates(&self) -> bool {
-        self.profile.isolates()
-    }
+    /// What this host has of what knobs write.
+    pub found: tuning::Found,
 }
 
 /// Files and images that boots start from.

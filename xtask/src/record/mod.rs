@@ -192,6 +192,11 @@ pub enum Effect {
         /// What is missing.
         reason: String,
     },
+    /// The system under test is of a kind that the knob is not for.
+    Inapplicable {
+        /// Why not.
+        reason: String,
+    },
     /// It was not so, or not any more.
     NotEffective {
         /// What was found.

@@ -10,7 +10,7 @@ use evenkeel_agent::{facts, threads};
 use super::rootless;
 use crate::artifact::cache::Cache;
 use crate::axis::placement::Placement;
-use crate::axis::tuning::Profile;
+use crate::axis::tuning::{Found, Profile};
 use crate::axis::virtualization::accelerator;
 use crate::axis::{Port, Powers, load, network, virtualization};
 use crate::doctor::{self, NeedName, Survey};
@@ -35,6 +35,8 @@ pub struct Host {
     pub realtime_groups: bool,
     /// Runtimes of the fair servers that can be set.
     pub fair_servers: Vec<String>,
+    /// What it has of what knobs write.
+    pub found: Found,
     /// Which kernels its containers can be measured under.
     pub kernels: Kernels,
 }
@@ -106,6 +108,7 @@ impl Host {
             facts: known,
             placement,
             fair_servers: fair_servers(&cpus),
+            found: Found::look(),
             cpus,
             realtime_groups,
             kernels: Kernels::Own,
@@ -199,8 +202,13 @@ impl Host {
     /// The knobs of a profile that this host cannot turn, and what helps with the first: (reason, remedy). A cell without them would carry the profile's name
     /// and not be what it says.
     fn cannot_tune(&self, tuning: &str) -> Option<(String, String)> {
-        // A profile that cannot be read fails its boots, with the file's name.
-        let profile = Profile::find(tuning).ok()?;
+        let profile = match Profile::find(tuning) {
+            Ok(profile) => profile,
+            Err(error) => {
+                let remedy = format!("correct matrices/tuning/{tuning}.toml");
+                return Some((format!("{error:#}"), remedy));
+            }
+        };
         let missing = profile.needs().filter_map(|(knob, needs)| {
             let (reason, remedy) = self.survey.missing(needs)?;
             Some((format!("knob `{knob}`: {reason}"), remedy))

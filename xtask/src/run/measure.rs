@@ -63,7 +63,7 @@ pub(super) fn measure(
     }
     let mut serving = Vec::new();
     start_load(spec, machine, &mut serving)?;
-    let knobs_before = probe_all(spec, slots)?;
+    let knobs_before = probe_all(spec, machine, slots)?;
     let hops_before = count_all(&spec.hops)?;
     let load_before = load_counters(spec, machine)?;
     let recorder = NoiseRecorder::start(&watched(spec, slots)?, spec.measure.window)?;
@@ -82,14 +82,14 @@ pub(super) fn measure(
     crossed.bytes += load_after.arrived_bytes.saturating_sub(load_before.sent_bytes);
     gathered.evidence.extend(crossed_every_hop(&spec.hops, &hops_before, crossed)?);
     gathered.evidence.extend(load_moved(&spec.load, load_before, load_after, lasted)?);
-    let knobs_after = probe_all(spec, slots)?;
+    let knobs_after = probe_all(spec, machine, slots)?;
     for ((knob, before), after) in spec.knobs.iter().zip(knobs_before).zip(knobs_after) {
         gathered.evidence.push(Evidence::Knob {
             knob: knob.knob.clone(),
             requested: knob.requested.clone(),
             applied: knob.applied.clone(),
             seen: [before.join("; "), after.join("; ")],
-            effect: knob.judge([&before, &after]),
+            effect: knob.judge([&before, &after], machine.refused()),
         });
     }
     Ok(gathered)
@@ -299,17 +299,86 @@ fn watched(spec: &BootSpec, slots: &Slots) -> anyhow::Result<Vec<Watched>> {
 }
 
 /// One reading a probe, for every knob.
-fn probe_all(spec: &BootSpec, slots: &Slots) -> anyhow::Result<Vec<Vec<String>>> {
+fn probe_all(
+    spec: &BootSpec,
+    machine: &mut Real,
+    slots: &Slots,
+) -> anyhow::Result<Vec<Vec<String>>> {
+    let asks_guest =
+        spec.knobs.iter().flat_map(|knob| &knob.probes).any(|(probe, _)| probe.is_of_guest());
+    let guest = match asks_guest {
+        true => facts_of_guest(machine)?,
+        false => std::collections::BTreeMap::new(),
+    };
     spec.knobs
         .iter()
-        .map(|knob| knob.probes.iter().map(|(probe, _)| read(probe, slots)).collect())
+        .map(|knob| knob.probes.iter().map(|(probe, _)| read(probe, slots, &guest)).collect())
         .collect()
 }
 
-/// What a probe reads now; for threads, the distinct values of all that are there now.
-fn read(probe: &Probe, slots: &Slots) -> anyhow::Result<String> {
+/// What the kernel says of a process under a name (`/proc/PID/status`, proc(5)).
+fn status(slot: &Slot, slots: &Slots, name: &str) -> anyhow::Result<String> {
+    let text = of_process(slot, slots, "status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(line.unwrap_or_default().trim().to_owned())
+}
+
+/// A file of a process below `/proc`.
+fn of_process(slot: &Slot, slots: &Slots, file: &str) -> anyhow::Result<String> {
+    let pid = slots.get(slot).and_then(|ids| ids.first());
+    let path = format!("/proc/{}/{file}", pid.with_context(|| format!("{slot} was never bound"))?);
+    std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))
+}
+
+/// Kibibytes under a name of a process's status; 0 if it has none.
+fn kib(slot: &Slot, slots: &Slots, name: &str) -> anyhow::Result<u64> {
+    let text = status(slot, slots, name)?;
+    Ok(text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0))
+}
+
+/// `yes` or `no` as a probe's words.
+fn word(is: bool, yes: &str, no: &str) -> String {
+    if is { yes } else { no }.to_owned()
+}
+
+/// Whether a word is on a kernel's command line.
+fn has_word(line: &str, wanted: &str) -> String {
+    word(line.split_whitespace().any(|word| word == wanted), "there", "missing")
+}
+
+/// What a probe reads now; for threads, the distinct values of all that are there now. A file that cannot be read has those words for a
+/// value: the knob is not effective then, and the rest of the boot is not concerned.
+fn read(
+    probe: &Probe,
+    slots: &Slots,
+    guest: &std::collections::BTreeMap<String, String>,
+) -> anyhow::Result<String> {
+    let fact = |name: &str| guest.get(name).cloned().unwrap_or_default();
     let (slot, value): (_, fn(i32) -> anyhow::Result<String>) = match probe {
-        Probe::File(path) => return evenkeel_agent::machine::value_of(path),
+        Probe::File(path) => return Ok(or_why(evenkeel_agent::machine::value_of(path))),
+        Probe::OwnFile { netns, path } => {
+            return Ok(or_why(evenkeel_agent::machine::value_of_own(netns, path)));
+        }
+        Probe::Number(path) => return Ok(or_why(number_in(path))),
+        Probe::Locked(slot) => {
+            let [locked, resident] = [kib(slot, slots, "VmLck")?, kib(slot, slots, "VmRSS")?];
+            return Ok(word(locked >= resident && locked > 0, "all", "not all"));
+        }
+        Probe::HugePages(slot) => {
+            return Ok(word(kib(slot, slots, "HugetlbPages")? > 0, "some", "none"));
+        }
+        Probe::Resident(slot, mb) => {
+            let has = kib(slot, slots, "VmRSS")? + kib(slot, slots, "HugetlbPages")?;
+            return Ok(word(has >= u64::from(*mb) * 1024, "all", "not all"));
+        }
+        Probe::Mems(slot) => return status(slot, slots, "Mems_allowed_list"),
+        Probe::HostWord(word) => {
+            let line =
+                std::fs::read_to_string("/proc/cmdline").context("failed to read /proc/cmdline")?;
+            return Ok(has_word(&line, word));
+        }
+        Probe::GuestWord(word) => return Ok(has_word(&fact("command-line"), word)),
+        Probe::GuestFact(name) => return Ok(fact(name)),
         Probe::Affinity(slot) => (slot, |thread| Ok(threads::list(&threads::affinity(thread)?))),
         Probe::Policy(slot) => (slot, |thread| Ok(threads::policy(thread)?.to_string())),
     };
@@ -325,6 +394,19 @@ fn read(probe: &Probe, slots: &Slots) -> anyhow::Result<String> {
     seen.sort();
     seen.dedup();
     Ok(seen.join(" "))
+}
+
+/// A value, or why there is none.
+fn or_why(value: anyhow::Result<String>) -> String {
+    value.unwrap_or_else(|error| format!("unreadable: {error:#}"))
+}
+
+/// The number that a file holds in four bytes.
+fn number_in(path: &str) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("failed to read {path}"))?;
+    let bytes: [u8; 4] =
+        bytes.try_into().ok().with_context(|| format!("{path} does not hold four bytes"))?;
+    Ok(i32::from_ne_bytes(bytes).to_string())
 }
 
 /// The threads of a slot that are there now. Servers start and end threads and, for tools, processes; QEMU starts and ends

@@ -378,6 +378,14 @@ pub fn explain(id: &str, matrix: &Matrix, host: &Host) -> anyhow::Result<String>
             writeln!(text, "      undo: {state}")?;
         }
     }
+    if !spec.knobs.is_empty() {
+        writeln!(text, "\nknobs")?;
+    }
+    for knob in &spec.knobs {
+        let about = crate::axis::tuning::about(&knob.knob).unwrap_or_default();
+        writeln!(text, "  {} = {}: {about}", knob.knob, knob.requested)?;
+        writeln!(text, "      {}", knob.done())?;
+    }
     writeln!(text, "\nevidence")?;
     for hop in &spec.hops {
         writeln!(text, "  counters of {}", hop.what())?;

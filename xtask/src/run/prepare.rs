@@ -152,6 +152,7 @@ impl Prepared {
             profile: Profile::find(&cell.tuning)?,
             realtime_groups: host.realtime_groups,
             fair_servers: host.fair_servers.clone(),
+            found: host.found.clone(),
         };
         Ok((site, instrument))
     }
@@ -200,6 +201,7 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
         profile: Profile::find(&cell.tuning)?,
         realtime_groups: host.realtime_groups,
         fair_servers: host.fair_servers.clone(),
+        found: host.found.clone(),
     })
 }
 

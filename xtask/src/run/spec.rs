@@ -123,7 +123,8 @@ impl BootSpec {
         let port = common_port(system, path).with_context(|| {
             format!("{} and {} have no common port", system.name(), path.name())
         })?;
-        let knobs = site.profile.turn(site, system.roles())?;
+        let hops = path.hops(site, port);
+        let knobs = site.profile.turn(site, system, &hops)?;
         let mut steps = peer::steps_of(site);
         steps.extend(system.steps(site, port, path));
         steps.extend(path.steps(site, port));
@@ -155,7 +156,7 @@ impl BootSpec {
             names: site.names.clone(),
             steps,
             knobs,
-            hops: path.hops(site, port),
+            hops,
             path: Path {
                 target: path.target(site),
                 sut: site.addresses.sut(),

@@ -18,13 +18,58 @@ pub(crate) fn write(path: &str, value: &str) -> anyhow::Result<()> {
     std::fs::write(path, value).with_context(|| format!("failed to write `{value}` to {path}"))
 }
 
+/// The value of a file as somebody in a network namespace of ours sees it (nothing: the host's).
+///
+/// # Errors
+/// It cannot be read, or the namespace not be entered.
+pub fn read_seen_from(netns: &str, path: &str) -> anyhow::Result<String> {
+    if netns.is_empty() {
+        read(path)
+    } else {
+        super::links::inside_with_links(netns, || read(path))
+    }
+}
+
+/// Writes a file as somebody in a network namespace of ours sees it.
+pub(crate) fn write_seen_from(netns: &str, path: &str, value: &str) -> anyhow::Result<()> {
+    if netns.is_empty() {
+        return write(path, value);
+    }
+    // Only what lies below /sys needs a mount of its own.
+    match path.starts_with("/sys/") {
+        true => super::links::inside_with_links(netns, || write(path, value)),
+        false => super::links::inside(netns, || write(path, value)),
+    }
+}
+
+/// Files whose value moves towards what was written: whoever is killed while it writes leaves a number on the way.
+const GRADUAL: &[&str] = &["/nr_hugepages"];
+
+/// Whether a value is one that we may have left: what we wrote, or a step on the way there.
+fn left_by_us(path: &str, now: &str, is: &str, ours: &str) -> bool {
+    let on_the_way = || -> Option<bool> {
+        let number = |text: &str| text.trim().parse::<u64>().ok();
+        let (now, is, ours) = (number(now)?, number(is)?, number(ours)?);
+        Some((is.min(ours)..=is.max(ours)).contains(&now))
+    };
+    same(now, ours) || GRADUAL.iter().any(|end| path.ends_with(end)) && on_the_way() == Some(true)
+}
+
+/// Whether what a file belonged to is gone: an interrupt that was given back, a device that was pulled out.
+fn is_orphaned(path: &str) -> bool {
+    std::path::Path::new(path).parent().is_some_and(|folder| !folder.exists())
+}
+
 /// Brings a file back to `is` if it still holds what we wrote.
 pub(crate) fn restore(path: &str, is: &str, ours: &str) -> anyhow::Result<Reached> {
+    if is_orphaned(path) {
+        return Ok(Reached::LeftAlone(format!("{path} is gone with what it belonged to")));
+    }
     let now = read(path)?;
     if same(&now, is) {
         return Ok(Reached::Yes);
     }
-    if !same(&now, ours) {
+    if !left_by_us(path, &now, is, ours) {
         return Ok(Reached::LeftAlone(format!(
             "{path} is `{now}`: somebody else changed it from our `{ours}`, so it was not set back to `{is}`"
         )));
@@ -42,11 +87,26 @@ fn chosen(text: &str) -> &str {
     }
 }
 
-/// Whether two spellings mean one value: the kernel rewrites `0,1` as `0-1`.
-fn same(a: &str, b: &str) -> bool {
+/// Whether two spellings mean one value: the kernel rewrites `0,1` as `0-1`, and writes masks with as many digits as it has CPUs.
+pub fn same(a: &str, b: &str) -> bool {
+    if let (Some(a), Some(b)) = (mask(a), mask(b))
+        && a == b
+    {
+        return true;
+    }
     let lists = || Some(crate::threads::parse_list(a).ok()? == crate::threads::parse_list(b).ok()?);
     a.trim() == b.trim()
         || (a.contains([',', '-']) || b.contains([',', '-'])) && lists() == Some(true)
+}
+
+/// The digits of a mask of CPUs as the kernel writes it (groups of eight hexadecimal digits) without leading zeros.
+fn mask(text: &str) -> Option<String> {
+    let groups: Vec<&str> = text.trim().split(',').collect();
+    let digits = groups.concat();
+    let fits = !digits.is_empty()
+        && groups[1..].iter().all(|group| group.len() == 8)
+        && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| digits.trim_start_matches('0').to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -75,9 +135,31 @@ mod tests {
     }
 
     #[test]
+    fn pages_that_were_given_in_part_are_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nr_hugepages").to_str().unwrap().to_owned();
+        std::fs::write(&path, "40").unwrap();
+        assert_eq!(restore(&path, "2", "64").unwrap(), Reached::Yes);
+        assert_eq!(read(&path).unwrap(), "2");
+        std::fs::write(&path, "65").unwrap();
+        assert!(matches!(restore(&path, "2", "64").unwrap(), Reached::LeftAlone(_)));
+    }
+
+    #[test]
+    fn a_value_of_what_is_gone_is_nobodys() {
+        let Reached::LeftAlone(words) = restore("/proc/ek-gone/value", "1", "2").unwrap() else {
+            panic!("it came back")
+        };
+        assert_eq!(words, "/proc/ek-gone/value is gone with what it belonged to");
+    }
+
+    #[test]
     fn choices_and_lists_are_compared_by_meaning() {
         let (_folder, path) = file("always [madvise] never\n");
         assert_eq!(read(&path).unwrap(), "madvise");
+        assert!(
+            same("3", "00000000,00000003") && same("03", "3") && !same("3", "00000003,00000000")
+        );
         assert!(same("0-1", "0,1") && !same("0-1", "0,2") && !same("-1", "1") && same("-1", "-1"));
     }
 }

@@ -229,6 +229,28 @@ pub fn inside<T: Send>(
     })
 }
 
+/// Like [`inside`], where `/sys` shows the links of that namespace: by itself it shows those of whoever mounted it. The mount is the thread's
+/// own, and goes with it.
+///
+/// # Errors
+/// As [`inside`], or `/sys` cannot be mounted.
+pub fn inside_with_links<T: Send>(
+    netns: &str,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    use nix::mount::{MsFlags, mount};
+    const NONE: Option<&str> = None;
+    inside(netns, move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+            .and_then(|()| mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE))
+            .and_then(|()| mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE))
+            // A container that mounts its own read-only makes the file system so, not only its mount, which stays as it is.
+            .and_then(|()| mount(NONE, "/sys", NONE, MsFlags::MS_REMOUNT, NONE))
+            .context("failed to see the links of another network namespace")?;
+        work()
+    })
+}
+
 /// Does something on a thread that ends with it, and takes with it what the thread alone was changed in.
 fn on_a_thread<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     std::thread::scope(|scope| {

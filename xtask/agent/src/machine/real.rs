@@ -31,6 +31,10 @@ pub struct Real {
     words: PathBuf,
     agents: BTreeMap<String, Agent>,
     stop: Arc<AtomicBool>,
+    /// Files that the kernel refused to read or to write, with its words.
+    refused: BTreeMap<String, String>,
+    /// Files whose values hold while we have them open.
+    held: Vec<std::fs::File>,
     /// Whether clients of an engine may have been killed while it worked for them.
     killed: bool,
 }
@@ -52,6 +56,8 @@ impl Real {
             words: words.to_owned(),
             agents: BTreeMap::new(),
             stop: Arc::default(),
+            refused: BTreeMap::new(),
+            held: Vec::new(),
             killed: false,
         }
     }
@@ -74,6 +80,8 @@ impl Real {
             words: PathBuf::new(),
             agents: BTreeMap::new(),
             stop: Arc::default(),
+            refused: BTreeMap::new(),
+            held: Vec::new(),
             killed: true,
         }
     }
@@ -86,6 +94,21 @@ impl Real {
         self.goes_on()?;
         let agent = self.agents.get_mut(name);
         Ok(&mut agent.with_context(|| format!("agent `{name}` was not started"))?.control)
+    }
+
+    /// What the kernel refused, by path, in its words.
+    pub fn refused(&self) -> &BTreeMap<String, String> {
+        &self.refused
+    }
+
+    /// Writes a file that the kernel may refuse. One that could not be read before is not in the journal, so it is not written.
+    fn ask(&mut self, path: &str, value: &str) {
+        if self.refused.contains_key(path) {
+            return;
+        }
+        if let Err(error) = files::write(path, value) {
+            self.refused.insert(path.to_owned(), format!("{error:#}"));
+        }
     }
 
     /// What a child last printed to standard error, in one line; empty if it said nothing.
@@ -240,7 +263,11 @@ impl Real {
 
 impl Machine for Real {
     fn read(&mut self, _at: Node, path: &str) -> anyhow::Result<String> {
-        files::read(path)
+        let value = files::read(path);
+        if let Err(error) = &value {
+            self.refused.insert(path.to_owned(), format!("{error:#}"));
+        }
+        value
     }
 
     fn is_there(&mut self, _at: Node, object: &Object) -> anyhow::Result<bool> {
@@ -343,6 +370,13 @@ impl Real {
             return Ok(Vec::new());
         }
         match act {
+            Act::Put { on: Setting::Asked(path), value } => self.ask(path, value),
+            Act::Put { on: Setting::HeldOpen(path), value } => match hold_open(path, value) {
+                Ok(file) => self.held.push(file),
+                Err(error) => {
+                    self.refused.insert(path.clone(), format!("{error:#}"));
+                }
+            },
             Act::Put { on, value } => put(self.tools(), on, value)?,
             Act::Make { object, with } => self.make(object, with)?,
             Act::Start { name, argv, .. } => return Ok(vec![self.start(name, argv)?.to_string()]),
@@ -369,7 +403,8 @@ fn is_of_docker(object: &Object) -> bool {
 fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()> {
     match on {
         Setting::File(path) => files::write(path, value),
-        Setting::OwnFile { netns, path } => links::inside(netns, || files::write(path, value)),
+        Setting::OwnFile { netns, path } => files::write_seen_from(netns, path, value),
+        Setting::Asked(_) | Setting::HeldOpen(_) => bail!("{on} is not written by itself"),
         Setting::Affinity(thread) => {
             threads::set_affinity(number(thread)?, &threads::parse_list(value)?)
         }
@@ -380,6 +415,19 @@ fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()
         }
         Setting::Link { .. } => bail!("{on} is set by `ip`"),
     }
+}
+
+/// Opens a file, writes a number to it, and leaves it open.
+fn hold_open(path: &str, value: &str) -> anyhow::Result<std::fs::File> {
+    use std::io::Write as _;
+    let number: i32 = value.parse().with_context(|| format!("`{value}` is no number"))?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .with_context(|| format!("failed to open {path}"))?;
+    file.write_all(&number.to_ne_bytes())
+        .with_context(|| format!("failed to write `{value}` to {path}"))?;
+    Ok(file)
 }
 
 /// Makes a folder for the boot and the files in it: `with` alternates names and contents.

@@ -1,19 +1,38 @@
 //! Tuning: a profile is a list of knobs with the values that it asks for. What a knob asked, what was done for it, and
 //! what was read back, are three things, and all three are recorded.
+//!
+//! A knob that only writes a path is a row of [`rows`]; a file is for one with logic. What is not shipped is in [`unsupported`]. A knob that this
+//! host lacks or refuses never keeps a cell from being measured: it is reported as not effective, with the reason ([`rows`] has the rule).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use evenkeel_agent::machine::same_value;
 use evenkeel_agent::step::{Role, Slot, Step};
+use evenkeel_agent::threads;
 use serde::{Deserialize, Serialize};
 
-use super::Site;
+use super::virtualization::Virtualization;
+use super::{Hop, Site};
 use crate::doctor::NeedName;
+use crate::matrix::nearest;
 use crate::record::Effect;
 
+mod cmdline;
+mod found;
+mod latency;
+mod memory;
 mod placement;
 mod policy;
+mod rows;
+mod steering;
 mod throttle;
+mod unsupported;
+
+pub use found::Found;
+pub use rows::{Row, Values};
+pub use unsupported::UNSUPPORTED;
 
 /// Something that can be read back from the machine.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -21,20 +40,87 @@ mod throttle;
 pub enum Probe {
     /// The value of a file.
     File(String),
+    /// The value of a file as a namespace of the boot shows it (nothing: the host's).
+    OwnFile {
+        /// The namespace.
+        netns: String,
+        /// The path.
+        path: String,
+    },
+    /// The number that a file holds in four bytes.
+    Number(String),
     /// The CPUs of every thread of a slot.
     Affinity(Slot),
     /// The policy of every thread of a slot.
     Policy(Slot),
+    /// How much of its resident memory a process has locked: `all` or `not all`.
+    Locked(Slot),
+    /// Whether a process has memory on huge pages of its own: `some` or `none`.
+    HugePages(Slot),
+    /// Whether so many MiB of a process are resident, huge pages included: `all` or `not all`.
+    Resident(Slot, u32),
+    /// The NUMA nodes that a process may take memory from.
+    Mems(Slot),
+    /// Whether a word is on the command line of the host's kernel: `there` or `missing`.
+    HostWord(String),
+    /// Whether a word is on the command line of the guest's kernel: `there` or `missing`.
+    GuestWord(String),
+    /// A fact of the guest.
+    GuestFact(String),
+}
+
+impl Probe {
+    /// The slot that it reads.
+    pub fn slot(&self) -> Option<&Slot> {
+        match self {
+            Probe::Affinity(slot)
+            | Probe::Policy(slot)
+            | Probe::Locked(slot)
+            | Probe::HugePages(slot)
+            | Probe::Resident(slot, _)
+            | Probe::Mems(slot) => Some(slot),
+            Probe::File(_)
+            | Probe::OwnFile { .. }
+            | Probe::Number(_)
+            | Probe::HostWord(_)
+            | Probe::GuestWord(_)
+            | Probe::GuestFact(_) => None,
+        }
+    }
+
+    /// Whether the guest itself must be asked.
+    pub fn is_of_guest(&self) -> bool {
+        matches!(self, Probe::GuestWord(_) | Probe::GuestFact(_))
+    }
 }
 
 impl std::fmt::Display for Probe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Probe::File(path) => f.write_str(path),
+            Probe::File(path) | Probe::Number(path) => f.write_str(path),
+            Probe::OwnFile { netns, path } if netns.is_empty() => f.write_str(path),
+            Probe::OwnFile { netns, path } => write!(f, "{path} in {netns}"),
             Probe::Affinity(slot) => write!(f, "CPUs of {slot}"),
             Probe::Policy(slot) => write!(f, "policy of {slot}"),
+            Probe::Locked(slot) => write!(f, "locked memory of {slot}"),
+            Probe::HugePages(slot) => write!(f, "memory of {slot} on huge pages"),
+            Probe::Resident(slot, mb) => write!(f, "{mb} MiB of memory of {slot}"),
+            Probe::Mems(slot) => write!(f, "memory nodes of {slot}"),
+            Probe::HostWord(word) => write!(f, "`{word}` of the host's command line"),
+            Probe::GuestWord(word) => write!(f, "`{word}` of the guest's command line"),
+            Probe::GuestFact(fact) => write!(f, "`{fact}` of the guest"),
         }
     }
+}
+
+/// Why nothing is done for a knob.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Without {
+    /// This host cannot.
+    Unsupported(String),
+    /// The system under test is not of the kind that the knob is for.
+    Inapplicable(String),
 }
 
 /// A knob that was turned: data for the boot, which acts, probes and judges.
@@ -48,23 +134,72 @@ pub struct Turned {
     pub applied: String,
     /// Readings, and what each must be.
     pub probes: Vec<(Probe, String)>,
+    /// Whether each probe stands for a part of its own (an interrupt, a CPU), so that some may fail and the rest counts.
+    #[serde(default)]
+    pub each: bool,
     /// Why this machine allows less than what was asked for.
     pub partial: Option<String>,
+    /// Why nothing is done.
+    #[serde(default)]
+    pub without: Option<Without>,
     /// The steps.
     pub steps: Vec<Step>,
 }
 
+/// How many differences are told one by one.
+const TOLD: usize = 4;
+
 impl Turned {
-    /// Whether both readings (one text a probe each) show what was applied.
-    pub fn judge(&self, seen: [&[String]; 2]) -> Effect {
-        let when = ["after placing", "after the last window"];
-        for (readings, when) in seen.iter().zip(when) {
-            for ((_, expected), found) in self.probes.iter().zip(readings.iter()) {
-                if expected != found {
-                    return Effect::NotEffective {
-                        reason: format!("{when} it was `{found}`, not `{expected}`"),
-                    };
-                }
+    /// A knob for which nothing is done yet.
+    fn new(knob: &str, requested: &str) -> Turned {
+        Turned {
+            knob: knob.to_owned(),
+            requested: requested.to_owned(),
+            applied: "nothing".to_owned(),
+            probes: Vec::new(),
+            each: false,
+            partial: None,
+            without: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// What is done for it, or why nothing is.
+    pub fn done(&self) -> String {
+        match (&self.without, &self.partial) {
+            (Some(Without::Unsupported(reason)), _) => format!("unsupported here: {reason}"),
+            (Some(Without::Inapplicable(reason)), _) => format!("not applicable: {reason}"),
+            (None, Some(reason)) => format!("{}, partial: {reason}", self.applied),
+            (None, None) => self.applied.clone(),
+        }
+    }
+
+    /// Whether both readings (one text a probe each) show what was applied. `refused` has the kernel's words for what it refused to
+    /// write, by path.
+    pub fn judge(&self, seen: [&[String]; 2], refused: &BTreeMap<String, String>) -> Effect {
+        match &self.without {
+            Some(Without::Unsupported(reason)) => {
+                return Effect::NotEffective { reason: format!("unsupported here: {reason}") };
+            }
+            Some(Without::Inapplicable(reason)) => {
+                return Effect::Inapplicable { reason: reason.clone() };
+            }
+            None => {}
+        }
+        let [first, last] = seen.map(|readings| self.differences(readings, refused));
+        let few = |told: &[String]| {
+            let more = told.len().saturating_sub(TOLD);
+            let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+            told[..told.len().min(TOLD)].join("; ") + &rest
+        };
+        // Nobody changed anything back, and some parts took it.
+        if self.each && !first.is_empty() && first == last && first.len() < self.probes.len() {
+            let reason = format!("{} of {}: {}", first.len(), self.probes.len(), few(&first));
+            return Effect::Partial { reason };
+        }
+        for (told, when) in [(first, "after placing"), (last, "after the last window")] {
+            if !told.is_empty() {
+                return Effect::NotEffective { reason: format!("{when} {}", few(&told)) };
             }
         }
         match &self.partial {
@@ -72,6 +207,31 @@ impl Turned {
             None => Effect::Effective,
         }
     }
+
+    /// What reads differently from what was applied.
+    fn differences(&self, readings: &[String], refused: &BTreeMap<String, String>) -> Vec<String> {
+        let differs = |((probe, expected), found): (&(Probe, String), &String)| {
+            let why = match probe {
+                Probe::File(path) | Probe::Number(path) => refused.get(path),
+                _ => None,
+            };
+            let why = why.map_or(String::new(), |why| format!(" ({why})"));
+            let told = || format!("{probe} was `{found}`, not `{expected}`{why}");
+            (!same_value(expected, found)).then(told)
+        };
+        self.probes.iter().zip(readings).filter_map(differs).collect()
+    }
+}
+
+/// What a knob is turned for.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The boot.
+    pub site: &'a Site,
+    /// The kind of the system under test.
+    pub system: &'a dyn Virtualization,
+    /// The boot's own links that packets cross: (namespace or nothing, link).
+    pub links: &'a [(String, String)],
 }
 
 /// A knob.
@@ -79,22 +239,115 @@ pub trait Knob: Sync {
     /// Its name in a profile.
     fn name(&self) -> &'static str;
 
-    /// What it does, and the values it takes.
+    /// What it does.
     fn about(&self) -> &'static str;
+
+    /// The values it takes, in words.
+    fn values(&self) -> String;
 
     /// What a host must have for it to be turned to `want`.
     fn needs(&self, want: &str) -> &'static [NeedName];
 
-    /// Turns it to `want` for a system under test whose threads have these roles.
+    /// Whether it takes this value on some host.
     ///
     /// # Errors
     /// The value is none of those that the knob takes.
-    fn turn(&self, want: &str, site: &Site, roles: &[Role]) -> anyhow::Result<Turned>;
+    fn check(&self, want: &str) -> anyhow::Result<()>;
+
+    /// Turns it to `want`.
+    ///
+    /// # Errors
+    /// The value is none of those that the knob takes on this host.
+    fn turn(&self, want: &str, to: &Target<'_>) -> anyhow::Result<Turned>;
 }
 
+/// Knobs with logic, in the order in which they are turned, after all rows.
+const LOGIC: &[&dyn Knob] = &[
+    &latency::Latency,
+    &memory::LOCK,
+    &memory::HUGE,
+    &memory::PREALLOC,
+    &memory::MEMS,
+    &cmdline::GuestCmdline,
+    &cmdline::HostCmdline,
+    &steering::Steering,
+    &throttle::Throttle,
+    &placement::PlacementKnob,
+    &policy::PolicyKnob,
+];
+
 /// All knobs, in the order in which they are turned.
-pub const ALL: &[&dyn Knob] =
-    &[&throttle::Throttle, &placement::PlacementKnob, &policy::PolicyKnob];
+pub fn all() -> impl Iterator<Item = &'static dyn Knob> {
+    rows::ROWS.iter().map(|row| row as &dyn Knob).chain(LOGIC.iter().copied())
+}
+
+/// The knobs that only write a path.
+pub fn rows() -> &'static [Row] {
+    rows::ROWS
+}
+
+fn find(name: &str) -> anyhow::Result<&'static dyn Knob> {
+    if let Some(knob) = all().find(|knob| knob.name() == name) {
+        return Ok(knob);
+    }
+    if let Some((_, reason)) = unsupported::UNSUPPORTED.iter().find(|(known, _)| *known == name) {
+        bail!("knob `{name}` is not supported: {reason}");
+    }
+    let names: Vec<&str> = all().map(Knob::name).collect();
+    match nearest(name, names.iter().copied()) {
+        Some(near) => bail!("there is no knob `{name}`: did you mean `{near}`?"),
+        None => bail!("there is no knob `{name}`: the knobs are {}", names.join(", ")),
+    }
+}
+
+/// Roles of systems under test, as profiles name them.
+const ROLES: [Role; 3] = [Role::Server, Role::Vcpu, Role::Emulator];
+
+/// What a knob of this name does.
+pub fn about(name: &str) -> Option<&'static str> {
+    all().find(|knob| knob.name() == name).map(Knob::about)
+}
+
+/// Values by role: `vcpu=1 emulator=0`.
+fn by_role<T>(
+    want: &str,
+    value: impl Fn(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<(Role, T)>> {
+    let names = ROLES.map(|role| role.to_string());
+    let mut given: Vec<(Role, T)> = Vec::new();
+    for word in want.split_whitespace() {
+        let Some((name, text)) = word.split_once('=') else {
+            bail!("`{word}` is no ROLE=VALUE: the roles are {}", names.join(", "));
+        };
+        let Some(at) = names.iter().position(|known| known == name) else {
+            let near = nearest(name, names.iter().map(String::as_str));
+            let hint = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+            bail!("there is no role `{name}`{hint}");
+        };
+        if given.iter().any(|(role, _)| *role == ROLES[at]) {
+            bail!("role `{name}` is given twice");
+        }
+        given.push((ROLES[at], value(text).with_context(|| format!("`{word}`"))?));
+    }
+    if given.is_empty() {
+        bail!("`{want}` names no role");
+    }
+    Ok(given)
+}
+
+/// CPUs that a profile names; with `online`, each must be one of those.
+fn cpus_named(list: &str, online: Option<&[usize]>) -> anyhow::Result<Vec<usize>> {
+    let cpus = threads::parse_list(list)?;
+    if cpus.is_empty() {
+        bail!("`{list}` names no CPU");
+    }
+    if let Some(online) = online
+        && let Some(missing) = cpus.iter().find(|cpu| !online.contains(cpu))
+    {
+        bail!("there is no CPU {missing}: the CPUs are {}", threads::list(online));
+    }
+    Ok(cpus)
+}
 
 /// A profile: what it asks of which knobs.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -103,7 +356,7 @@ pub struct Profile {
     pub name: String,
     /// What it is for.
     pub about: String,
-    /// Knobs with their values, in the order of [`ALL`].
+    /// Knobs with their values, in the order of [`all`].
     pub knobs: Vec<(String, String)>,
 }
 
@@ -120,6 +373,9 @@ struct File {
 const EMBEDDED: &[(&str, &str)] = &[
     ("stock", include_str!("../../../../matrices/tuning/stock.toml")),
     ("isolated", include_str!("../../../../matrices/tuning/isolated.toml")),
+    ("thesis-rt", include_str!("../../../../matrices/tuning/thesis-rt.toml")),
+    ("thesis-rt-fifo", include_str!("../../../../matrices/tuning/thesis-rt-fifo.toml")),
+    ("realtime", include_str!("../../../../matrices/tuning/realtime.toml")),
 ];
 
 /// Names of all profiles that can be found from the working directory.
@@ -166,14 +422,10 @@ impl Profile {
         if file.schema != crate::record::SCHEMA {
             bail!("schema {} is not known, only {}", file.schema, crate::record::SCHEMA);
         }
-        for knob in file.knobs.keys() {
-            if ALL.iter().all(|known| known.name() != knob) {
-                let known: Vec<&str> = ALL.iter().map(|knob| knob.name()).collect();
-                bail!("there is no knob `{knob}`: the knobs are {}", known.join(", "));
-            }
+        for (name, want) in &file.knobs {
+            find(name)?.check(want).with_context(|| format!("knob `{name}`"))?;
         }
-        let knobs = ALL
-            .iter()
+        let knobs = all()
             .filter_map(|knob| {
                 file.knobs.get(knob.name()).map(|want| (knob.name().to_owned(), want.clone()))
             })
@@ -184,29 +436,134 @@ impl Profile {
     /// Turns every knob of the profile.
     ///
     /// # Errors
-    /// A value that its knob does not take.
-    pub fn turn(&self, site: &Site, roles: &[Role]) -> anyhow::Result<Vec<Turned>> {
+    /// A value that its knob does not take on this host: names profile, knob and value.
+    pub fn turn(
+        &self,
+        site: &Site,
+        system: &dyn Virtualization,
+        hops: &[Hop],
+    ) -> anyhow::Result<Vec<Turned>> {
+        let links: Vec<(String, String)> = hops
+            .iter()
+            .filter_map(|hop| match hop {
+                Hop::Link { netns, link, .. } => Some((netns.clone(), link.clone())),
+                Hop::OtherPort { .. } => None,
+            })
+            // An engine's own bridge has no queue to turn.
+            .filter(|(netns, link)| !netns.is_empty() || *link != site.names.bridge())
+            .collect();
+        let to = Target { site, system, links: &links };
         self.knobs
             .iter()
             .map(|(name, want)| {
-                let knob = ALL.iter().find(|knob| knob.name() == name);
-                let knob = knob.with_context(|| format!("there is no knob `{name}`"))?;
-                knob.turn(want, site, roles)
-                    .with_context(|| format!("knob `{name}` of profile `{}`", self.name))
+                find(name)?
+                    .turn(want, &to)
+                    .with_context(|| format!("knob `{name}` = `{want}` of profile `{}`", self.name))
             })
             .collect()
     }
 
     /// What a host must have for each knob of the profile.
     pub fn needs(&self) -> impl Iterator<Item = (&str, &'static [NeedName])> {
-        self.knobs.iter().filter_map(|(name, want)| {
-            let knob = ALL.iter().find(|knob| knob.name() == name)?;
-            Some((name.as_str(), knob.needs(want)))
-        })
+        self.knobs
+            .iter()
+            .filter_map(|(name, want)| Some((name.as_str(), find(name).ok()?.needs(want))))
     }
 
-    /// Whether the profile keeps the system under test on CPUs of its own.
-    pub fn isolates(&self) -> bool {
-        self.knobs.iter().any(|(name, _)| name == placement::PlacementKnob.name())
+    /// What it asks of a knob.
+    pub fn value(&self, knob: &str) -> Option<&str> {
+        self.knobs.iter().find(|(name, _)| name == knob).map(|(_, want)| want.as_str())
+    }
+
+    /// Whether it asks anything of a knob.
+    pub fn asks(&self, knob: &str) -> bool {
+        self.value(knob).is_some()
+    }
+
+    /// Whether it puts a guest's memory on huge pages, and this host can keep some ready.
+    pub fn has_guest_on_hugepages(&self, site: &Site) -> bool {
+        self.asks(memory::HUGE.name()) && memory::can_keep_hugepages(site)
+    }
+
+    /// The words that it gives to a guest's kernel.
+    pub fn guest_words(&self) -> impl Iterator<Item = &str> {
+        self.value(cmdline::GUEST).into_iter().flat_map(str::split_whitespace)
+    }
+
+    /// The CPUs that it gives to threads of a role; nothing if it places none, or none that there are.
+    pub fn cpus_of(&self, site: &Site, role: Role) -> Option<Vec<usize>> {
+        placement::cpus_of(self, site, role).ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(knobs: &str) -> String {
+        let text = format!("schema = 1\nabout = \"of a test\"\n[knobs]\n{knobs}");
+        format!("{:#}", Profile::parse("mine", &text).unwrap_err())
+    }
+
+    #[test]
+    fn errors_name_the_knob_the_value_and_what_would_be_right() {
+        insta::assert_snapshot!(
+            [
+                error("polcy = \"fifo\""),
+                error("turbo = \"off\""),
+                error("placement = \"vcpus=1\""),
+                error("placement = \"vcpu=a\""),
+                error("placement = \"vcpu=1 vcpu=2\""),
+                error("placement = \"automatic\""),
+                error("policy = \"vcpu=deadline\""),
+                error("rt-throttle = \"on\""),
+                error("memory-lock = \"yes\""),
+                error("cpuset-mems = \"a\""),
+                error("cpu-dma-latency = \"-1\""),
+                error("guest-cmdline = \"isolcpus={isolated}\""),
+            ]
+            .join("\n")
+        , @r"
+            there is no knob `polcy`: did you mean `policy`?
+            knob `turbo` is not supported: no host of the tests shows cpufreq, so no test could turn it: set it on the host
+            knob `placement`: there is no role `vcpus`: did you mean `vcpu`?
+            knob `placement`: `vcpu=a`: `a` is not a list of CPUs such as `0,2-3`
+            knob `placement`: role `vcpu` is given twice
+            knob `placement`: `automatic` is no ROLE=VALUE: the roles are server, vcpu, emulator
+            knob `policy`: `vcpu=deadline`: scheduling policy `deadline` is not other, batch, fifo:N or rr:N
+            knob `rt-throttle`: `on` is not a throttle: the only value is `off`
+            knob `memory-lock`: `yes` is not known: the only value is `on`
+            knob `cpuset-mems`: `a` is not a list of nodes such as `0`
+            knob `cpu-dma-latency`: `-1` is not a whole number from 0 to 1000000
+            knob `guest-cmdline`: placement is the host's: give a guest's CPUs as numbers
+            ");
+    }
+
+    fn turned(each: bool) -> Turned {
+        let probe = |path: &str| (Probe::File(path.to_owned()), "1".to_owned());
+        Turned { each, probes: vec![probe("/a"), probe("/b")], ..Turned::new("k", "on") }
+    }
+
+    fn judged(each: bool, seen: [[&str; 2]; 2]) -> String {
+        let [first, last] = seen.map(|readings| readings.map(str::to_owned));
+        let refused = BTreeMap::from([("/b".to_owned(), "EPERM".to_owned())]);
+        match turned(each).judge([&first, &last], &refused) {
+            Effect::Effective => "effective".to_owned(),
+            Effect::Partial { reason } => format!("partial: {reason}"),
+            Effect::NotEffective { reason } => format!("not: {reason}"),
+            Effect::Inapplicable { reason } => format!("inapplicable: {reason}"),
+        }
+    }
+
+    #[test]
+    fn parts_that_were_refused_are_partial_and_what_was_turned_back_is_not_effective() {
+        assert_eq!(judged(true, [["1", "1"], ["1", "1"]]), "effective");
+        let refused = [["1", "0"], ["1", "0"]];
+        assert_eq!(judged(true, refused), "partial: 1 of 2: /b was `0`, not `1` (EPERM)");
+        assert_eq!(judged(false, refused), "not: after placing /b was `0`, not `1` (EPERM)");
+        let back = [["1", "1"], ["0", "1"]];
+        assert_eq!(judged(true, back), "not: after the last window /a was `0`, not `1`");
+        let both = [["1", "0"], ["0", "0"]];
+        assert_eq!(judged(true, both), "not: after placing /b was `0`, not `1` (EPERM)");
     }
 }

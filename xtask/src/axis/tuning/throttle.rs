@@ -2,10 +2,10 @@
 //! feels as a stall. Older kernels throttle by `sched_rt_runtime_us`; since 6.12 a fair server takes the time instead, and the
 //! throttle remains where realtime is accounted by cgroup. The knob covers both.
 
-use evenkeel_agent::step::{Act, Phase, Role, Setting};
+use evenkeel_agent::step::{Act, Phase, Setting};
 
-use super::{Knob, Probe, Turned};
-use crate::axis::{Site, steps};
+use super::{Knob, Probe, Target, Turned};
+use crate::axis::steps;
 use crate::doctor::NeedName;
 
 /// The knob.
@@ -23,12 +23,22 @@ impl Knob for Throttle {
         "the limit on realtime threads, machine-wide: `off` lifts it, fair servers included"
     }
 
+    fn values(&self) -> String {
+        "off".to_owned()
+    }
+
     fn needs(&self, _want: &str) -> &'static [NeedName] {
         &[NeedName::Root]
     }
 
-    fn turn(&self, want: &str, site: &Site, _roles: &[Role]) -> anyhow::Result<Turned> {
+    fn check(&self, want: &str) -> anyhow::Result<()> {
         anyhow::ensure!(want == "off", "`{want}` is not a throttle: the only value is `off`");
+        Ok(())
+    }
+
+    fn turn(&self, want: &str, to: &Target<'_>) -> anyhow::Result<Turned> {
+        self.check(want)?;
+        let site = to.site;
         let throttle = (RUNTIME.to_owned(), "-1".to_owned());
         let servers = site.fair_servers.iter().map(|path| (path.clone(), "0".to_owned()));
         let files: Vec<(String, String)> = std::iter::once(throttle).chain(servers).collect();
@@ -37,8 +47,6 @@ impl Knob for Throttle {
             value: value.as_str().into(),
         };
         Ok(Turned {
-            knob: self.name().to_owned(),
-            requested: want.to_owned(),
             applied: match site.fair_servers.len() {
                 0 => "no limit (shared by the whole machine)".to_owned(),
                 count => {
@@ -49,8 +57,8 @@ impl Knob for Throttle {
                 .iter()
                 .map(|(path, is)| (Probe::File(path.clone()), is.clone()))
                 .collect(),
-            partial: None,
             steps: steps(Phase::Place, files.iter().map(put).collect::<Vec<_>>()),
+            ..Turned::new(self.name(), want)
         })
     }
 }

@@ -44,6 +44,10 @@ impl Virtualization for Docker {
         &[Role::Server]
     }
 
+    fn memory_knobs(&self) -> &'static [&'static str] {
+        &["cpuset-mems"]
+    }
+
     fn steps(&self, site: &Site, port: Port, network: &dyn Network) -> Vec<Step> {
         let names = &site.names;
         let container = names.container();
@@ -57,8 +61,11 @@ impl Virtualization for Docker {
         if site.realtime_groups {
             argv.extend(["--cgroup-parent".to_owned(), format!("/{}", names.engine_cgroup())]);
         }
-        if site.isolates() {
-            argv.extend(["--cpuset-cpus".to_owned(), threads::list(&site.placement.isolated)]);
+        if let Some(cpus) = site.profile.cpus_of(site, Role::Server) {
+            argv.extend(["--cpuset-cpus".to_owned(), threads::list(&cpus)]);
+        }
+        if let Some(nodes) = site.profile.value("cpuset-mems") {
+            argv.extend(["--cpuset-mems".to_owned(), nodes.to_owned()]);
         }
         match port {
             Port::Engine => argv.extend(network.engine_words(site)),

@@ -10,7 +10,10 @@ mod netns;
 mod qemu;
 mod runc;
 
-pub use qemu::{CMDLINE as GUEST_CMDLINE, MAC as GUEST_MAC, MACHINE as GUEST_MACHINE};
+pub use qemu::{
+    CMDLINE as GUEST_CMDLINE, MAC as GUEST_MAC, MACHINE as GUEST_MACHINE,
+    MEMORY_MB as GUEST_MEMORY_MB,
+};
 
 /// The agent's name in the first system under test.
 pub const NAME: &str = "sut0";
@@ -28,6 +31,11 @@ pub trait Virtualization: Kind {
     /// Whether it sees a root file system that we make, instead of the host's.
     fn has_own_root(&self) -> bool {
         true
+    }
+
+    /// The knobs of memory that its own steps carry out.
+    fn memory_knobs(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Whether it has a kernel of its own.

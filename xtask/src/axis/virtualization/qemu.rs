@@ -53,6 +53,10 @@ impl Virtualization for Qemu {
         &[Role::Vcpu, Role::Emulator]
     }
 
+    fn memory_knobs(&self) -> &'static [&'static str] {
+        &["memory-lock", "guest-hugepages", "guest-prealloc"]
+    }
+
     fn is_guest(&self) -> bool {
         true
     }
@@ -103,7 +107,8 @@ fn argv(site: &Site) -> Vec<String> {
         file.map_or_else(String::new, |file| file.display().to_string())
     };
     let mut cmdline = CMDLINE.to_owned();
-    for word in guest.into_iter().flat_map(|guest| &guest.cmdline) {
+    let of_kernel = guest.into_iter().flat_map(|guest| &guest.cmdline).map(String::as_str);
+    for word in of_kernel.chain(site.profile.guest_words()) {
         cmdline.push(' ');
         cmdline.push_str(word);
     }
@@ -112,6 +117,7 @@ fn argv(site: &Site) -> Vec<String> {
     let mut words = ["ip", "netns", "exec", &names.path_netns(), QEMU].map(str::to_owned).to_vec();
     words.extend(accelerator.map(str::to_owned));
     words.extend(MACHINE.map(str::to_owned));
+    words.extend(memory(site));
     #[rustfmt::skip]
     words.extend([
         "-name", &format!("{},debug-threads=on", names.container()),
@@ -128,6 +134,30 @@ fn argv(site: &Site) -> Vec<String> {
     ].map(str::to_owned));
     words
 }
+
+/// What the knobs of memory ask of QEMU. Memory of its own kind is made first and given to the machine.
+fn memory(site: &Site) -> Vec<String> {
+    let asks = |knob: &str| site.profile.asks(knob);
+    let mut words = Vec::new();
+    if asks("memory-lock") {
+        words.extend(["-overcommit", "mem-lock=on"].map(str::to_owned));
+    }
+    let huge = site.profile.has_guest_on_hugepages(site);
+    if huge || asks("guest-prealloc") {
+        let prealloc = if asks("guest-prealloc") { "on" } else { "off" };
+        let mut backend =
+            format!("memory-backend-memfd,id=ram,size={MEMORY_MB}M,prealloc={prealloc}");
+        if huge {
+            backend += ",hugetlb=on,hugetlbsize=2M";
+        }
+        words.extend(["-object".to_owned(), backend]);
+        words.extend(["-machine", "memory-backend=ram"].map(str::to_owned));
+    }
+    words
+}
+
+/// Memory of every guest, MiB.
+pub const MEMORY_MB: u32 = 512;
 
 /// The machine of every guest, without its devices.
 #[rustfmt::skip]

@@ -50,6 +50,11 @@ pub(super) fn list(found: &mut Inventory) -> anyhow::Result<()> {
             }
         }
     }
+    for path in crate::axis::tuning::Found::look().all() {
+        if let Ok(value) = std::fs::read_to_string(path) {
+            found.put(Kind::Setting, path, value.trim());
+        }
+    }
     let hierarchies = Hierarchies::mounted()?;
     let places = hierarchies.controllers.iter().map(|(_, place)| place).chain(&hierarchies.unified);
     places.for_each(|place| cgroups(found, place));

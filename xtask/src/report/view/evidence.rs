@@ -28,7 +28,7 @@ pub(super) struct Knob {
     applied: String,
     before: String,
     after: String,
-    /// `effective`, `partial`, `not effective`.
+    /// `effective`, `partial`, `not applicable`, `not effective`.
     effect: &'static str,
     reason: Option<String>,
     effective: usize,
@@ -123,7 +123,7 @@ pub(super) fn knobs(records: &[&Record]) -> Vec<Knob> {
         _ => None,
     });
     let badness = |effect: &Effect| match effect {
-        Effect::Effective => 0,
+        Effect::Effective | Effect::Inapplicable { .. } => 0,
         Effect::Partial { .. } => 1,
         Effect::NotEffective { .. } => 2,
     };
@@ -135,6 +135,7 @@ pub(super) fn knobs(records: &[&Record]) -> Vec<Knob> {
             let (word, reason) = match effect {
                 Effect::Effective => ("effective", None),
                 Effect::Partial { reason } => ("partial", Some(reason.clone())),
+                Effect::Inapplicable { reason } => ("not applicable", Some(reason.clone())),
                 Effect::NotEffective { reason } => ("not effective", Some(reason.clone())),
             };
             Some(Knob {

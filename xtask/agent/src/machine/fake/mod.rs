@@ -256,10 +256,12 @@ impl Machine for Fake {
     fn apply(&mut self, at: Node, act: &Act<String>) -> anyhow::Result<Vec<String>> {
         self.applied.push(format!("{at}: {act}"));
         match act {
-            Act::Put { on: Setting::File(path), value } => self.effect(|fake| {
-                fake.state.files.insert(path.clone(), value.clone());
-                Ok(())
-            })?,
+            Act::Put { on: Setting::File(path) | Setting::Asked(path), value } => {
+                self.effect(|fake| {
+                    fake.state.files.insert(path.clone(), value.clone());
+                    Ok(())
+                })?
+            }
             Act::Put { on: Setting::OwnFile { netns, .. }, .. } => {
                 self.effect(|fake| fake.state.enter(netns))?;
             }
