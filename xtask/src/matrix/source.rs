@@ -11,9 +11,10 @@ use super::problem::{quoted, suggestion};
 const FOLDER: &str = "matrices";
 
 /// Matrices that travel with the binary: (name, text).
-pub const EMBEDDED: [(&str, &str); 2] = [
+pub const EMBEDDED: [(&str, &str); 3] = [
     ("default", include_str!("../../../matrices/default.toml")),
     ("smoke", include_str!("../../../matrices/smoke.toml")),
+    ("thesis", include_str!("../../../matrices/thesis.toml")),
 ];
 
 /// No matrix is larger than this: a million cells need some megabytes of kernel tables.
