@@ -15,10 +15,13 @@ use nix::sys::socket;
 
 use super::header::{Header, MAGIC, Mode};
 use super::stream::{self, Account};
-use crate::sys;
+use crate::{sys, wait};
 
 /// How long one call of a client on its socket may wait before it looks whether anything still stands.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long the port of a client that has ended may take to be free.
+const FREED: Duration = Duration::from_secs(10);
 
 /// A client's socket, for datagrams to `server` and from nobody else. Its calls give up after [`PATIENCE`].
 ///
@@ -49,7 +52,7 @@ pub(crate) fn patient(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> 
 /// # Errors
 /// The port is in use for datagrams of another client, or those of the connection.
 pub(crate) fn serve(mut stream: &TcpStream, header: &Header) -> Result<()> {
-    let udp = UdpSocket::bind(stream.local_addr()?)?;
+    let udp = bind(stream.local_addr()?)?;
     let client = stream.peer_addr()?.ip();
     stream.write_all(&MAGIC)?;
     let ended = AtomicBool::new(false);
@@ -84,6 +87,18 @@ pub(crate) fn serve(mut stream: &TcpStream, header: &Header) -> Result<()> {
         stream::tell(stream, &account)?;
     }
     Ok(())
+}
+
+/// A socket on the port. A client that has just ended may come back for its next job before a slow machine has freed the port of
+/// the last one.
+fn bind(address: SocketAddr) -> Result<UdpSocket> {
+    wait::until(&format!("the port for datagrams of {address}"), FREED, || {
+        match UdpSocket::bind(address) {
+            Ok(udp) => Ok(Some(udp)),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
 }
 
 /// Waits until the client has ended, for `longest` at most. It says nothing more until then.

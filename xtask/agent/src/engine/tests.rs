@@ -325,6 +325,20 @@ fn jobs_share_a_server() {
     }
 }
 
+#[test]
+fn a_job_waits_for_the_port_of_the_last_one() {
+    let server = Server::start(V4, 0).unwrap();
+    let port = server.port();
+    let held = std::net::UdpSocket::bind((V4, port)).unwrap();
+    let next = thread::spawn(move || drive(&job(V4, port, UDP_RR)));
+    crate::wait::until("the next job", Duration::from_secs(20), || {
+        Ok((server.connections() > 0).then_some(()))
+    })
+    .unwrap();
+    drop(held);
+    next.join().unwrap().unwrap();
+}
+
 /// A server that greets and then does `act`, for one connection.
 fn server(act: impl FnOnce(TcpStream) + Send + 'static) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind((V4, 0)).unwrap();
