@@ -1,8 +1,8 @@
 //! Tuning: a profile is a list of knobs with the values that it asks for. What a knob asked, what was done for it, and
 //! what was read back, are three things, and all three are recorded.
 //!
-//! A knob that only writes a path is a row of [`rows`]; a file is for one with logic. What is not shipped is in [`unsupported`]. A knob that this
-//! host lacks or refuses never keeps a cell from being measured: it is reported as not effective, with the reason ([`rows`] has the rule).
+//! A knob that only writes a path is a row of `rows`; a file is for one with logic. What is not shipped is in `unsupported`. A knob that this
+//! host lacks or refuses never keeps a cell from being measured: it is reported as not effective, with the reason (`rows` has the rule).
 
 use std::collections::BTreeMap;
 use std::path::Path;
