@@ -197,6 +197,11 @@ fn a_fault_at_each_effect_of_a_namespace_leaves_nothing() {
 }
 
 #[test]
+fn a_fault_at_some_effects_of_many_knobs_leaves_nothing() {
+    a_fault_at_each_effect(["netns", "veth", "realtime", "idle"], 3);
+}
+
+#[test]
 #[ignore = "takes minutes: `cargo xtask test --long` runs it"]
 fn a_fault_at_each_effect_of_a_runc_container_leaves_nothing() {
     a_fault_at_each_effect(["runc", "bridge", "isolated", "idle"], 1);
