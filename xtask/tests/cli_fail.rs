@@ -168,9 +168,12 @@ impl Engine {
     fn start(&self, host: &Host, time: &str) -> Running {
         let at = |name: &str| format!("{}/{name}", self.folder);
         let (data, exec, pid) = (at("data"), at(time), at("pid"));
+        // In a network namespace of its own: without a bridge, an engine removes the default one, which is another engine's here.
         let engine = host.start_with(
-            "dockerd",
+            "unshare",
             &[
+                "--net",
+                "dockerd",
                 "--data-root",
                 &data,
                 "--exec-root",
