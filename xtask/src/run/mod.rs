@@ -149,7 +149,11 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
     let left = || format!("{}; run `cargo xtask restore`", undone.failed.join("; "));
-    looped?;
+    // A loop that failed must not keep from the user that something is left.
+    looped.map_err(|error| match undone.failed.is_empty() {
+        true => error,
+        false => error.context(left()),
+    })?;
     if stop.load(Ordering::Relaxed) {
         anyhow::ensure!(undone.failed.is_empty(), left());
         return Ok(End::Interrupted);
