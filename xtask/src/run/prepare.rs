@@ -59,7 +59,7 @@ impl Prepared {
         agent: PathBuf,
         tag: &RunTag,
     ) -> anyhow::Result<Prepared> {
-        let (root, no_root_fs) = match root_of(&agent, matrix) {
+        let (root, no_root_fs) = match tools(matrix) {
             Ok(root) => (root, None),
             Err(error) => (RootFs::base(), Some(format!("{error:#}"))),
         };
@@ -69,7 +69,7 @@ impl Prepared {
         let mut artifacts = Artifacts { image: tag.image(), agent, ..Artifacts::default() };
         let is_container = |cell: &Cell| has_own_root(cell) && !is_guest(&cell);
         if no_root_fs.is_none() && cells.clone().any(is_container) {
-            artifacts.rootfs = container_root(cache, &root)?;
+            artifacts.rootfs = container_root(cache, root.clone(), &artifacts.agent)?;
         }
         let mut guests = BTreeMap::new();
         for cell in cells.filter(is_guest) {
@@ -205,8 +205,8 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
     })
 }
 
-/// The programs of the matrix's workloads, with their libraries.
-fn root_of(agent: &Path, matrix: &Matrix) -> anyhow::Result<RootFs> {
+/// A root with the programs of the matrix's workloads and their libraries, but without an agent.
+fn tools(matrix: &Matrix) -> anyhow::Result<RootFs> {
     let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
     let mut programs: Vec<PathBuf> = workloads
         .flat_map(|workload| workload.programs())
@@ -214,14 +214,13 @@ fn root_of(agent: &Path, matrix: &Matrix) -> anyhow::Result<RootFs> {
         .collect();
     programs.sort();
     programs.dedup();
-    let mut root = bundle(&programs)?;
-    let entry = Entry::File(Source::Host(agent.to_owned()), 0o755);
-    root.put(&Path::new("/").join(AGENT), entry)?;
-    Ok(root)
+    bundle(&programs)
 }
 
 /// The containers' root as a folder, and beside it the archive that the engine imports. Named by its contents.
-fn container_root(cache: &Cache, root: &RootFs) -> anyhow::Result<PathBuf> {
+fn container_root(cache: &Cache, mut root: RootFs, agent: &Path) -> anyhow::Result<PathBuf> {
+    let entry = Entry::File(Source::Host(agent.to_owned()), 0o755);
+    root.put(&Path::new("/").join(AGENT), entry)?;
     let digest = root.digest()?;
     let folder = cache.folder(&format!("containers/{digest}"), |folder| {
         let place = folder.join("root");
