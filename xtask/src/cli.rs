@@ -153,7 +153,13 @@ pub struct Report {
 
 /// `benchmark`.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask benchmark               # every row\n  cargo xtask benchmark guest build   # some of them"
+)]
 pub struct Benchmark {
+    /// Only these groups of rows.
+    #[arg(value_name = "GROUP")]
+    pub only: Vec<crate::benchmark::Group>,
     /// Print the rows as JSON.
     #[arg(long)]
     pub json: bool,

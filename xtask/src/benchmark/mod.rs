@@ -4,6 +4,7 @@
 //! or between the same boots, so that the table means the same on every machine. Boots go through the same
 //! loop as those of `bench`, with its lock, journals and watchdog.
 
+use clap::ValueEnum as _;
 use evenkeel_agent::state::StateDir;
 
 use crate::cli;
@@ -24,30 +25,48 @@ use runs::Runs;
 use table::{Row, Table};
 
 /// A group of rows that come from the same measurement.
-type Group = fn(&Runs) -> anyhow::Result<Vec<Row>>;
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// Rates beside netperf and iperf3.
+    Rates,
+    /// Recording one transaction.
+    Recording,
+    /// Building and undoing cells of containers.
+    Build,
+    /// Starting a guest.
+    Guest,
+    /// Share of the time that measures.
+    Share,
+    /// Planning a million cells.
+    Plan,
+}
 
-/// The groups, in the order of the table.
-const GROUPS: [(&str, Group); 6] = [
-    ("rates beside netperf and iperf3", rates::rows),
-    ("recording one transaction", recording::rows),
-    ("building and undoing cells of containers", build::rows),
-    ("starting a guest", guest::rows),
-    ("share of the time that measures", share::rows),
-    ("planning a million cells", plan::rows),
-];
+impl Group {
+    fn rows(self, runs: &Runs) -> anyhow::Result<Vec<Row>> {
+        match self {
+            Group::Rates => rates::rows(runs),
+            Group::Recording => recording::rows(runs),
+            Group::Build => build::rows(runs),
+            Group::Guest => guest::rows(runs),
+            Group::Share => share::rows(runs),
+            Group::Plan => plan::rows(runs),
+        }
+    }
+}
 
-/// Measures every row and prints the table, or JSON.
+/// Measures the rows that are asked for and prints the table, or JSON.
 ///
 /// # Errors
 /// The host is dirty or in use, or a change to it was not undone.
 pub fn benchmark(told: &cli::Benchmark, detail: Detail) -> anyhow::Result<Exit> {
     let runs = Runs::new(StateDir::of_user()?, detail)?;
     let mut table = Table::default();
-    for (what, group) in GROUPS {
-        if detail > Detail::Quiet {
-            eprintln!("{what}");
+    let wanted = |group: &&Group| told.only.is_empty() || told.only.contains(*group);
+    for group in Group::value_variants().iter().filter(wanted) {
+        if let (Some(group), true) = (group.to_possible_value(), detail > Detail::Quiet) {
+            eprintln!("{}", group.get_help().map(ToString::to_string).unwrap_or_default());
         }
-        table.rows.extend(group(&runs)?);
+        table.rows.extend(group.rows(&runs)?);
         if runs.ended() == End::Interrupted {
             return Ok(Exit::Interrupted);
         }

@@ -59,27 +59,26 @@ impl Row {
         what: &str,
         unit: &'static str,
         measured: Measured,
-        must: Must,
+        must: impl Into<Option<Must>>,
         note: String,
     ) -> Row {
         let low = measured.interval.map_or(measured.value, |[low, _]| low);
-        let met = match must {
+        let must = must.into();
+        let met = must.map(|must| match must {
             Must::LowAtLeast(least) => low >= least,
             Must::AtLeast(least) => measured.value >= least,
             Must::AtMost(most) => measured.value <= most,
-        };
-        Row {
-            what: what.to_owned(),
-            unit,
-            measured: Some(measured),
-            must: Some(must),
-            met: Some(met),
-            note,
-        }
+        });
+        Row { what: what.to_owned(), unit, measured: Some(measured), must, met, note }
     }
 
     /// The geometric mean of ratios, one a boot.
-    pub(super) fn ratio(what: &str, ratios: &[f64], must: Must, note: String) -> Row {
+    pub(super) fn ratio(
+        what: &str,
+        ratios: &[f64],
+        must: impl Into<Option<Must>>,
+        note: String,
+    ) -> Row {
         match interval::geometric_mean(ratios, SEED) {
             Ok(of) => Row::new(what, "", of.into(), must, note),
             Err(why) => Row::missing(what, must, format!("no interval: {why}")),
@@ -87,7 +86,13 @@ impl Row {
     }
 
     /// The ratio of geometric means of two groups of figures.
-    pub(super) fn ratio_of(what: &str, from: &[f64], to: &[f64], must: Must, note: String) -> Row {
+    pub(super) fn ratio_of(
+        what: &str,
+        from: &[f64],
+        to: &[f64],
+        must: impl Into<Option<Must>>,
+        note: String,
+    ) -> Row {
         match interval::ratio(from, to, SEED) {
             Ok(of) => Row::new(what, "", of.into(), must, note),
             Err(why) => Row::missing(what, must, format!("no interval: {why}")),
@@ -99,7 +104,7 @@ impl Row {
         what: &str,
         unit: &'static str,
         values: &[f64],
-        must: Must,
+        must: impl Into<Option<Must>>,
         note: String,
     ) -> Row {
         match interval::geometric_mean(values, SEED) {
@@ -109,9 +114,9 @@ impl Row {
     }
 
     /// A row that could not be measured, and why.
-    pub(super) fn missing(what: &str, must: Must, note: String) -> Row {
+    pub(super) fn missing(what: &str, must: impl Into<Option<Must>>, note: String) -> Row {
         let what = what.to_owned();
-        Row { what, unit: "", measured: None, must: Some(must), met: None, note }
+        Row { what, unit: "", measured: None, must: must.into(), met: None, note }
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Real {
     held: Vec<std::fs::File>,
     /// Whether clients of an engine may have been killed while it worked for them.
     killed: bool,
+    /// Containers that their engine has removed already.
+    gone: Vec<Object>,
 }
 
 /// A child and its control channel.
@@ -44,6 +46,8 @@ pub struct Real {
 struct Agent {
     child: Child,
     control: Control,
+    /// What it leaves outside of the cgroup if it is killed.
+    leaves: Vec<Object>,
 }
 
 impl Real {
@@ -59,6 +63,7 @@ impl Real {
             refused: BTreeMap::new(),
             held: Vec::new(),
             killed: false,
+            gone: Vec::new(),
         }
     }
 
@@ -83,6 +88,7 @@ impl Real {
             refused: BTreeMap::new(),
             held: Vec::new(),
             killed: true,
+            gone: Vec::new(),
         }
     }
 
@@ -126,9 +132,16 @@ impl Real {
     /// It was not started, or does not end in time.
     pub fn ended(&mut self, name: &str, within: Duration) -> anyhow::Result<()> {
         let agent = self.agents.get_mut(name);
-        let child = &mut agent.with_context(|| format!("agent `{name}` was not started"))?.child;
-        match command::ended_within(child, within)? {
-            Some(_) => Ok(()),
+        let agent = agent.with_context(|| format!("agent `{name}` was not started"))?;
+        match command::ended_within(&mut agent.child, within)? {
+            // A client that ends well has seen its engine remove the container (`docker run --rm` waits for that).
+            Some(status) => {
+                let is_container = |object: &Object| matches!(object, Object::DockerContainer(_));
+                if status.success() {
+                    self.gone.extend(agent.leaves.extract_if(.., |object| is_container(object)));
+                }
+                Ok(())
+            }
             None => bail!("`{name}` did not end within {:.1} s", within.as_secs_f64()),
         }
     }
@@ -165,7 +178,7 @@ impl Real {
         }
     }
 
-    fn start(&mut self, name: &str, argv: &[String]) -> anyhow::Result<u32> {
+    fn start(&mut self, name: &str, argv: &[String], leaves: &[Object]) -> anyhow::Result<u32> {
         let words = self.words.join(name);
         let file = std::fs::File::create(&words)
             .with_context(|| format!("failed to make {}", words.display()))?;
@@ -175,7 +188,8 @@ impl Real {
         };
         let pid = child.id();
         let control = Control::new(output, input, name)?;
-        self.agents.insert(name.to_owned(), Agent { child, control });
+        let leaves = leaves.to_vec();
+        self.agents.insert(name.to_owned(), Agent { child, control, leaves });
         Ok(pid)
     }
 
@@ -342,6 +356,7 @@ impl Machine for Real {
                 Object::DockerNetwork(name) => {
                     engines::remove_from_docker(tools, &["docker", "network", "rm", name])?;
                 }
+                container @ Object::DockerContainer(_) if self.gone.contains(container) => {}
                 Object::DockerContainer(name) => {
                     engines::remove_from_docker(
                         tools,
@@ -379,7 +394,9 @@ impl Real {
             },
             Act::Put { on, value } => put(self.tools(), on, value)?,
             Act::Make { object, with } => self.make(object, with)?,
-            Act::Start { name, argv, .. } => return Ok(vec![self.start(name, argv)?.to_string()]),
+            Act::Start { name, argv, leaves, .. } => {
+                return Ok(vec![self.start(name, argv, leaves)?.to_string()]);
+            }
             Act::Learn { query, .. } => return self.learn(query),
             Act::Await { query, within } => self.wait(query, *within)?,
             Act::Go(Held::Qemu(socket)) => Qmp::connect(Path::new(socket), QMP)?.resume()?,
