@@ -159,7 +159,7 @@ pub struct Report {
 pub struct Benchmark {
     /// Only these groups of rows.
     #[arg(value_name = "GROUP")]
-    pub only: Vec<crate::benchmark::Group>,
+    pub only: Vec<crate::benchmark::group::Group>,
     /// Print the rows as JSON.
     #[arg(long)]
     pub json: bool,

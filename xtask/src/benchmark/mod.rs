@@ -13,6 +13,7 @@ use crate::run::End;
 use crate::run::progress::Detail;
 
 mod build;
+pub mod group;
 mod guest;
 mod plan;
 mod rates;
@@ -21,36 +22,18 @@ mod runs;
 mod share;
 mod table;
 
+use group::Group;
 use runs::Runs;
 use table::{Row, Table};
 
-/// A group of rows that come from the same measurement.
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Group {
-    /// Rates beside netperf and iperf3.
-    Rates,
-    /// Recording one transaction.
-    Recording,
-    /// Building and undoing cells of containers.
-    Build,
-    /// Starting a guest.
-    Guest,
-    /// Share of the time that measures.
-    Share,
-    /// Planning a million cells.
-    Plan,
-}
-
-impl Group {
-    fn rows(self, runs: &Runs) -> anyhow::Result<Vec<Row>> {
-        match self {
-            Group::Rates => rates::rows(runs),
-            Group::Recording => recording::rows(runs),
-            Group::Build => build::rows(runs),
-            Group::Guest => guest::rows(runs),
-            Group::Share => share::rows(runs),
-            Group::Plan => plan::rows(runs),
-        }
+fn rows(group: Group, runs: &Runs) -> anyhow::Result<Vec<Row>> {
+    match group {
+        Group::Rates => rates::rows(runs),
+        Group::Recording => recording::rows(runs),
+        Group::Build => build::rows(runs),
+        Group::Guest => guest::rows(runs),
+        Group::Share => share::rows(runs),
+        Group::Plan => plan::rows(runs),
     }
 }
 
@@ -66,7 +49,7 @@ pub fn benchmark(told: &cli::Benchmark, detail: Detail) -> anyhow::Result<Exit> 
         if let (Some(group), true) = (group.to_possible_value(), detail > Detail::Quiet) {
             eprintln!("{}", group.get_help().map(ToString::to_string).unwrap_or_default());
         }
-        table.rows.extend(group.rows(&runs)?);
+        table.rows.extend(rows(*group, &runs)?);
         if runs.ended() == End::Interrupted {
             return Ok(Exit::Interrupted);
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::links::Tools;
 use super::mounts;
+use super::tools::Tools;
 use crate::{command, netlink};
 
 /// Deadline of one call of an engine: starting and removing containers takes tenths of a second, on a busy host seconds.

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::links::{SOON, Tools};
+use super::tools::{SOON, Tools};
 use crate::command;
 use crate::step::{Act, LinkKey, Object, Setting};
 

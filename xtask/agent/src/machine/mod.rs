@@ -13,6 +13,7 @@ mod ip;
 pub mod links;
 mod mounts;
 pub mod real;
+mod tools;
 
 /// Something that steps can be run on.
 pub trait Machine {

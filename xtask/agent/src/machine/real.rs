@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::links::{self, Tools};
-use super::{Machine, Reached, cgroup, engines, files, ip};
+use super::tools::Tools;
+use super::{Machine, Reached, cgroup, engines, files, ip, links};
 use crate::control::Control;
 use crate::journal::Journal;
 use crate::qmp::Qmp;

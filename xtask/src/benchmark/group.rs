@@ -1,0 +1,18 @@
+//! The groups of rows, as the command line names them.
+
+/// A group of rows that come from the same measurement.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// Rates beside netperf and iperf3.
+    Rates,
+    /// Recording one transaction.
+    Recording,
+    /// Building and undoing cells of containers.
+    Build,
+    /// Starting a guest.
+    Guest,
+    /// Share of the time that measures.
+    Share,
+    /// Planning a million cells.
+    Plan,
+}
