@@ -465,6 +465,7 @@ fn run() -> Run {
             },
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
+            form: None,
         },
         seed: 1,
         started_unix: 1_793_529_720,

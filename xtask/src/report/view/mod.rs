@@ -17,6 +17,7 @@ mod evidence;
 mod grid;
 mod overview;
 mod source;
+mod thesis;
 
 /// Cells shown with figures and charts; the others have their row.
 const DETAILED: usize = 200;
@@ -56,6 +57,7 @@ pub(crate) struct View {
     has_emulated: bool,
     detailed: usize,
     grid: grid::Grid,
+    thesis: Option<thesis::Thesis>,
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
@@ -133,6 +135,7 @@ impl View {
             has_emulated: order.iter().any(|cell| source.emulated(&cell.id)),
             detailed: details.len(),
             grid: grid::Grid::new(&source),
+            thesis: thesis::thesis(&source)?,
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),
