@@ -160,5 +160,6 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             .iter()
             .map(|cell| PlannedCell { cell: cell.clone(), status: Status::Runnable })
             .collect(),
+        kernels: Vec::new(),
     }
 }

@@ -15,6 +15,7 @@ mod contrasts;
 mod detail;
 mod evidence;
 mod grid;
+mod kernels;
 mod overview;
 mod source;
 mod thesis;
@@ -58,6 +59,7 @@ pub(crate) struct View {
     detailed: usize,
     grid: grid::Grid,
     thesis: Option<thesis::Thesis>,
+    kernels: Vec<kernels::Pair>,
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
@@ -136,6 +138,7 @@ impl View {
             detailed: details.len(),
             grid: grid::Grid::new(&source),
             thesis: thesis::thesis(&source)?,
+            kernels: kernels::pairs(&source),
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),

@@ -38,6 +38,8 @@ pub(super) struct Thesis {
     more_places: usize,
     /// Pairs that differ by their kernel and were emulated: nothing is said of them.
     unclaimed: usize,
+    /// Names of [`Figure::ALL`].
+    figures: [&'static str; Figure::ALL.len()],
 }
 
 /// What the thesis states, and the same here, beside one load.
@@ -94,7 +96,6 @@ struct Panel {
 struct Place {
     name: String,
     emulated: bool,
-    open: bool,
     workloads: Vec<Workload>,
 }
 
@@ -208,6 +209,7 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
         more_places: places.len().saturating_sub(PLACES),
         places: places.into_iter().take(PLACES).collect(),
         unclaimed: pairs.unclaimed(),
+        figures: Figure::ALL.map(Figure::name),
     }))
 }
 
@@ -416,7 +418,6 @@ fn places(pairs: &Pairs<'_>, study: &Study) -> Vec<Place> {
             Place {
                 name: place_name(pairs.source, &place),
                 emulated: cells.iter().any(|cell| pairs.source.emulated(&cell.result.id)),
-                open: false,
                 workloads: names
                     .into_iter()
                     .map(|name| workload(pairs, study, &place, &cells, name))
