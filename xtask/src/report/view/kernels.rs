@@ -79,7 +79,7 @@ fn sentence(pair: &KernelPair, timing: &[&OptionPair], others: u64) -> String {
     match timing.len() as u64 + others {
         0 => "their configurations are the same.".to_owned(),
         all => format!(
-            "{} options differ: {preemption} of preemption, {} others of time and scheduling, {} more.",
+            "options that differ: {}; of preemption {preemption}, of time and scheduling {}, others {}.",
             grouped(all),
             timing.len() - preemption,
             grouped(others)
@@ -100,7 +100,7 @@ fn confounds(pair: &KernelPair, timing: &[&OptionPair], others: u64) -> Vec<Stri
     let besides = (timing.len() - preemption) as u64 + others;
     if besides > 0 {
         found.push(format!(
-            "{} options besides preemption differ: a change between the two need not come from preemption.",
+            "Not only preemption differs ({} other options): a change between the two need not come from it.",
             grouped(besides)
         ));
     }
@@ -141,12 +141,12 @@ mod tests {
         let told = pair(["6.1.0-56-cloud-amd64", "6.1.0-56-rt-amd64"], difference(from, to));
         assert_eq!(
             told.sentence,
-            "4 options differ: 2 of preemption, 1 others of time and scheduling, 1 more."
+            "options that differ: 4; of preemption 2, of time and scheduling 1, others 1."
         );
         assert_eq!(
             told.confounds,
             [
-                "2 options besides preemption differ: a change between the two need not come from preemption.",
+                "Not only preemption differs (2 other options): a change between the two need not come from it.",
                 "A PREEMPT_RT kernel also does without the default coalescing of software interrupts.",
             ]
         );

@@ -59,6 +59,8 @@ struct Headline {
     emulated: bool,
     workload: String,
     figure: &'static str,
+    /// Whether the thesis tells this figure as a share of the tuned one.
+    of_tuned: bool,
     published: Option<Published>,
     changes: Vec<Option<Shown>>,
 }
@@ -360,6 +362,7 @@ fn headlines(
                 emulated: pairs.source.emulated(&from.result.id),
                 workload: workload.to_owned(),
                 figure: figure.name(),
+                of_tuned: figure == Figure::Median,
                 published: system.and_then(|system| published(study, system, metric, figure)),
                 changes,
             });
