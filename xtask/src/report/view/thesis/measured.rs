@@ -174,8 +174,8 @@ pub(super) fn change(figure: Figure, from: &Runs, to: &Runs, seed: u64) -> Optio
         }
         Err(why) => {
             let why = match why {
-                NoInterval::TooFew => format!("no interval: {} and {} runs", a.len(), b.len()),
-                NoInterval::NotPositive | NoInterval::NoSpread => format!("no interval: {why}"),
+                NoInterval::TooFew => format!("{} and {} runs", a.len(), b.len()),
+                NoInterval::NotPositive | NoInterval::NoSpread => why.to_string(),
             };
             Some(Change { ratio: alone?, ends: None, inconclusive: Some(why) })
         }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(found.inconclusive.as_deref(), Some("3 and 3 runs"));
         let (one, other) = (wandering(50_000.0, 8_000.0, 1), wandering(50_000.0, 800.0, 1));
         let found = change(Figure::SdWithin, &one, &other, 1).expect("a ratio");
-        assert_eq!(found.inconclusive.as_deref(), Some("no interval: 1 and 1 runs"));
+        assert_eq!(found.inconclusive.as_deref(), Some("1 and 1 runs"));
         assert_eq!(change(Figure::SdOfRuns, &one, &other, 1), None);
     }
 

@@ -286,7 +286,8 @@ impl Shown {
             of_base: percent_change(of_base(change.ratio)),
             of_base_ends: ends(of_base),
             of_tuned: percent_change(of_tuned(change.ratio)),
-            of_tuned_ends: ends(of_tuned),
+            // Of spreads the thesis tells shares of the untuned one; the other interval follows from that.
+            of_tuned_ends: ends(of_tuned).filter(|_| figure == Figure::Median),
             class: match (&change.inconclusive, (change.ratio > 1.0) == higher_is_better) {
                 (Some(_), _) => "unclear",
                 (None, true) => "better",
