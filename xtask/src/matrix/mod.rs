@@ -259,6 +259,26 @@ pub struct Contrast {
     pub to: String,
 }
 
+/// A form that a report has besides its own.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// That of J. M. Welch's thesis (2015), with what it published beside.
+    Thesis,
+}
+
+impl Form {
+    /// All forms.
+    pub const ALL: [Form; 1] = [Form::Thesis];
+
+    /// The form as written in a matrix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Thesis => "thesis",
+        }
+    }
+}
+
 /// A checked matrix: every name exists, no product is empty, no cell is there twice.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Matrix {
@@ -272,4 +292,7 @@ pub struct Matrix {
     pub contrasts: Vec<Contrast>,
     /// Kernels by name; `running` is not among them.
     pub kernels: BTreeMap<String, KernelSource>,
+    /// The form that its report has besides its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
 }

@@ -9,7 +9,9 @@ use toml::de::DeTable;
 use super::problem::{Errors, Problems, Source, quoted, suggestion};
 use super::product::Product;
 use super::read::Table;
-use super::{Axis, Cell, Contrast, KernelSource, Matrix, Measure, Vocabulary, kernel, measure};
+use super::{
+    Axis, Cell, Contrast, Form, KernelSource, Matrix, Measure, Vocabulary, kernel, measure,
+};
 
 /// The version of the format.
 const SCHEMA: u32 = 1;
@@ -20,8 +22,8 @@ const MOST_CELLS: usize = 4_000_000;
 /// The longest name of a matrix, a kernel or a contrast: ids become table columns and parts of file names.
 const LONGEST_NAME: usize = 64;
 
-const KEYS: [&str; 8] =
-    ["schema", "name", "axes", "measure", "exclude", "include", "contrast", "kernel"];
+const KEYS: [&str; 9] =
+    ["schema", "name", "axes", "measure", "exclude", "include", "contrast", "kernel", "report"];
 
 /// Values of one axis as written, with their places.
 type Values<'t> = Vec<Spanned<&'t str>>;
@@ -80,6 +82,8 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
         .table("measure", &measure::KEYS, problems)
         .map_or_else(Measure::default, |table| measure::read(&table, words, problems));
 
+    let form = form(&top, problems);
+
     let known = Known { words, kernels: &defined };
     let axes = axes(&top, &known, problems);
     let cells = Cells::new(&top, axes, known, problems);
@@ -95,7 +99,19 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
         kernels.entry(name).or_insert(source);
     }
     let name = name.map_or_else(String::new, |name| name.into_inner().to_owned());
-    Matrix { name, cells, measure, contrasts, kernels }
+    Matrix { name, cells, measure, contrasts, kernels, form }
+}
+
+/// The further form that `[report]` asks for.
+fn form(top: &Table<'_>, problems: &mut Problems<'_>) -> Option<Form> {
+    let table = top.table("report", &["form"], problems)?;
+    let form = table.string("form", problems)?;
+    let found = Form::ALL.into_iter().find(|known| known.name() == *form.get_ref());
+    if found.is_none() {
+        let known = Form::ALL.map(Form::name);
+        problems.unknown(form.span(), "form of a report", form.get_ref(), known);
+    }
+    found
 }
 
 /// The values that each axis lists. Those with a default may be left out.

@@ -186,6 +186,19 @@ fn a_wrong_key_shows_its_place_and_the_nearest() {
 }
 
 #[test]
+fn a_report_may_have_a_known_form() {
+    assert_eq!(good(&with("")).form, None);
+    assert_eq!(good(&with("[report]\nform = \"thesis\"\n")).form, Some(Form::Thesis));
+    insta::assert_snapshot!(errors(&with("[report]\nform = \"theses\"\n")), @r#"
+    m.toml:9:8: unknown form of a report `theses`
+      |
+    9 | form = "theses"
+      |        ^^^^^^^^
+      = help: did you mean `thesis`? known: thesis
+    "#);
+}
+
+#[test]
 fn a_kernel_that_is_not_defined() {
     let text = with("[kernel.debian-rt]\ndeb = \"linux-image-rt-amd64\"\n")
         .replace("[\"running\"]", "[\"running\", \"debianrt\"]");

@@ -32,6 +32,7 @@ fn matrix(profiles: usize, boots: u32) -> Matrix {
         measure: Measure { boots, ..Measure::default() },
         contrasts: vec![contrast],
         kernels: Default::default(),
+        form: None,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::matrix::{Cell, Matrix};
 
 pub mod check;
 pub mod figures;
+pub mod kernels;
 pub mod results;
 pub mod store;
 #[cfg(test)]
@@ -43,6 +44,9 @@ pub struct Run {
     pub facts: BTreeMap<String, String>,
     /// Every cell of the plan, with what became of it.
     pub cells: Vec<PlannedCell>,
+    /// Kernels that its contrasts compare, and how they differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<kernels::KernelPair>,
 }
 
 /// A cell of the plan.

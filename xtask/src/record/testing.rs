@@ -150,6 +150,7 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             },
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
+            form: None,
         },
         seed: 1,
         started_unix: 1,
@@ -159,5 +160,6 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             .iter()
             .map(|cell| PlannedCell { cell: cell.clone(), status: Status::Runnable })
             .collect(),
+        kernels: Vec::new(),
     }
 }

@@ -9,8 +9,9 @@ use evenkeel_agent::samples::{Moments, Noise, Samples, Unit, Window};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
-use crate::matrix::{Axis, Cell, Contrast, Family, Matrix, Measure};
+use crate::matrix::{Axis, Cell, Contrast, Family, Form, Matrix, Measure};
 use crate::record::figures::Pooled;
+use crate::record::kernels::{ComparedKernel, KernelPair, difference};
 use crate::record::results::{
     CellOutcome, CellResult, ContrastResult, Figures, Overall, Results, WorkloadResult,
 };
@@ -293,6 +294,23 @@ pub(super) fn small() -> Fixture {
     fixture
 }
 
+/// The small run, told in the thesis's form, too, and with two kernels that it compares.
+pub(super) fn thesis() -> Fixture {
+    let mut fixture = small();
+    fixture.run.matrix.form = Some(Form::Thesis);
+    let [from, to] = [("running", "6.1.0-56-cloud-amd64"), ("debian-rt", "6.1.0-56-rt-amd64")]
+        .map(|(name, version)| ComparedKernel { name: name.into(), version: version.into() });
+    let config = "CONFIG_HZ=250\nCONFIG_PREEMPT_RT=y\nCONFIG_WLAN=y\n";
+    fixture.run.kernels.push(KernelPair {
+        contrast: "realtime-kernel".into(),
+        who: "guests".into(),
+        from,
+        to,
+        difference: difference("CONFIG_HZ=250\nCONFIG_PREEMPT_VOLUNTARY=y\n", config),
+    });
+    fixture
+}
+
 /// Many cells, few of them with samples, for the time that a large report takes.
 pub(super) fn large(count: usize) -> Fixture {
     let cells: Vec<Cell> = (0..count)
@@ -465,11 +483,13 @@ fn run() -> Run {
             },
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
+            form: None,
         },
         seed: 1,
         started_unix: 1_793_529_720,
         quick: false,
         facts: facts(),
         cells: Vec::new(),
+        kernels: Vec::new(),
     }
 }

@@ -124,6 +124,22 @@ fn bare_ratio(value: f64) -> String {
     }
 }
 
+/// A change as a share: `+8.8 %`, `−97.9 %`, `−4,660 %`. Close to all, it keeps what is left: `−99.97 %`, and then says `nearly −100 %`.
+pub(crate) fn percent_change(share: f64) -> String {
+    let percent = share * 100.0;
+    let size = percent.abs();
+    let sign = if percent < 0.0 { '−' } else { '+' };
+    let text = match size {
+        _ if !percent.is_finite() => "?".to_owned(),
+        99.0..99.995 => format!("{size:.2}"),
+        99.995..100.0 if percent < 0.0 => return "nearly −100 %".to_owned(),
+        0.0..999.95 => format!("{size:.1}"),
+        999.95..1e5 => grouped(size.round() as u64),
+        _ => format!("{size:.1e}"),
+    };
+    format!("{sign}{text} %")
+}
+
 /// A probability: `0.013`, `<0.001`.
 pub(crate) fn probability(p: f64) -> String {
     if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") }
@@ -176,6 +192,25 @@ mod tests {
     }
 
     #[test]
+    fn changes_have_a_sign() {
+        let shown = [0.088, -0.979, -46.62, 0.0, 3.5, -0.9997, -0.99999, -1.0, 5.8e5, f64::NAN]
+            .map(percent_change);
+        let expected = [
+            "+8.8 %",
+            "−97.9 %",
+            "−4,662 %",
+            "+0.0 %",
+            "+350.0 %",
+            "−99.97 %",
+            "nearly −100 %",
+            "−100.0 %",
+            "+5.8e7 %",
+            "+? %",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
     fn times() {
         assert_eq!(utc(0), "1970-01-01 00:00 UTC");
         assert_eq!(utc(1_793_529_720), "2026-11-01 10:42 UTC");
@@ -195,7 +230,7 @@ mod tests {
             for quantity in [Quantity::Time, Quantity::Rate, Quantity::Frequency, Quantity::Share, Quantity::Plain] {
                 prop_assert!(!quantity.show(value).is_empty());
             }
-            prop_assert!(!ratio(value).is_empty());
+            prop_assert!(!ratio(value).is_empty() && !percent_change(value).is_empty());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A run to attack the report with.
 
-use super::fixture::{Fixture, small};
+use super::fixture::{Fixture, thesis};
+use crate::record::kernels::Difference;
 use crate::record::results::{Overall, VerdictRow};
 use crate::record::{Evidence, Outcome, Status};
 
@@ -8,7 +9,7 @@ use crate::record::{Evidence, Outcome, Status};
 pub(super) fn hostile() -> Fixture {
     const EVIL: &str = "</td></script><script>alert(1)</script><img src=x onerror=alert(2)> \" ' | `x` ```\n# @user \
                         [a](javascript:alert(3)) ]]> &lt; \u{1b}[31mred\u{1b}[0m\u{0}\u{7}\u{202e}gnp ${{ x }} {{ y }} {% z %}";
-    let mut fixture = small();
+    let mut fixture = thesis();
     let results = &mut fixture.results;
     results.matrix = EVIL.into();
     results.overall = Overall { verdict: EVIL.into(), sentence: EVIL.into() };
@@ -17,6 +18,13 @@ pub(super) fn hostile() -> Fixture {
     results.contrasts[1].name = EVIL.into();
     results.contrasts[2].aspect = EVIL.into();
     results.contrasts[3].figure = EVIL.into();
+    for pair in &mut fixture.run.kernels {
+        (pair.contrast, pair.who) = (EVIL.into(), EVIL.into());
+        (pair.from.name, pair.to.version) = (EVIL.into(), EVIL.into());
+        if let Difference::Known { options, .. } = &mut pair.difference {
+            options.iter_mut().for_each(|option| option.to = EVIL.into());
+        }
+    }
     let id = results.cells[0].id.clone();
     let evil_id = format!("running/{EVIL}");
     results.cells[0].id.clone_from(&evil_id);

@@ -28,6 +28,8 @@ mod tests;
 
 const PAGE: &str = include_str!("../../../reports/index.html");
 const CELL: &str = include_str!("../../../reports/cell.html");
+const THESIS: &str = include_str!("../../../reports/thesis.html");
+const KERNELS: &str = include_str!("../../../reports/kernels.html");
 const PARTS: &str = include_str!("../../../reports/parts.html");
 const SUMMARY: &str = include_str!("../../../reports/summary.md");
 const JUNIT: &str = include_str!("../../../reports/junit.xml");
@@ -98,6 +100,8 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     env.set_formatter(escape);
     env.add_template("index.html", PAGE)?;
     env.add_template("cell.html", CELL)?;
+    env.add_template("thesis.html", THESIS)?;
+    env.add_template("kernels.html", KERNELS)?;
     env.add_template("parts.html", PARTS)?;
     env.add_template("summary.md", SUMMARY)?;
     env.add_template("junit.xml", JUNIT)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::fixture::{Fixture, large, small};
+use super::fixture::{Fixture, large, small, thesis};
 use super::hostile::hostile;
 use super::*;
 
@@ -62,7 +62,7 @@ fn equal_input_gives_equal_bytes() {
 
 #[test]
 fn the_page_is_whole_and_asks_for_nothing() {
-    let fixture = small();
+    let fixture = thesis();
     let html = rendered(&fixture).html;
     for cell in &fixture.results.cells {
         assert!(html.contains(&cell.id), "{} is missing", cell.id);
@@ -116,6 +116,111 @@ fn what_must_be_said_is_said() {
     assert!(junit.contains("failures=\"1\" errors=\"0\" skipped=\"3\""));
 }
 
+/// The part of a text from one line to another.
+fn part<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+    let (_, rest) = text.split_once(from).expect("its beginning");
+    rest.split_once(to).expect("its end").0
+}
+
+#[test]
+fn the_thesis_is_told_only_where_it_is_asked_for() {
+    let Rendered { html, markdown, .. } = rendered(&small());
+    assert!(!html.contains("The thesis's form") && !markdown.contains("The thesis's form"));
+    assert!(!html.contains("id=\"kernels\""));
+    let html = rendered(&thesis()).html;
+    let section = part(&html, "<section id=\"thesis\"", "</section>");
+    for said in [
+        "The thesis&#x27;s form, not its set-up",
+        "no effect of a kernel is claimed",
+        "published: Docker, bridged, TCP_RR",
+        "published: KVM, bridged, TCP_STREAM",
+        "here: running/qemu/bridge/noisy, tcp-rr (emulated: informs only)",
+        "2015, realtime",
+        "−97.9 %",
+        "−86.8 %",
+        "+9.7 %",
+        "of tuned +8.8 %",
+        "of tuned +10.8 %",
+        "of run means; it has none within runs",
+    ] {
+        assert!(section.contains(said) || section.contains(&said.replace("&#x27;", "'")), "{said}");
+    }
+    // Every row of an emulated guest carries its mark.
+    let rows = section.matches("<th scope=\"row\">running/qemu").count();
+    let marked =
+        section.matches("<tr class=\"is-emulated\"><th scope=\"row\">running/qemu").count();
+    assert!(rows > 0 && rows == marked, "{marked} of {rows} rows are marked");
+}
+
+#[test]
+fn the_thesis_in_a_pull_request() {
+    let markdown = rendered(&thesis()).markdown;
+    let beside = "### The thesis's form, not its set-up: beside noisy load\n";
+    insta::assert_snapshot!(part(&markdown, beside, "### The thesis").trim(), @r"
+    Change as a share of the untuned figure, with its 95 % interval; the published one beside. The report says what differs from the thesis's set-up.
+
+    | cells | workload | figure | published | isolated |
+    |---|---|---|--:|--:|
+    | running/netns/bridge/noisy | tcp-rr | SD within runs | - | −99.01 % [−99.12 %, −98.9 %] |
+    | running/netns/bridge/noisy | tcp-rr | SD of run means | - | −89.3 % [−99.18 %, +40.3 %] inconclusive |
+    | running/netns/bridge/noisy | tcp-rr | median | - | +4.8 % [+2.4 %, +7.3 %], of tuned +4.6 % |
+    | running/netns/bridge/noisy | tcp-stream | SD within runs | - | −83.0 % [−85.3 %, −80.3 %] |
+    | running/netns/bridge/noisy | tcp-stream | SD of run means | - | −84.6 % [−92.3 %, −69.6 %] |
+    | running/netns/bridge/noisy | tcp-stream | median | - | +54.6 % [+49.8 %, +59.7 %], of tuned +35.3 % |
+    | running/docker/bridge/noisy | tcp-rr | SD within runs | −97.9 % (of run means; it has none within runs) | −98.7 % [−98.8 %, −98.5 %] |
+    | running/docker/bridge/noisy | tcp-rr | SD of run means | −97.9 % | −62.0 % [−94.2 %, +147.8 %] inconclusive |
+    | running/docker/bridge/noisy | tcp-rr | median | +5.6 %, of tuned +5.3 % (from its plots) | +3.9 % [+0.6 %, +7.3 %], of tuned +3.7 % |
+    | running/docker/bridge/noisy | tcp-stream | SD within runs | −4.4 % (of run means; it has none within runs) | −82.4 % [−85.6 %, −78.5 %] |
+    | running/docker/bridge/noisy | tcp-stream | SD of run means | −4.4 % | −90.9 % [−96.7 %, −75.2 %] |
+    | running/docker/bridge/noisy | tcp-stream | median | +9.7 %, of tuned +8.8 % | +56.3 % [+52.6 %, +60.1 %], of tuned +36.0 % |
+    | running/qemu/bridge/noisy (emulated: informs only) | tcp-rr | SD within runs | −86.8 % (of run means; it has none within runs) | −89.1 % [−89.6 %, −88.6 %] |
+    | running/qemu/bridge/noisy (emulated: informs only) | tcp-rr | SD of run means | −86.8 % | −53.5 % [−99.16 %, +2,481 %] inconclusive |
+    | running/qemu/bridge/noisy (emulated: informs only) | tcp-rr | median | −21.1 %, of tuned −26.8 % (from its plots) | +6.1 % [+3.5 %, +8.8 %], of tuned +5.8 % |
+    | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | SD within runs | −87.6 % (of run means; it has none within runs) | −85.4 % [−88.4 %, −81.7 %] |
+    | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | SD of run means | −87.6 % | −68.6 % [−93.7 %, +57.3 %] inconclusive |
+    | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | median | +12.1 %, of tuned +10.8 % | +54.1 % [+52.5 %, +55.7 %], of tuned +35.1 % |
+    ");
+}
+
+#[test]
+fn kernels_that_are_compared_show_what_differs() {
+    let html = rendered(&thesis()).html;
+    let section = part(&html, "<section id=\"kernels\"", "</section>");
+    let words: String = tagless(section);
+    insta::assert_snapshot!(words, @r"
+    Kernels compared, and what else differs
+    realtime-kernel: running and debian-rt, for guests
+    options that differ: 3; of preemption 2, of time and scheduling 0, others 1.
+    Not only preemption differs (1 other options): a change between the two need not come from it. A PREEMPT_RT kernel also does without the default coalescing of software interrupts.
+    Options of preemption, time and scheduling that differ
+    option running (6.1.0-56-cloud-amd64) debian-rt (6.1.0-56-rt-amd64)
+    CONFIG_PREEMPT_RT n y
+    CONFIG_PREEMPT_VOLUNTARY y n
+    Other options that differ 1
+    option running debian-rt
+    CONFIG_WLAN n y
+    ");
+}
+
+/// The words of a piece of markup, a line for each row.
+fn tagless(markup: &str) -> String {
+    let mut out = String::new();
+    for line in markup.lines() {
+        let mut words = String::new();
+        for piece in line.split('<') {
+            let text = piece.split_once('>').map_or(piece, |(_, text)| text);
+            words.push(' ');
+            words.push_str(text);
+        }
+        let words: Vec<&str> = words.split_whitespace().collect();
+        if !words.is_empty() {
+            out.push_str(&words.join(" "));
+            out.push('\n');
+        }
+    }
+    out
+}
+
 #[test]
 fn the_content_policy_names_our_style_and_script() {
     let html = rendered(&small()).html;
@@ -134,7 +239,7 @@ fn the_content_policy_names_our_style_and_script() {
 #[test]
 fn hostile_text_adds_no_markup() {
     let evil = rendered(&hostile());
-    let calm = rendered(&small());
+    let calm = rendered(&thesis());
     let policy = |html: &str| vocabulary(&body(html));
     let extra: Vec<_> = policy(&evil.html).difference(&policy(&calm.html)).cloned().collect();
     // Charts and the table of verdicts may differ in what they hold, not in kind.
@@ -279,7 +384,9 @@ fn look() {
     let dir = std::path::PathBuf::from(
         std::env::var_os("EVENKEEL_LOOK").expect("EVENKEEL_LOOK names a folder"),
     );
-    for (name, fixture) in [("small", small()), ("hostile", hostile()), ("large", large(10_000))] {
+    for (name, fixture) in
+        [("small", small()), ("thesis", thesis()), ("hostile", hostile()), ("large", large(10_000))]
+    {
         let begun = std::time::Instant::now();
         let files = rendered(&fixture);
         println!("{name}: {} bytes of HTML in {:?}", files.html.len(), begun.elapsed());

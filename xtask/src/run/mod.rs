@@ -15,6 +15,7 @@ use crate::axis::kernel;
 use crate::axis::names::RunTag;
 use crate::matrix::{Cell, Expect, Matrix};
 use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
+use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
 use crate::record::{Outcome, Record, Run, SCHEMA, Status};
 use crate::report;
@@ -24,6 +25,7 @@ pub mod boot;
 pub mod event;
 pub mod here;
 pub mod host;
+pub mod kernels;
 pub mod lab;
 mod measure;
 pub mod prepare;
@@ -117,7 +119,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     if stop.load(Ordering::Relaxed) {
         return Ok(End::Interrupted);
     }
-    let (mut store, done) = open(order, &plan, &host, &tag)?;
+    let compared = kernels::compared(&order.matrix, &runnable, &prepared, &kits, &host);
+    let (mut store, done) = open(order, &plan, &host, &tag, compared)?;
     let uses_docker =
         plan.cells.iter().any(|c| c.is_runnable() && !c.lab && c.cell.virtualization == "docker");
     let in_labs = plan.cells.iter().filter(|c| c.is_runnable() && c.lab);
@@ -211,6 +214,7 @@ fn open(
     plan: &Plan<'_>,
     host: &Host,
     tag: &RunTag,
+    kernels: Vec<KernelPair>,
 ) -> anyhow::Result<(Store, Vec<(String, u32)>)> {
     if order.resume {
         let (run, records, _) = store::read(&order.out)?;
@@ -232,6 +236,7 @@ fn open(
         quick: order.quick,
         facts: facts_with_own_error(host)?,
         cells: plan.record(),
+        kernels,
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }

@@ -103,6 +103,12 @@ impl Prepared {
         fact.into_iter().collect()
     }
 
+    /// Version and configuration of a kernel that was prepared for guests.
+    pub fn guest_kernel(&self, name: &str) -> Option<(&str, Option<&Path>)> {
+        let (guest, version) = self.guests.get(name)?.as_ref().ok()?;
+        Some((version, guest.config.as_ref().map(|config| config.path.as_path())))
+    }
+
     /// Why a cell cannot be measured although its host could: its programs or its kernel cannot be had.
     pub fn missing(&self, cell: &Cell) -> Option<&str> {
         if let (Some(reason), true) = (&self.no_root_fs, has_own_root(cell)) {

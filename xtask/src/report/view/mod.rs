@@ -15,8 +15,10 @@ mod contrasts;
 mod detail;
 mod evidence;
 mod grid;
+mod kernels;
 mod overview;
 mod source;
+mod thesis;
 
 /// Cells shown with figures and charts; the others have their row.
 const DETAILED: usize = 200;
@@ -56,6 +58,8 @@ pub(crate) struct View {
     has_emulated: bool,
     detailed: usize,
     grid: grid::Grid,
+    thesis: Option<thesis::Thesis>,
+    kernels: Vec<kernels::Pair>,
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
@@ -133,6 +137,8 @@ impl View {
             has_emulated: order.iter().any(|cell| source.emulated(&cell.id)),
             detailed: details.len(),
             grid: grid::Grid::new(&source),
+            thesis: thesis::thesis(&source)?,
+            kernels: kernels::pairs(&source),
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),

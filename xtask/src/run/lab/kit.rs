@@ -60,6 +60,8 @@ pub struct Kit {
     pub accelerator: Accelerator,
     /// What `uname -r` must say inside.
     pub version: String,
+    /// The file of its kernel's configuration, where there is one.
+    pub config: Option<PathBuf>,
 }
 
 impl Kit {
@@ -87,7 +89,14 @@ impl Kit {
         root.put(Path::new(PLACE), Entry::Folder(0o755))?;
         let initramfs = initramfs(cache, &found, &modules, agent, root)?;
         let cmdline = source.cmdline.clone();
-        Ok(Kit { image: found.image, initramfs, cmdline, accelerator, version: found.version })
+        Ok(Kit {
+            image: found.image,
+            initramfs,
+            cmdline,
+            accelerator,
+            version: found.version,
+            config: found.config,
+        })
     }
 
     /// QEMU's command line for a lab on a host with so many CPUs. It has no network: what is measured stays inside.
@@ -161,6 +170,7 @@ mod tests {
             cmdline: vec!["preempt=full".into()],
             accelerator: Accelerator::Tcg { reason: String::new() },
             version: "6.1.0".into(),
+            config: None,
         };
         insta::assert_snapshot!(kit.argv(Path::new("CONSOLE"), 64, 2048).join("\n"), @r"
         qemu-system-x86_64

@@ -106,6 +106,47 @@ fn intervals_hold_what_they_promise() {
 }
 
 #[test]
+fn ratios_of_sds_are_those_of_another_calculation() {
+    // Worked out in Python by hand, without our code; the same with numpy and scipy is
+    // p = lambda x: np.array([len(x) * np.log(np.std(x, ddof=1)) - (len(x) - 1) * np.log(np.std(np.delete(x, i), ddof=1))
+    //                         for i in range(len(x))]); r = scipy.stats.ttest_ind(p(b), p(a), equal_var=False)
+    // e = np.log(np.std(b, ddof=1) / np.std(a, ddof=1)); m = p(b).mean() - p(a).mean()
+    // np.exp([e, *(np.array(r.confidence_interval(.95)) - m + e)])
+    let found = ratio_of_sds(&A, &B).unwrap();
+    close(found.estimate, 0.8624745574598766);
+    close(found.low, 0.277487472119091);
+    close(found.high, 2.6807061111081865);
+}
+
+#[test]
+fn intervals_of_ratios_of_sds_hold_about_what_they_promise() {
+    let skewed = |random: &mut fastrand::Rng| -(random.f64() * random.f64()).max(1e-300).ln();
+    type Draw<'a> = &'a dyn Fn(&mut fastrand::Rng) -> f64;
+    let laws: [Draw<'_>; 2] = [&|random| normal(random), &skewed];
+    for (boots, law) in [5, 8, 20].into_iter().flat_map(|boots| laws.map(|law| (boots, law))) {
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut group = || -> Vec<f64> { (0..boots).map(|_| law(&mut random)).collect() };
+        let held = (0..1000).filter(|_| {
+            let found = ratio_of_sds(&group(), &group()).unwrap();
+            found.low <= 1.0 && 1.0 <= found.high
+        });
+        let covered = held.count() as f64 / 1000.0;
+        assert!((0.89..0.99).contains(&covered), "{boots} boots a side cover {covered}");
+    }
+}
+
+#[test]
+fn ratios_of_sds_need_three_that_vary() {
+    assert_eq!(ratio_of_sds(&[1.0, 2.0], &A), Err(NoInterval::TooFew));
+    assert_eq!(ratio_of_sds(&A, &[1.0; 4]), Err(NoInterval::NoSpread));
+    // Without its only other value this group does not vary.
+    assert_eq!(ratio_of_sds(&A, &[1.0, 1.0, 1.0, 2.0]), Err(NoInterval::NoSpread));
+    assert_eq!(ratio_of_sds(&A, &[1.0, f64::NAN, 2.0]), Err(NoInterval::NoSpread));
+    // The pseudo-values of three that are evenly spaced on both sides still vary.
+    assert!(ratio_of_sds(&[1.0, 2.0, 3.0], &[1.0, 3.0, 9.0]).is_ok());
+}
+
+#[test]
 fn what_has_no_interval_says_why() {
     assert_eq!(ratio(&[1.0], &[1.0, 2.0], 1), Err(NoInterval::TooFew));
     assert_eq!(ratio(&[1.0, 0.0], &[1.0, 2.0], 1), Err(NoInterval::NotPositive));
@@ -136,6 +177,18 @@ fn same(a: Interval, b: Interval, tolerance: f64) -> bool {
 }
 
 proptest! {
+    #[test]
+    fn a_ratio_of_sds_follows_scale_and_not_place(
+        a in figures(), b in figures(), scale in 0.01..100.0f64, shift in -10.0..10.0f64,
+    ) {
+        let moved: Vec<f64> = b.iter().map(|value| value * scale + shift).collect();
+        if let (Ok(plain), Ok(other)) = (ratio_of_sds(&a, &b), ratio_of_sds(&a, &moved)) {
+            let expected = Interval { low: plain.low * scale, estimate: plain.estimate * scale, high: plain.high * scale };
+            prop_assert!(same(other, expected, 1e-4));
+            prop_assert!(plain.low <= plain.estimate && plain.estimate <= plain.high);
+        }
+    }
+
     #[test]
     fn a_ratio_follows_the_scale_of_a_side(a in figures(), b in figures(), scale in 0.01..100.0f64) {
         let scaled: Vec<f64> = b.iter().map(|value| value * scale).collect();

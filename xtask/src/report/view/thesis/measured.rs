@@ -1,0 +1,242 @@
+//! What this run measured, in the shape in which the thesis is told: runs of a cell, each a fresh start, their means, what is
+//! inside of them, and what changed from one cell to another. Numbers, not text.
+
+use evenkeel_agent::samples::{Samples, Unit};
+use evenkeel_stats::interval::{self, Interval, NoInterval};
+use evenkeel_stats::moments::Moments;
+
+use super::super::overview::five_numbers;
+use crate::record::figures::per_boot;
+use crate::record::results::Figures;
+use crate::report::format::Quantity;
+
+/// With fewer runs a side a change is a look, not a finding.
+pub(super) const FEW_RUNS: usize = 5;
+
+/// A figure that is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Figure {
+    /// The median inside runs.
+    Median,
+    /// The standard deviation of the means of runs: the thesis's.
+    SdOfRuns,
+    /// The standard deviation inside runs.
+    SdWithin,
+    /// Median absolute deviation inside runs.
+    Mad,
+    /// Interquartile range inside runs.
+    Iqr,
+}
+
+impl Figure {
+    pub(super) const ALL: [Figure; 5] =
+        [Figure::Median, Figure::SdOfRuns, Figure::SdWithin, Figure::Mad, Figure::Iqr];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Figure::Median => "median",
+            Figure::SdOfRuns => "SD of run means",
+            Figure::SdWithin => "SD within runs",
+            Figure::Mad => "MAD within runs",
+            Figure::Iqr => "IQR within runs",
+        }
+    }
+}
+
+/// One run: what a workload did in one fresh start.
+#[derive(Clone, Copy, Debug)]
+struct OneRun {
+    mean: f64,
+    median: Option<f64>,
+    sd: Option<f64>,
+    mad: Option<f64>,
+    iqr: Option<f64>,
+}
+
+/// All runs of a workload of a cell.
+#[derive(Clone, Debug)]
+pub(super) struct Runs {
+    pub(super) quantity: Quantity,
+    runs: Vec<OneRun>,
+}
+
+impl Runs {
+    /// Runs out of the samples of a cell's boots. Those that cannot be read are left out, as everywhere; nothing where none is left.
+    pub(super) fn of(samples: &[&Samples]) -> Option<Runs> {
+        let unit = samples.first()?.unit;
+        let quantity = match unit {
+            // A loop that asks again when it is answered: its mean round trip is the inverse of its rate, and the thesis tells that.
+            Unit::TransactionsPerSecond | Unit::Nanoseconds => Quantity::Time,
+            Unit::BytesPerSecond => Quantity::Rate,
+        };
+        let alike = samples.iter().filter(|samples| samples.unit == unit);
+        let runs = alike.filter_map(|samples| match unit {
+            Unit::TransactionsPerSecond => OneRun::of_rate(samples.moments.mean),
+            Unit::Nanoseconds | Unit::BytesPerSecond => OneRun::of(samples),
+        });
+        let runs: Vec<OneRun> = runs.collect();
+        (!runs.is_empty()).then_some(Runs { quantity, runs })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Minimum, quartiles and maximum of the means of runs.
+    pub(super) fn five(&self) -> Option<[f64; 5]> {
+        five_numbers(self.means())
+    }
+
+    fn means(&self) -> Vec<f64> {
+        self.runs.iter().map(|run| run.mean).collect()
+    }
+
+    /// The figure of the cell, where the pooled figures of `results.json` have it or the means of runs tell it.
+    pub(super) fn value(&self, figure: Figure, pooled: &Figures) -> Option<f64> {
+        // Where a tool tells one number a run, there is nothing inside it.
+        let inside = self.runs.iter().any(|run| run.sd.is_some());
+        match figure {
+            Figure::SdOfRuns => Moments::of(&self.means()).sd(),
+            Figure::Median if inside => pooled.median,
+            Figure::Median => self.five().map(|[_, _, median, _, _]| median),
+            Figure::SdWithin => pooled.sd_within.filter(|_| inside),
+            Figure::Mad => pooled.mad.filter(|_| inside),
+            Figure::Iqr => pooled.iqr.filter(|_| inside),
+        }
+    }
+
+    /// The figure of each run that has it.
+    fn each(&self, figure: Figure) -> Vec<f64> {
+        let of = |run: &OneRun| match figure {
+            Figure::SdOfRuns => Some(run.mean),
+            Figure::Median => Some(run.median.unwrap_or(run.mean)),
+            Figure::SdWithin => run.sd,
+            Figure::Mad => run.mad,
+            Figure::Iqr => run.iqr,
+        };
+        self.runs.iter().filter_map(of).collect()
+    }
+}
+
+impl OneRun {
+    fn of(samples: &Samples) -> Option<OneRun> {
+        let found = per_boot(samples).ok()?;
+        let sd = found.sd;
+        // Of a single number there is no spread.
+        let spread = |value: Option<f64>| value.filter(|_| sd.is_some());
+        Some(OneRun {
+            mean: found.mean,
+            median: found.median,
+            sd,
+            mad: spread(found.mad),
+            iqr: spread(found.iqr),
+        })
+    }
+
+    fn of_rate(per_second: f64) -> Option<OneRun> {
+        let mean = 1e9 / per_second;
+        let real = mean.is_finite() && mean > 0.0;
+        real.then_some(OneRun { mean, median: None, sd: None, mad: None, iqr: None })
+    }
+}
+
+/// What became of a figure from one cell to another.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Change {
+    /// to / from.
+    pub(super) ratio: f64,
+    /// Its 95 % interval.
+    pub(super) ends: Option<[f64; 2]>,
+    /// Why it decides nothing, where that is so.
+    pub(super) inconclusive: Option<String>,
+}
+
+/// The change of a figure; nothing where a side does not have it.
+pub(super) fn change(figure: Figure, from: &Runs, to: &Runs, seed: u64) -> Option<Change> {
+    let (a, b) = (from.each(figure), to.each(figure));
+    let (found, alone) = match figure {
+        Figure::SdOfRuns => {
+            let sd = |values: &[f64]| Moments::of(values).sd().filter(|sd| *sd > 0.0);
+            let alone = sd(&b).zip(sd(&a)).map(|(to, from)| to / from);
+            (interval::ratio_of_sds(&a, &b), alone)
+        }
+        Figure::Median | Figure::SdWithin | Figure::Mad | Figure::Iqr => {
+            (interval::ratio(&a, &b, seed), interval::ratio_of_geometric_means(&a, &b))
+        }
+    };
+    let few = a.len().min(b.len()) < FEW_RUNS;
+    let few = few.then(|| format!("{} and {} runs", a.len(), b.len()));
+    match found {
+        Ok(Interval { low, estimate, high }) => {
+            let holds = (low <= 1.0 && 1.0 <= high).then(|| "the interval holds 0".to_owned());
+            let inconclusive = few.or(holds);
+            Some(Change { ratio: estimate, ends: Some([low, high]), inconclusive })
+        }
+        Err(why) => {
+            let why = match why {
+                NoInterval::TooFew => format!("{} and {} runs", a.len(), b.len()),
+                NoInterval::NotPositive | NoInterval::NoSpread => why.to_string(),
+            };
+            Some(Change { ratio: alone?, ends: None, inconclusive: Some(why) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{bell, latencies, rates};
+
+    fn runs(samples: &[Samples]) -> Runs {
+        Runs::of(&samples.iter().collect::<Vec<_>>()).expect("runs")
+    }
+
+    /// Runs of a latency whose middles and widths wander a little.
+    fn wandering(middle: f64, width: f64, count: usize) -> Runs {
+        let one = |n: usize| {
+            let off = [0.0, 0.021, -0.013, 0.008, -0.03, 0.017][n % 6];
+            latencies(&bell(middle * (1.0 + off), width * (1.0 - 2.0 * off), 1000))
+        };
+        runs(&(0..count).map(one).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn ten_times_calmer_is_found_in_every_spread_inside_runs() {
+        let (from, to) = (wandering(50_000.0, 8_000.0, 6), wandering(51_000.0, 800.0, 6));
+        for figure in [Figure::SdWithin, Figure::Mad, Figure::Iqr] {
+            let found = change(figure, &from, &to, 1).expect("both sides have it");
+            assert!((found.ratio - 0.1).abs() < 0.01, "{figure:?}: {found:?}");
+            assert_eq!(found.inconclusive, None, "{figure:?}: {found:?}");
+        }
+        // The means wander alike on both sides: that spread did not change.
+        let found = change(Figure::SdOfRuns, &from, &to, 1).expect("both sides have it");
+        assert_eq!(found.inconclusive.as_deref(), Some("the interval holds 0"), "{found:?}");
+    }
+
+    #[test]
+    fn few_runs_decide_nothing() {
+        let (from, to) = (wandering(50_000.0, 8_000.0, 3), wandering(50_000.0, 800.0, 3));
+        let found = change(Figure::SdWithin, &from, &to, 1).expect("both sides have it");
+        assert!(found.ends.is_some_and(|[_, high]| high < 1.0));
+        assert_eq!(found.inconclusive.as_deref(), Some("3 and 3 runs"));
+        let (one, other) = (wandering(50_000.0, 8_000.0, 1), wandering(50_000.0, 800.0, 1));
+        let found = change(Figure::SdWithin, &one, &other, 1).expect("a ratio");
+        assert_eq!(found.inconclusive.as_deref(), Some("1 and 1 runs"));
+        assert_eq!(change(Figure::SdOfRuns, &one, &other, 1), None);
+    }
+
+    #[test]
+    fn a_rate_of_transactions_is_told_as_its_round_trip() {
+        let one =
+            |per_second: f64| Samples { unit: Unit::TransactionsPerSecond, ..rates(&[per_second]) };
+        let found = runs(&[one(20_000.0), one(25_000.0)]);
+        assert_eq!((found.quantity, found.means()), (Quantity::Time, vec![50_000.0, 40_000.0]));
+        let pooled = Figures { mad: Some(1.0), iqr: Some(1.0), ..Figures::default() };
+        assert_eq!(found.value(Figure::Median, &pooled), Some(45_000.0));
+        // What is pooled of such runs is in another unit, and of runs, not inside them.
+        assert_eq!(found.value(Figure::Mad, &pooled), None);
+        assert!(
+            found.value(Figure::SdOfRuns, &pooled).is_some_and(|sd| (sd - 7071.07).abs() < 0.1)
+        );
+    }
+}
