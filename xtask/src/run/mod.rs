@@ -24,6 +24,7 @@ pub mod boot;
 pub mod event;
 pub mod here;
 pub mod host;
+pub mod judge;
 pub mod lab;
 mod measure;
 pub mod prepare;
@@ -35,6 +36,7 @@ use event::{Event, Watcher};
 use here::Here;
 pub use here::PHASE;
 use host::Host;
+use judge::Judge;
 use lab::Labs;
 use prepare::{Prepared, Standing};
 use spec::{BootSpec, Place};
@@ -83,10 +85,11 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let cache = Cache::open()?;
     let mut host = Host::look(&cache).with_labs(order.lab);
     let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
+    let judge = Judge::new(&host, &order.matrix);
     let mut plan = Plan::new(
         &order.matrix,
         order.options.clone(),
-        &|cell| host.judge(cell, &order.matrix),
+        &|cell| judge.status(cell),
         &host::overhead,
     )
     .map_err(wrong)?
