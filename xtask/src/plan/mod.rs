@@ -196,7 +196,7 @@ impl<'m> Plan<'m> {
     fn grounds(&self) -> BTreeMap<Option<&str>, Ground> {
         let mut grounds: BTreeMap<Option<&str>, Ground> = BTreeMap::new();
         for (index, planned) in self.runnable() {
-            let lab = planned.lab.then_some(planned.cell.kernel.as_str());
+            let lab = planned.lab.then_some(&*planned.cell.kernel);
             let ground = grounds.entry(lab).or_default();
             ground.name = lab.map_or(0, id_hash);
             ground.ids.push(id_hash(&planned.cell.id()));

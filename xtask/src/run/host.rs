@@ -151,7 +151,7 @@ impl Host {
         }
         if needs_lab(cell) && self.kernels == Kernels::Own {
             let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
-            let labels = matrix.kernels.get(&cell.kernel).map(|source| source.runner.join(", "));
+            let labels = matrix.kernels.get(&*cell.kernel).map(|source| source.runner.join(", "));
             return Status::Skipped {
                 reason: format!(
                     "{} runs under the host's kernel, which is {kernel}, not `{}`",
@@ -269,7 +269,7 @@ const IN_LAB: u32 = 7;
 pub fn overhead(cell: &Cell) -> Duration {
     let in_lab = if needs_lab(cell) { IN_LAB } else { 1 };
     in_lab
-        * match cell.virtualization.as_str() {
+        * match &*cell.virtualization {
             "netns" => Duration::from_millis(250),
             "runc" => Duration::from_millis(350),
             "docker" => Duration::from_millis(900),

@@ -110,7 +110,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
                 remedy: "cargo xtask doctor --provision".to_owned(),
             });
         }
-        if let (true, Some(Err(reason))) = (planned.lab, kits.get(&planned.cell.kernel)) {
+        if let (true, Some(Err(reason))) = (planned.lab, kits.get(&*planned.cell.kernel)) {
             planned.status = Arc::new(Status::Skipped {
                 reason: format!("no lab can be started: {reason}"),
                 remedy: "cargo xtask doctor --provision".to_owned(),
