@@ -143,6 +143,14 @@ impl Host {
                 reason: format!("{workload} over {}: {why}", path.name()),
             };
         }
+        if cell.host_kernel != RUNNING && !system.is_guest() {
+            return Status::NotApplicable {
+                reason: format!(
+                    "{} has no kernel of its own above the host's: name that on the axis `kernel`, and --lab measures it there",
+                    cell.virtualization
+                ),
+            };
+        }
         if needs_lab(cell) && self.kernels == Kernels::Labs {
             return match super::lab::missing(&self.survey, &needs_of(cell, matrix)) {
                 Some((reason, remedy)) => Status::Skipped { reason, remedy },
@@ -166,14 +174,6 @@ impl Host {
             };
         }
         if cell.host_kernel != RUNNING {
-            if !system.is_guest() {
-                return Status::NotApplicable {
-                    reason: format!(
-                        "{} has no kernel of its own above the host's: name it on the axis `kernel`",
-                        cell.virtualization
-                    ),
-                };
-            }
             return self.other_host_kernel(&cell.host_kernel, matrix);
         }
         match self
@@ -186,7 +186,7 @@ impl Host {
         }
     }
 
-    /// A cell whose host would have to run another kernel than this one does.
+    /// A guest whose host would have to run another kernel than this one does. A lab is no such host: it has no guests of its own.
     fn other_host_kernel(&self, wanted: &str, matrix: &Matrix) -> Status {
         let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
         let labels = matrix.kernels.get(wanted).map(|source| source.runner.join(", "));

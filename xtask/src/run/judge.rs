@@ -90,4 +90,33 @@ mod tests {
             assert!(Arc::ptr_eq(&first(), &first()), "each is judged anew");
         }
     }
+
+    #[test]
+    fn labs_are_named_where_they_would_help_and_measure_nothing_below_a_guest() {
+        let text = "schema = 1\nname = \"below\"\n[axes]\nkernel = [\"running\", \"k1\"]\nhost-kernel = [\"k1\"]\n\
+                    virtualization = [\"netns\", \"qemu\"]\nnetwork = [\"bridge\"]\n[kernel.k1]\ndeb = \"linux-image-k1\"\n";
+        let matrix = parse(text, "below.toml", &vocabulary()).unwrap();
+        let mut host = Host::look_in_lab(&matrix.cells, &matrix);
+        for kernels in [Kernels::Own, Kernels::Labs] {
+            host.kernels = kernels;
+            for cell in &matrix.cells {
+                let id = cell.id();
+                match host.judge(cell, &matrix) {
+                    Status::NotApplicable { reason } => {
+                        assert!(
+                            cell.virtualization == "netns" && reason.contains("--lab"),
+                            "{id}: {reason}"
+                        );
+                    }
+                    Status::Skipped { remedy, .. } => {
+                        assert!(
+                            cell.virtualization == "qemu" && !remedy.contains("--lab"),
+                            "{id}: {remedy}"
+                        );
+                    }
+                    Status::Runnable => panic!("{id} would be measured on another kernel"),
+                }
+            }
+        }
+    }
 }
