@@ -237,7 +237,8 @@ fn real_an_engine_that_dies_leaves_a_host_that_restore_brings_back_with_it() {
     let dockerd = engine.start(&host, "second");
     let restored = restore();
     assert!(restored.ends_with(0).stdout.contains("states restored"), "{restored}");
-    host.is_restored();
     dockerd.signal(Signal::SIGTERM);
     dockerd.end();
+    drop(engine);
+    host.is_restored();
 }
