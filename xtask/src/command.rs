@@ -15,6 +15,7 @@ use crate::matrix::{self, Matrix};
 use crate::plan::{Json, Options, Plan, Table};
 use crate::record::{PlannedCell, Status};
 use crate::run::host::{self, Host};
+use crate::run::judge::Judge;
 use crate::run::progress::{Detail, display};
 use crate::run::spec::BootSpec;
 use crate::run::{self, End, Order, boot, lab, rootless};
@@ -91,7 +92,8 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
     }
-    let judge = |cell: &matrix::Cell| host.judge(cell, &matrix);
+    let judge = Judge::new(&host, &matrix);
+    let judge = |cell: &matrix::Cell| judge.status(cell);
     let plan =
         Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
     let plan = plan.with_labs(&host::needs_lab, lab::STARTS);

@@ -130,15 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cell(kernel: &str, virtualization: &str) -> Cell {
-        let id = |text: &str| text.to_owned();
-        Cell {
-            kernel: id(kernel),
-            virtualization: id(virtualization),
-            network: id("bridge"),
-            tuning: id("stock"),
-            load: id("idle"),
-            host_kernel: id("running"),
-        }
+        Cell::of([kernel, virtualization, "bridge", "stock", "idle", "running"])
     }
 
     fn facts() -> BTreeMap<String, String> {

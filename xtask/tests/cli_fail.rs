@@ -111,8 +111,7 @@ fn real_guests_that_panic_fail_with_their_last_words_and_kernels_that_are_none_a
 }
 
 #[test]
-#[ignore = "waits for three minutes, which is what a guest may take to boot"]
-fn real_a_guest_that_never_boots_fails_at_its_deadline() {
+fn real_a_guest_that_never_boots_is_given_up_before_its_deadline() {
     let host = Host::take();
     let said = run(&mut host.bench(&Quick {
         kernel: "'starved'",
@@ -121,7 +120,8 @@ fn real_a_guest_that_never_boots_fails_at_its_deadline() {
         more: &kernel_told("starved", "mem=16M"),
         ..Quick::default()
     }));
-    said.ends_with(4).says(&["did not say hello within 180s; the guest's console says: SeaBIOS"]);
+    said.ends_with(4)
+        .says(&["did not say hello: the guest ", "; the guest's console says: SeaBIOS"]);
     host.is_restored();
 }
 
@@ -237,7 +237,8 @@ fn real_an_engine_that_dies_leaves_a_host_that_restore_brings_back_with_it() {
     let dockerd = engine.start(&host, "second");
     let restored = restore();
     assert!(restored.ends_with(0).stdout.contains("states restored"), "{restored}");
-    host.is_restored();
     dockerd.signal(Signal::SIGTERM);
     dockerd.end();
+    drop(engine);
+    host.is_restored();
 }

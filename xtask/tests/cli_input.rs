@@ -164,7 +164,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("", &["Usage:", "bench"]),
     ("bnech", &["unrecognized subcommand 'bnech'", "bench"]),
     ("plan --nope", &["--nope"]),
-    ("plan defualt", &["no matrix `defualt`", "did you mean `default`?", "known: default, smoke, thesis"]),
+    ("plan defualt", &["no matrix `defualt`", "did you mean `default`?", "known: default, preempt, smoke, thesis"]),
     ("bench defualt --out NONE", &["no matrix `defualt`", "did you mean `default`?"]),
     ("plan default smoke", &["unexpected argument 'smoke'"]),
     ("plan --boots 0", &["'0'", "--boots", "1..=10000"]),

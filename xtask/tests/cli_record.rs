@@ -132,10 +132,11 @@ fn real_a_full_disk_keeps_the_boots_that_ended_and_restores_the_host() {
     for line in boots.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
-    host.is_restored();
     let elsewhere = host.path("elsewhere");
     let report = run(&mut xtask(&["report", small.0.to_str().unwrap(), "--out", &elsewhere]));
     assert!(!report.ends_with(0).stderr.contains("lost"), "{report}");
+    drop(small);
+    host.is_restored();
 }
 
 #[test]
@@ -150,6 +151,7 @@ fn real_a_journal_without_space_changes_nothing() {
             journal,
             "No space left on device",
         ]);
+        drop(small);
         host.is_restored();
     }
 }

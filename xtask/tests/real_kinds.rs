@@ -202,6 +202,37 @@ fn real_docker_over_every_network() {
 }
 
 #[test]
+fn real_guests_of_one_binary_preempt_as_they_are_told_and_a_wrong_expectation_fails_the_boot() {
+    let shipped = include_str!("../../matrices/preempt.toml");
+    let kernels = &shipped[shipped.find("[kernel.").unwrap()..];
+    let wrong = "[kernel.wrong]\ndeb = \"linux-image-cloud-amd64\"\ncmdline = [\"preempt=full\"]\nexpect = { preempt = \"none\" }\n";
+    let axes = "[axes]\nkernel = [\"preempt-none\", \"preempt-full\", \"wrong\"]\nvirtualization = [\"qemu\"]\nnetwork = [\"bridge\"]\n";
+    let read = bench(&format!("{axes}{kernels}{wrong}"), "ipv4", &["tcp-rr"]);
+    let record = |kernel: &str| {
+        read.records.iter().find(|record| record.cell.split('/').next() == Some(kernel)).unwrap()
+    };
+    let says = |kernel: &str| {
+        let record = record(kernel);
+        assert_eq!(record.outcome, Outcome::Measured);
+        let seen = record.evidence.iter().find_map(|evidence| match evidence {
+            Evidence::Knob { knob, seen, .. } if knob == "kernel" => Some(seen[0].clone()),
+            _ => None,
+        });
+        let seen = seen.expect("a guest says which kernel it has");
+        let (version, preemption) = seen.split_once(", preemption ").unwrap();
+        (version.to_owned(), preemption.to_owned())
+    };
+    let (none, full) = (says("preempt-none"), says("preempt-full"));
+    assert_eq!((none.1.as_str(), full.1.as_str()), ("none", "full"));
+    assert_eq!(none.0, full.0, "they are one binary");
+    let Outcome::Failed { reason } = &record("wrong").outcome else {
+        panic!("a kernel that is not the expected one was measured")
+    };
+    let both = "kernel `wrong` was expected to have preemption `none`, but has `full`";
+    assert!(reason.contains(both), "{reason}");
+}
+
+#[test]
 fn real_guests_over_every_network_and_with_a_kernel_that_is_not_the_expected_one() {
     let wrong = "[[include]]\nkernel = \"wrong\"\nvirtualization = \"qemu\"\nnetwork = \"bridge\"\ntuning = \"stock\"\nload = \"idle\"\n\
         [kernel.wrong]\ndeb = \"linux-image-cloud-amd64\"\nexpect = { preempt = \"rt\" }\n";

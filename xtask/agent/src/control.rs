@@ -15,6 +15,9 @@ use crate::wire::{Answer, Ask, Hello, PROTOCOL, Reply, Request};
 /// talks on the same port.
 const MOST_NOISE: usize = 10_000;
 
+/// How often it is asked whether an agent that is silent can still answer.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Lines that are read ahead.
 const READ_AHEAD: usize = 16;
 
@@ -72,10 +75,23 @@ impl Control {
     /// # Errors
     /// The deadline, the end of the channel, more noise than a boot makes, or an agent of another protocol.
     pub fn hello(&mut self, within: Duration) -> Result<Hello> {
-        let text = self.find(within, "say hello", |text| {
+        self.hello_while(within, &mut || Ok(()))
+    }
+
+    /// The same, and asks `alive` every now and then whether there is anything to wait for.
+    ///
+    /// # Errors
+    /// As [`Control::hello`], and that of `alive`.
+    pub fn hello_while(
+        &mut self,
+        within: Duration,
+        alive: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Hello> {
+        let found = |text: &str| {
             let said: Version = serde_json::from_str(text).ok()?;
             Some((said, text.to_owned()))
-        });
+        };
+        let text = self.find(within, "say hello", found, alive);
         let (Version { protocol }, text) = text?;
         if protocol != PROTOCOL {
             bail!(
@@ -105,25 +121,30 @@ impl Control {
             .write_all(&line)
             .and_then(|()| self.writer.flush())
             .with_context(|| format!("failed to write to agent `{}`: it has ended", self.name))?;
-        let said = self.find(within, &what, |text| {
+        let found = |text: &str| {
             let reply: Reply = serde_json::from_str(text).ok()?;
             (reply.id == id).then_some(reply.said)
-        })?;
+        };
+        let said = self.find(within, &what, found, &mut || Ok(()))?;
         said.map_err(|why| anyhow!("agent `{}`: {why}", self.name))
     }
 
-    /// The first line that `wanted` accepts.
+    /// The first line that `wanted` accepts, as long as `alive` has no reason to give up.
     fn find<T>(
         &self,
         within: Duration,
         what: &str,
         wanted: impl Fn(&str) -> Option<T>,
+        alive: &mut dyn FnMut() -> Result<()>,
     ) -> Result<T> {
         let name = &self.name;
         let started = Instant::now();
-        for _ in 0..MOST_NOISE {
+        let mut noise = 0;
+        while noise < MOST_NOISE {
             let left = within.saturating_sub(started.elapsed());
-            match self.lines.recv_timeout(left) {
+            let heard = self.lines.recv_timeout(left.min(LOOK));
+            noise += usize::from(heard.is_ok());
+            match heard {
                 Ok(Ok(Line::Text(text))) => {
                     if let Some(found) = wanted(text.trim()) {
                         return Ok(found);
@@ -139,6 +160,9 @@ impl Control {
                         .with_context(|| format!("failed to read from agent `{name}`"));
                 }
                 Err(RecvTimeoutError::Disconnected) => bail!("agent `{name}` ended"),
+                Err(RecvTimeoutError::Timeout) if left > LOOK => {
+                    alive().with_context(|| format!("agent `{name}` did not {what}"))?;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     bail!("agent `{name}` did not {what} within {within:?}")
                 }

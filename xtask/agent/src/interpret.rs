@@ -298,6 +298,7 @@ impl<V> Query<V> {
             Query::QmpVcpus(v) => Query::QmpVcpus(word(v)?),
             Query::QmpOthers(a, b) => Query::QmpOthers(word(a)?, word(b)?),
             Query::Hello(v) => Query::Hello(word(v)?),
+            Query::GuestHello(a, b) => Query::GuestHello(word(a)?, word(b)?),
             Query::QmpReady(v) => Query::QmpReady(word(v)?),
             Query::LinkForwards(a, b) => Query::LinkForwards(word(a)?, word(b)?),
             Query::AddressesReady(a, b) => Query::AddressesReady(word(a)?, word(b)?),

@@ -266,6 +266,8 @@ pub enum Query<V> {
     QmpOthers(V, V),
     /// The agent of this name said hello.
     Hello(V),
+    /// The agent of this name said hello out of a guest that boots, of the QEMU with this process id: (name, pid).
+    GuestHello(V, V),
     /// A QMP socket at this path answers.
     QmpReady(V),
     /// A link is up and, if it is a bridge port, forwarding: (netns or empty, link).
@@ -449,6 +451,7 @@ impl<V: fmt::Display> fmt::Display for Query<V> {
             Query::QmpVcpus(socket) => write!(f, "vcpu threads by {socket}"),
             Query::QmpOthers(pid, _) => write!(f, "emulator threads of process {pid}"),
             Query::Hello(name) => write!(f, "hello of agent {name}"),
+            Query::GuestHello(name, _) => write!(f, "hello of agent {name} in its guest"),
             Query::QmpReady(socket) => write!(f, "qmp greeting on {socket}"),
             Query::LinkForwards(netns, link) => write!(f, "link {link}{} forwards", within(netns)),
             Query::AddressesReady(netns, link) => {

@@ -15,7 +15,7 @@ use super::virtualization::accelerator::Accelerator;
 use super::{
     Addresses, Artifacts, Guest, Hop, Kind, Powers, Site, load, network, tuning, virtualization,
 };
-use crate::matrix::{Cell, Family, Measure, RUNNING};
+use crate::matrix::{Axis, Cell, Family, Measure, RUNNING};
 use crate::run::host::common_port;
 use crate::run::prepare::standing;
 use crate::run::spec::{BootSpec, Place};
@@ -58,16 +58,8 @@ fn spec(site: &Site) -> BootSpec {
 }
 
 fn cell(id: &str) -> Cell {
-    let mut words = id.split('/').map(str::to_owned);
-    let mut word = || words.next().expect("an id has five parts");
-    Cell {
-        kernel: word(),
-        virtualization: word(),
-        network: word(),
-        tuning: word(),
-        load: word(),
-        host_kernel: RUNNING.to_owned(),
-    }
+    let mut words = id.split('/').chain([RUNNING]);
+    Cell::of(Axis::ALL.map(|_| words.next().expect("an id has five parts")))
 }
 
 /// Every combination of kinds that have a port in common, with the steps of a boot.

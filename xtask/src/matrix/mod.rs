@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 mod duration;
 mod kernel;
 mod measure;
+mod name;
 mod nearest;
 mod pairs;
 mod parse;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use kernel::{PREEMPTION, RUNNING, SHIPPED};
 pub use measure::{BOOTS, LONGEST_BOOT, quick};
+pub use name::Name;
 pub use nearest::nearest;
 pub use pairs::pairs;
 pub use parse::{parse, parse_bytes};
@@ -111,33 +113,32 @@ impl fmt::Display for Axis {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cell {
     /// Kernel name: `running` or a key of the matrix's kernel table.
-    pub kernel: String,
+    pub kernel: Name,
     /// Name of a virtualization kind.
-    pub virtualization: String,
+    pub virtualization: Name,
     /// Name of a network kind.
-    pub network: String,
+    pub network: Name,
     /// Name of a tuning profile.
-    pub tuning: String,
+    pub tuning: Name,
     /// Name of a load kind.
-    pub load: String,
+    pub load: Name,
     /// Kernel of the host below a guest: `running`, which ids and files leave out, or a key of the matrix's kernel table.
     #[serde(rename = "host-kernel", default = "running", skip_serializing_if = "is_running")]
-    pub host_kernel: String,
+    pub host_kernel: Name,
 }
 
-fn running() -> String {
-    RUNNING.to_owned()
+fn running() -> Name {
+    Name::from(RUNNING)
 }
 
-fn is_running(kernel: &str) -> bool {
-    kernel == RUNNING
+fn is_running(kernel: &Name) -> bool {
+    *kernel == RUNNING
 }
 
 impl Cell {
     /// A cell by its values, in the order of [`Axis::ALL`].
-    pub fn of(values: [&str; Axis::ALL.len()]) -> Cell {
-        let [kernel, virtualization, network, tuning, load, host_kernel] =
-            values.map(str::to_owned);
+    pub fn of<N: Into<Name>>(values: [N; Axis::ALL.len()]) -> Cell {
+        let [kernel, virtualization, network, tuning, load, host_kernel] = values.map(Into::into);
         Cell { kernel, virtualization, network, tuning, load, host_kernel }
     }
 

@@ -55,16 +55,8 @@ mod tests {
     use super::*;
 
     fn cell(id: &str) -> Cell {
-        let mut parts = id.split('/').map(str::to_owned);
-        let mut next = || parts.next().unwrap();
-        Cell {
-            kernel: next(),
-            virtualization: next(),
-            network: next(),
-            tuning: next(),
-            load: next(),
-            host_kernel: "running".into(),
-        }
+        let mut parts = id.split('/').chain(["running"]);
+        Cell::of(Axis::ALL.map(|_| parts.next().unwrap()))
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! From axes, excludes and includes to cells. Works on numbers, one per value of an axis, so that a million cells
-//! take no longer than making their names. Pure.
+//! take no longer than counting. Pure.
 
 use std::collections::{HashMap, HashSet};
 
-use rayon::prelude::*;
-
-use super::{Axis, Cell};
+use super::{Axis, Cell, Name};
 
 /// How many axes there are.
 const AXES: usize = Axis::ALL.len();
@@ -139,18 +137,27 @@ impl<'t> Product<'t> {
 
     /// The cells: combinations in the order of the axes, then those that were added.
     pub(super) fn cells(&self) -> Vec<Cell> {
-        let mut keys = Vec::with_capacity(self.excluded.len() + self.included.len());
+        let names = self
+            .values
+            .each_ref()
+            .map(|values| values.names.iter().map(|name| Name::from(*name)).collect::<Vec<_>>());
+        // By one thread: several would fight over the counts of the names' users.
+        let cell = |key: Key| {
+            Cell::of(
+                Axis::ALL.map(|axis| names[axis as usize][key[axis as usize] as usize].clone()),
+            )
+        };
+        let mut cells = Vec::with_capacity(self.excluded.len() + self.included.len());
         let ranges = std::array::from_fn(|axis| (0, self.values[axis].listed));
         let mut excluded = self.excluded.iter();
         for_each_key(ranges, &mut |key| {
             if excluded.next() == Some(&false) {
-                keys.push(key);
+                cells.push(cell(key));
             }
             true
         });
-        keys.extend(&self.included);
-        // Names are most of the time and of the memory.
-        keys.par_iter().map(|key| self.cell(*key)).collect()
+        cells.extend(self.included.iter().copied().map(cell));
+        cells
     }
 
     fn contains(&self, key: Key) -> bool {
@@ -162,13 +169,6 @@ impl<'t> Product<'t> {
         key.iter().zip(&self.values).try_fold(0, |place, (number, values)| {
             (*number < values.listed).then(|| place * values.listed as usize + *number as usize)
         })
-    }
-
-    fn cell(&self, key: Key) -> Cell {
-        Cell::of(Axis::ALL.map(|axis| {
-            let axis = axis as usize;
-            self.values[axis].names[key[axis] as usize]
-        }))
     }
 }
 

@@ -2,6 +2,7 @@
 //! contract; more may be added. Pure.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -25,11 +26,16 @@ struct Head<'p> {
     matrix: &'p str,
 }
 
-/// One entry of `cells`.
+/// The first half of an entry of `cells`.
 #[derive(Serialize)]
-struct Entry<'p> {
-    id: String,
+struct Named<'p> {
+    id: &'p str,
     axes: &'p Cell,
+}
+
+/// The second half.
+#[derive(Serialize)]
+struct Judged<'p> {
     runnable: bool,
     /// `runnable`, `skipped`, `not-applicable`.
     status: &'static str,
@@ -41,16 +47,15 @@ struct Entry<'p> {
     lab: bool,
 }
 
-impl<'p> Entry<'p> {
-    fn new(planned: &'p Planned<'p>) -> Entry<'p> {
+impl<'p> Judged<'p> {
+    fn new(planned: &'p Planned<'p>) -> Judged<'p> {
         let (status, skip, remedy) = match &*planned.status {
             Status::Runnable => ("runnable", None, None),
             Status::Skipped { reason, remedy } => ("skipped", Some(&**reason), Some(&**remedy)),
             Status::NotApplicable { reason } => ("not-applicable", Some(&**reason), None),
         };
-        let (axes, runnable) = (planned.cell, planned.is_runnable());
-        let lab = runnable && planned.lab;
-        Entry { id: axes.id(), axes, runnable, status, skip, remedy, lab }
+        let runnable = planned.is_runnable();
+        Judged { runnable, status, skip, remedy, lab: runnable && planned.lab }
     }
 }
 
@@ -93,12 +98,22 @@ impl Json<'_> {
     }
 }
 
-/// Entries of the list, each with a comma before it, in place of what `text` holds.
+/// Entries of the list, each with a comma before it, in place of what `text` holds. Neighbours that share a status share its half.
 fn entries(cells: &[Planned<'_>], text: &mut Vec<u8>) -> io::Result<()> {
     text.clear();
-    for planned in cells {
-        text.push(b',');
-        serde_json::to_writer(&mut *text, &Entry::new(planned))?;
+    let (mut id, mut judged) = (String::new(), Vec::new());
+    for alike in cells.chunk_by(|a, b| Arc::ptr_eq(&a.status, &b.status) && a.lab == b.lab) {
+        judged.clear();
+        serde_json::to_writer(&mut judged, &Judged::new(&alike[0]))?;
+        judged[0] = b',';
+        for planned in alike {
+            id.clear();
+            planned.cell.push_id(&mut id);
+            text.push(b',');
+            serde_json::to_writer(&mut *text, &Named { id: &id, axes: planned.cell })?;
+            text.pop();
+            text.extend_from_slice(&judged);
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The plan: which cells of a matrix are measured, in what order, how long it takes, and why not the rest.
 //! Pure: what the host can do is asked through closures. What a boot does is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ impl<'m> Plan<'m> {
     pub fn new(
         matrix: &'m Matrix,
         options: Options,
-        judge: &(dyn Fn(&Cell) -> Status + Sync),
+        judge: &(dyn Fn(&Cell) -> Arc<Status> + Sync),
         overhead: &(dyn Fn(&Cell) -> Duration + Sync),
     ) -> Result<Plan<'m>, BadFilter> {
         let mut selected = match &options.only {
@@ -122,17 +122,15 @@ impl<'m> Plan<'m> {
                 .collect();
             selected = shard.select(&times, &joined).into_iter().map(|at| selected[at]).collect();
         }
-        let cells = selected.par_chunks(AT_ONCE).flat_map_iter(|neighbours| {
-            let mut last = Arc::new(Status::Runnable);
-            neighbours.iter().map(move |index| {
-                let cell = cell(index);
-                let status = judge(cell);
-                if *last != status {
-                    last = Arc::new(status);
-                }
-                let (status, boot_time) = (Arc::clone(&last), time(cell));
-                Planned { cell, status, boot_time, lab: false }
-            })
+        let runnable = || Arc::new(Status::Runnable);
+        let cells = selected.par_iter().with_min_len(AT_ONCE).map_init(runnable, |last, index| {
+            let cell = cell(index);
+            let status = judge(cell);
+            if **last != *status {
+                *last = status;
+            }
+            let (status, boot_time) = (Arc::clone(last), time(cell));
+            Planned { cell, status, boot_time, lab: false }
         });
         Ok(Plan { matrix, cells: cells.collect(), options, lab_starts: Duration::ZERO })
     }
@@ -179,8 +177,9 @@ impl<'m> Plan<'m> {
         let block = self
             .runnable()
             .fold(Duration::ZERO, |sum, (_, planned)| sum.saturating_add(planned.boot_time));
-        let labs = self.grounds().into_keys().flatten().count();
-        let labs = self.lab_starts.saturating_mul(u32::try_from(labs).unwrap_or(u32::MAX));
+        let in_labs = self.runnable().filter(|(_, planned)| planned.lab);
+        let labs: HashSet<&str> = in_labs.map(|(_, planned)| &*planned.cell.kernel).collect();
+        let labs = self.lab_starts.saturating_mul(u32::try_from(labs.len()).unwrap_or(u32::MAX));
         block.saturating_add(labs).saturating_mul(self.matrix.measure.boots)
     }
 
@@ -197,7 +196,7 @@ impl<'m> Plan<'m> {
     fn grounds(&self) -> BTreeMap<Option<&str>, Ground> {
         let mut grounds: BTreeMap<Option<&str>, Ground> = BTreeMap::new();
         for (index, planned) in self.runnable() {
-            let lab = planned.lab.then_some(planned.cell.kernel.as_str());
+            let lab = planned.lab.then_some(&*planned.cell.kernel);
             let ground = grounds.entry(lab).or_default();
             ground.name = lab.map_or(0, id_hash);
             ground.ids.push(id_hash(&planned.cell.id()));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::matrix::{Axis, Contrast, Measure};
+use crate::matrix::{Axis, Contrast, Measure, Name};
 
 /// A matrix of so many tuning profiles, with three kinds of virtualization and two loads.
 fn matrix(profiles: usize, boots: u32) -> Matrix {
@@ -17,7 +17,7 @@ fn matrix(profiles: usize, boots: u32) -> Matrix {
                     kernel: "running".into(),
                     virtualization: virtualization.into(),
                     network: "bridge".into(),
-                    tuning: format!("t{tuning}"),
+                    tuning: format!("t{tuning}").into(),
                     load: load.into(),
                     host_kernel: "running".into(),
                 });
@@ -36,15 +36,19 @@ fn matrix(profiles: usize, boots: u32) -> Matrix {
     }
 }
 
-fn judge(cell: &Cell) -> Status {
-    match (&*cell.virtualization, &*cell.tuning) {
+fn judge(cell: &Cell) -> Arc<Status> {
+    Arc::new(match (&*cell.virtualization, &*cell.tuning) {
         ("docker", _) => Status::Skipped {
             reason: "dockerd does not answer:\n\u{1b}[31mno socket".into(),
             remedy: "start it, or add --provision".into(),
         },
         ("qemu", "t1") => Status::NotApplicable { reason: "`qemu` and `t1` share no port".into() },
         _ => Status::Runnable,
-    }
+    })
+}
+
+fn runnable(_: &Cell) -> Arc<Status> {
+    Arc::new(Status::Runnable)
 }
 
 fn overhead(cell: &Cell) -> Duration {
@@ -168,7 +172,7 @@ proptest! {
         for index in 1..=of {
             let options = Options { shard: Some(format!("{index}/{of}").parse().unwrap()), ..Options::default() };
             let here = plan(&matrix, options.clone());
-            let elsewhere = Plan::new(&matrix, options, &|_| Status::Runnable, &overhead).unwrap();
+            let elsewhere = Plan::new(&matrix, options, &runnable, &overhead).unwrap();
             let ids = |plan: &Plan<'_>| plan.cells.iter().map(|planned| planned.cell.id()).collect::<Vec<_>>();
             prop_assert_eq!(ids(&here), ids(&elsewhere));
             for id in ids(&here) {
@@ -188,7 +192,7 @@ fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
         cell.kernel = ["running", "stock", "rt"][at % 3].into();
     }
     let needs = |cell: &Cell| cell.kernel != "running";
-    let plan = Plan::new(&matrix, Options::default(), &|_| Status::Runnable, &overhead).unwrap();
+    let plan = Plan::new(&matrix, Options::default(), &runnable, &overhead).unwrap();
     let without = plan.estimate();
     let plan = plan.with_labs(&needs, Duration::from_secs(20));
     // Two kernels, four blocks.
@@ -198,7 +202,7 @@ fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
         let boots: Vec<PlannedBoot> = plan.boots().filter(|boot| boot.block == number).collect();
         assert_eq!(boots.len(), matrix.cells.len());
         let kernel = |boot: &PlannedBoot| plan.cells[boot.cell].cell.kernel.clone();
-        let mut runs: Vec<String> = boots.iter().map(kernel).collect();
+        let mut runs: Vec<Name> = boots.iter().map(kernel).collect();
         runs.dedup();
         assert_eq!(runs.len(), 3, "{runs:?}");
         for boot in boots {

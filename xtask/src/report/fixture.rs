@@ -9,7 +9,7 @@ use evenkeel_agent::samples::{Moments, Noise, Samples, Unit, Window};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
-use crate::matrix::{Axis, Cell, Contrast, Family, Form, Matrix, Measure};
+use crate::matrix::{Axis, Cell, Contrast, Family, Form, Matrix, Measure, Name};
 use crate::record::figures::Pooled;
 use crate::record::kernels::{ComparedKernel, KernelPair, difference};
 use crate::record::results::{
@@ -41,7 +41,7 @@ struct Temper {
 }
 
 fn temper(cell: &Cell) -> Temper {
-    let (median_ns, rate) = match cell.virtualization.as_str() {
+    let (median_ns, rate) = match &*cell.virtualization {
         "netns" => (11_400.0, 3.1e9),
         "docker" => (14_900.0, 2.6e9),
         _ => (182_000.0, 0.09e9),
@@ -315,9 +315,9 @@ pub(super) fn thesis() -> Fixture {
 pub(super) fn large(count: usize) -> Fixture {
     let cells: Vec<Cell> = (0..count)
         .map(|n| Cell {
-            kernel: format!("k{}", n / 200),
+            kernel: format!("k{}", n / 200).into(),
             virtualization: ["netns", "docker"][n / 100 % 2].into(),
-            network: format!("net{}", n / 4 % 25),
+            network: format!("net{}", n / 4 % 25).into(),
             tuning: ["stock", "isolated"][n / 2 % 2].into(),
             load: ["idle", "noisy"][n % 2].into(),
             host_kernel: "running".into(),
@@ -332,9 +332,9 @@ fn measured(cells: Vec<Cell>, a_window: u64) -> Fixture {
     let mut fixture = Fixture { run: run(), records: Vec::new(), results: empty_results() };
     let names = ["tcp-rr", "tcp-stream"];
     // With very many cells, boots repeat those of the first: making samples is not what is looked at.
-    let mut made: BTreeMap<(String, String, String), Vec<Record>> = BTreeMap::new();
+    let mut made: BTreeMap<[Name; 3], Vec<Record>> = BTreeMap::new();
     for (position, cell) in cells.iter().enumerate() {
-        let key = (cell.virtualization.clone(), cell.tuning.clone(), cell.load.clone());
+        let key = [&cell.virtualization, &cell.tuning, &cell.load].map(Name::clone);
         let records = made.entry(key).or_insert_with(|| {
             let temper = temper(cell);
             let boots = (0..BOOTS).map(|boot| {

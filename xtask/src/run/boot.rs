@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, ensure};
 use evenkeel_agent::interpret::{self, Slots, Undone};
 use evenkeel_agent::journal::Journal;
-use evenkeel_agent::machine::real::Real;
+use evenkeel_agent::machine::real::{CONSOLE, Real};
 use evenkeel_agent::restore;
 use evenkeel_agent::state::{StateDir, host_boot};
 use evenkeel_agent::step::Ensure;
@@ -122,7 +122,7 @@ fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
 
 /// The reason of a failure, with the last lines of a guest's console where there is one.
 fn explain(spec: &BootSpec, error: &anyhow::Error) -> String {
-    match console_says(&Path::new(&spec.names.dir()).join("console")) {
+    match console_says(&Path::new(&spec.names.dir()).join(CONSOLE)) {
         None => format!("{error:#}"),
         Some(said) => format!("{error:#}; the guest's console says: {said}"),
     }

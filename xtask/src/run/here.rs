@@ -121,7 +121,7 @@ impl Here<'_> {
         let Told { cell, place, number } = *told;
         let (site, instrument) =
             self.prepared.site(cell, self.host, self.matrix, self.tag, number)?;
-        let expect = self.matrix.kernels.get(&cell.kernel).map(|source| source.expect.clone());
+        let expect = self.matrix.kernels.get(&*cell.kernel).map(|source| source.expect.clone());
         BootSpec::new(&site, &self.matrix.measure, &expect.unwrap_or_default(), instrument, place)
     }
 }

@@ -143,6 +143,14 @@ impl Host {
                 reason: format!("{workload} over {}: {why}", path.name()),
             };
         }
+        if cell.host_kernel != RUNNING && !system.is_guest() {
+            return Status::NotApplicable {
+                reason: format!(
+                    "{} has no kernel of its own above the host's: name that on the axis `kernel`, and --lab measures it there",
+                    cell.virtualization
+                ),
+            };
+        }
         if needs_lab(cell) && self.kernels == Kernels::Labs {
             return match super::lab::missing(&self.survey, &needs_of(cell, matrix)) {
                 Some((reason, remedy)) => Status::Skipped { reason, remedy },
@@ -151,7 +159,7 @@ impl Host {
         }
         if needs_lab(cell) && self.kernels == Kernels::Own {
             let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
-            let labels = matrix.kernels.get(&cell.kernel).map(|source| source.runner.join(", "));
+            let labels = matrix.kernels.get(&*cell.kernel).map(|source| source.runner.join(", "));
             return Status::Skipped {
                 reason: format!(
                     "{} runs under the host's kernel, which is {kernel}, not `{}`",
@@ -166,14 +174,6 @@ impl Host {
             };
         }
         if cell.host_kernel != RUNNING {
-            if !system.is_guest() {
-                return Status::NotApplicable {
-                    reason: format!(
-                        "{} has no kernel of its own above the host's: name it on the axis `kernel`",
-                        cell.virtualization
-                    ),
-                };
-            }
             return self.other_host_kernel(&cell.host_kernel, matrix);
         }
         match self
@@ -186,7 +186,7 @@ impl Host {
         }
     }
 
-    /// A cell whose host would have to run another kernel than this one does.
+    /// A guest whose host would have to run another kernel than this one does. A lab is no such host: it has no guests of its own.
     fn other_host_kernel(&self, wanted: &str, matrix: &Matrix) -> Status {
         let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
         let labels = matrix.kernels.get(wanted).map(|source| source.runner.join(", "));
@@ -269,7 +269,7 @@ const IN_LAB: u32 = 7;
 pub fn overhead(cell: &Cell) -> Duration {
     let in_lab = if needs_lab(cell) { IN_LAB } else { 1 };
     in_lab
-        * match cell.virtualization.as_str() {
+        * match &*cell.virtualization {
             "netns" => Duration::from_millis(250),
             "runc" => Duration::from_millis(350),
             "docker" => Duration::from_millis(900),

@@ -54,6 +54,9 @@ pub(super) fn measure(
         machine.control(virtualization::NAME)?.ask(ask, SOON)?;
         let facts = facts_of_guest(machine)?;
         expected(spec, machine, &facts)?;
+        if spec.cell.kernel != RUNNING {
+            gathered.evidence.push(runs_kernel(spec, &facts));
+        }
         gathered.guest = Some(facts);
     } else if spec.cell.kernel != RUNNING {
         // A container under a kernel that was asked for: the one of the lab, or of a host that boots it.
@@ -149,7 +152,7 @@ fn facts_of_guest(
     }
 }
 
-/// Evidence that the cell's kernel is the one below the container.
+/// Evidence that the cell's kernel is the one below the container, or in the guest.
 fn runs_kernel(spec: &BootSpec, facts: &std::collections::BTreeMap<String, String>) -> Evidence {
     let found = |name: &str| facts.get(name).map_or("unknown", String::as_str);
     let seen = format!("{}, preemption {}", found("kernel"), found("preemption"));

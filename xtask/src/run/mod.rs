@@ -25,6 +25,7 @@ pub mod boot;
 pub mod event;
 pub mod here;
 pub mod host;
+pub mod judge;
 pub mod kernels;
 pub mod lab;
 mod measure;
@@ -37,6 +38,7 @@ use event::{Event, Watcher};
 use here::Here;
 pub use here::PHASE;
 use host::Host;
+use judge::Judge;
 use lab::Labs;
 use prepare::{Prepared, Standing};
 use spec::{BootSpec, Place};
@@ -85,10 +87,11 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let cache = Cache::open()?;
     let mut host = Host::look(&cache).with_labs(order.lab);
     let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
+    let judge = Judge::new(&host, &order.matrix);
     let mut plan = Plan::new(
         &order.matrix,
         order.options.clone(),
-        &|cell| host.judge(cell, &order.matrix),
+        &|cell| judge.status(cell),
         &host::overhead,
     )
     .map_err(wrong)?
@@ -109,7 +112,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
                 remedy: "cargo xtask doctor --provision".to_owned(),
             });
         }
-        if let (true, Some(Err(reason))) = (planned.lab, kits.get(&planned.cell.kernel)) {
+        if let (true, Some(Err(reason))) = (planned.lab, kits.get(&*planned.cell.kernel)) {
             planned.status = Arc::new(Status::Skipped {
                 reason: format!("no lab can be started: {reason}"),
                 remedy: "cargo xtask doctor --provision".to_owned(),

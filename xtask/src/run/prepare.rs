@@ -73,10 +73,10 @@ impl Prepared {
         }
         let mut guests = BTreeMap::new();
         for cell in cells.filter(is_guest) {
-            if no_root_fs.is_none() && !guests.contains_key(&cell.kernel) {
+            if no_root_fs.is_none() && !guests.contains_key(&*cell.kernel) {
                 let made =
                     guest(&cell.kernel, matrix, (cache, lock), &artifacts.agent, root.clone());
-                guests.insert(cell.kernel.clone(), made.map_err(|error| format!("{error:#}")));
+                guests.insert(cell.kernel.to_string(), made.map_err(|error| format!("{error:#}")));
             }
         }
         Ok(Prepared { artifacts, no_root_fs, guests, net: free_net()? })
@@ -114,7 +114,7 @@ impl Prepared {
         if let (Some(reason), true) = (&self.no_root_fs, has_own_root(cell)) {
             return Some(reason);
         }
-        match self.guests.get(&cell.kernel) {
+        match self.guests.get(&*cell.kernel) {
             Some(Err(reason)) if self.is_guest(cell) => Some(reason),
             _ => None,
         }
@@ -136,7 +136,7 @@ impl Prepared {
         tag: &RunTag,
         number: u32,
     ) -> anyhow::Result<(Site, BTreeMap<String, String>)> {
-        let guest = match self.guests.get(&cell.kernel) {
+        let guest = match self.guests.get(&*cell.kernel) {
             Some(Ok(guest)) if self.is_guest(cell) => Some(guest),
             Some(Err(reason)) if self.is_guest(cell) => bail!("{reason}"),
             _ => None,
@@ -187,7 +187,7 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
     let guest = Guest {
         kernel: PathBuf::from(format!("KERNEL({})", cell.kernel)),
         initramfs: PathBuf::from("INITRAMFS"),
-        cmdline: matrix.kernels.get(&cell.kernel).map(|k| k.cmdline.clone()).unwrap_or_default(),
+        cmdline: matrix.kernels.get(&*cell.kernel).map(|k| k.cmdline.clone()).unwrap_or_default(),
         config: None,
         accelerator: virtualization::accelerator::Accelerator::Tcg { reason: String::new() },
     };

@@ -16,6 +16,7 @@ use evenkeel_agent::state::{Lock, StateDir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use xtask::check::inventory::{Inventory, SETTLES};
 
 /// The program under test.
 pub const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
@@ -150,7 +151,7 @@ pub struct Host {
     pub place: TempDir,
     /// The run's own journals, so that the user's are never touched.
     pub state: TempDir,
-    before: Vec<String>,
+    before: Inventory,
     _host: Lock,
     _one: MutexGuard<'static, ()>,
 }
@@ -173,7 +174,7 @@ impl Host {
         let shared = StateDir::at(Path::new("/var/lib/evenkeel"));
         let host = shared.lock(PATIENCE).expect("the run under way on this host ends");
         let new = || tempfile::Builder::new().prefix("ekt").tempdir().expect("/tmp is writable");
-        Host { place: new(), state: new(), before: belongings(), _host: host, _one: one }
+        Host { place: new(), state: new(), before: inventory(), _host: host, _one: one }
     }
 
     /// A command of the program that keeps its journals in this test's own folder.
@@ -225,34 +226,22 @@ impl Host {
         Running { child, stdout, lines, heard: String::new() }
     }
 
-    /// Nothing of ours is left on the host, and the program says so too.
+    /// The host is as this test found it, once it has settled, and the program says so too: links, addresses, routes, namespaces, rules,
+    /// settings, cgroups, mounts, containers, placement of others' threads, and no process of a run. No other run is under way, so what
+    /// differs is ours, or of somebody who changes this host for good while a test runs: that cannot be told apart, and fails it too.
+    /// What comes and goes (builds, sessions, engines at work) does not: it is looked at again until nothing differs.
     #[track_caller]
     pub fn is_restored(&self) {
         let said = run(&mut self.xtask(&["restore"]));
         said.ends_with(0);
         assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("nothing to restore\n", ""));
-        assert_eq!(belongings(), self.before, "something was left on the host");
+        let differs = self.before.differs(SETTLES).expect("this host can be looked at");
+        assert!(differs.is_empty(), "the host is not as it was:\n{}", differs.join("\n"));
     }
 }
 
-/// Everything on this host whose name is that of a run: namespaces, links, cgroups, folders of boots.
-fn belongings() -> Vec<String> {
-    let places =
-        ["/run/netns", "/sys/class/net", "/run/evenkeel", "/run/evenkeel-runc", "/sys/fs/cgroup"];
-    let mut found: Vec<String> = places
-        .iter()
-        .flat_map(|place| walkdir::WalkDir::new(place).min_depth(1).max_depth(3))
-        .filter_map(|entry| Some(entry.ok()?.path().to_str()?.to_owned()))
-        .filter(|path| path.rsplit('/').next().is_some_and(is_of_a_run))
-        .collect();
-    found.sort();
-    found
-}
-
-/// `ek` and four hexadecimal digits.
-fn is_of_a_run(name: &str) -> bool {
-    let tag = name.strip_prefix("ek").and_then(|rest| rest.get(..4));
-    tag.is_some_and(|tag| tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
+fn inventory() -> Inventory {
+    Inventory::take().expect("this host can be looked at")
 }
 
 /// A command that runs.

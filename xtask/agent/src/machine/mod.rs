@@ -5,6 +5,7 @@ use crate::step::{Act, Ensure, Node, Object};
 pub use engines::RUNC_ROOT;
 pub use files::{read as value_of, read_seen_from as value_of_own, same as same_value};
 
+mod alive;
 pub mod cgroup;
 mod engines;
 pub mod fake;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::alive::Alive;
 use super::tools::Tools;
 use super::{Machine, Reached, cgroup, engines, files, ip, links};
 use crate::control::Control;
@@ -21,6 +22,9 @@ use crate::{command, threads, wait};
 const CONTAINER: Duration = Duration::from_secs(60);
 /// How long QMP may take to answer.
 const QMP: Duration = Duration::from_secs(20);
+
+/// The file in the folder of children's words that a guest's console goes to.
+pub const CONSOLE: &str = "console";
 
 /// The machine. Children that it started end with it at the latest.
 #[derive(Debug)]
@@ -231,6 +235,7 @@ impl Real {
                 Ok(numbers(all))
             }
             Query::Hello(_)
+            | Query::GuestHello(..)
             | Query::QmpReady(_)
             | Query::LinkForwards(..)
             | Query::AddressesReady(..) => bail!("`{query}` has no value to learn"),
@@ -249,16 +254,29 @@ impl Real {
         if said.is_empty() { error } else { error.context(said.join("; ")) }
     }
 
+    fn hello(
+        &mut self,
+        name: &str,
+        within: Duration,
+        alive: &mut dyn FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        match self.control(name)?.hello_while(within, alive) {
+            Ok(_) => Ok(()),
+            Err(error) => match self.last_words(name) {
+                words if words.is_empty() => Err(error),
+                words => Err(error.context(format!("`{name}` said: {words}"))),
+            },
+        }
+    }
+
     fn wait(&mut self, query: &Query<String>, within: Duration) -> anyhow::Result<()> {
         let what = query.to_string();
         match query {
-            Query::Hello(name) => match self.control(name)?.hello(within) {
-                Ok(_) => Ok(()),
-                Err(error) => match self.last_words(name) {
-                    words if words.is_empty() => Err(error),
-                    words => Err(error.context(format!("`{name}` said: {words}"))),
-                },
-            },
+            Query::Hello(name) => self.hello(name, within, &mut || Ok(())),
+            Query::GuestHello(name, pid) => {
+                let mut guest = Alive::new(number(pid)?, &self.words.join(CONSOLE));
+                self.hello(name, within, &mut || guest.look())
+            }
             Query::QmpReady(socket) => {
                 wait::until(&what, within, || Ok(Path::new(socket).exists().then_some(())))
                     .map_err(|error| self.explain(error))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use evenkeel_agent::step::{Act, Arg, Held, Phase, Query, Role, Slot, Step};
 
 use evenkeel_agent::guest::CONTROL_PORT;
+use evenkeel_agent::machine::real::CONSOLE;
 
 use super::accelerator::QEMU;
 use super::{NAME, SUT, Virtualization};
@@ -18,7 +19,8 @@ pub struct Qemu;
 /// The guest's hardware address, by which its init finds the link.
 pub const MAC: &str = "02:65:6b:00:00:02";
 
-/// How long QEMU may take to open its monitor, and a guest to say hello: emulated guests under load are slow.
+/// How long QEMU may take to open its monitor, and a guest to say hello: emulated guests under load are slow. One that cannot come up any
+/// more is given up before, by what its QEMU does.
 const MONITOR: Duration = Duration::from_secs(30);
 const HELLO: Duration = Duration::from_secs(180);
 
@@ -92,7 +94,10 @@ impl Virtualization for Qemu {
             Phase::Go,
             [
                 Act::Go(Held::Qemu(monitor())),
-                Act::Await { query: Query::Hello(NAME.into()), within: HELLO },
+                Act::Await {
+                    query: Query::GuestHello(NAME.into(), Slot::Pid(SUT).into()),
+                    within: HELLO,
+                },
             ],
         ));
         all
@@ -125,7 +130,7 @@ fn argv(site: &Site) -> Vec<String> {
         "-kernel", &path(guest.map(|guest| &guest.kernel)),
         "-initrd", &path(guest.map(|guest| &guest.initramfs)),
         "-append", &cmdline,
-        "-serial", &format!("file:{}/console", names.dir()),
+        "-serial", &format!("file:{}/{CONSOLE}", names.dir()),
         "-netdev", &format!("tap,id=net0,ifname={},script=no,downscript=no", names.sut_port()),
         "-device", &format!("virtio-net-pci,netdev=net0,mac={MAC},romfile="),
         "-device", "virtio-serial-pci",

@@ -59,7 +59,7 @@ fn on(cell: &Cell, axis: Axis, value: &str) -> Cell {
         Axis::Load => &mut cell.load,
         Axis::HostKernel => &mut cell.host_kernel,
     };
-    value.clone_into(place);
+    *place = value.into();
     cell
 }
 

@@ -65,9 +65,9 @@ pub fn kits<'a>(
 ) -> Kits {
     let mut kits = Kits::new();
     for cell in cells.filter(|cell| needs_lab(cell)) {
-        if !kits.contains_key(&cell.kernel) {
+        if !kits.contains_key(&*cell.kernel) {
             let made = Kit::make(&cell.kernel, matrix, cache, lock, prepared.agent());
-            kits.insert(cell.kernel.clone(), made.map_err(|error| format!("{error:#}")));
+            kits.insert(cell.kernel.to_string(), made.map_err(|error| format!("{error:#}")));
         }
     }
     kits
@@ -115,12 +115,12 @@ pub struct Labs<'a> {
 impl Ground for Labs<'_> {
     fn ready(&mut self, told: &Told<'_>, stop: &AtomicBool, watcher: &mut dyn Watcher) {
         let (kernel, block) = (&told.cell.kernel, told.place.block);
-        let same = self.now.as_ref().is_some_and(|now| now.0 == *kernel && now.1 == block);
+        let same = self.now.as_ref().is_some_and(|now| **kernel == now.0 && now.1 == block);
         if !same {
             self.end();
             let lab = self.start(told.cell, block, stop, watcher);
             let lab = lab.map_err(|error| format!("the lab did not come up: {error:#}"));
-            self.now = Some((kernel.clone(), block, lab));
+            self.now = Some((kernel.to_string(), block, lab));
         }
     }
 
@@ -175,11 +175,11 @@ impl<'a> Labs<'a> {
     ) -> anyhow::Result<Lab> {
         let kernel = &cell.kernel;
         let order = self.order(kernel)?;
-        let failures = self.failures.entry(kernel.clone()).or_default();
+        let failures = self.failures.entry(kernel.to_string()).or_default();
         ensure!(*failures < FAILURES, "{failures} labs with this kernel failed before it");
-        watcher.see(&Event::Lab { kernel: kernel.clone(), block });
+        watcher.see(&Event::Lab { kernel: kernel.to_string(), block });
         let began = Instant::now();
-        let kit = match self.kits.get(kernel) {
+        let kit = match self.kits.get(&**kernel) {
             Some(Ok(kit)) => kit,
             Some(Err(reason)) => bail!("{reason}"),
             None => bail!("nothing was prepared for kernel `{kernel}`"),
@@ -188,7 +188,7 @@ impl<'a> Labs<'a> {
         let mut lab = Lab::start(kit, self.host, self.tag)?;
         let says = lab.begin(kit, order, stop, watcher)?;
         *failures = 0;
-        watcher.see(&Event::LabUp { kernel: kernel.clone(), says, took: began.elapsed() });
+        watcher.see(&Event::LabUp { kernel: kernel.to_string(), says, took: began.elapsed() });
         Ok(lab)
     }
 
@@ -348,14 +348,7 @@ mod tests {
     }
 
     fn cell() -> Cell {
-        Cell {
-            kernel: "rt".to_owned(),
-            virtualization: "runc".to_owned(),
-            network: "bridge".to_owned(),
-            tuning: "stock".to_owned(),
-            load: "idle".to_owned(),
-            host_kernel: crate::matrix::RUNNING.to_owned(),
-        }
+        Cell::of(["rt", "runc", "bridge", "stock", "idle", crate::matrix::RUNNING])
     }
 
     #[test]

@@ -187,14 +187,8 @@ mod tests {
     fn a_lab_that_takes_nothing_does_not_hold_who_asks() {
         let (host, lab) = UnixStream::pair().unwrap();
         let mut channel = Channel::new(host.try_clone().unwrap(), host).unwrap();
-        let cell = Cell {
-            kernel: "k".repeat(4 << 20),
-            virtualization: "netns".to_owned(),
-            network: "veth".to_owned(),
-            tuning: "stock".to_owned(),
-            load: "idle".to_owned(),
-            host_kernel: crate::matrix::RUNNING.to_owned(),
-        };
+        let long = "k".repeat(4 << 20);
+        let cell = Cell::of([&*long, "netns", "veth", "stock", "idle", crate::matrix::RUNNING]);
         let place = Place { block: 0, position: 0, boot: 0 };
         channel.ask(Ask::Boot { cell, place, number: 0 }).unwrap();
         assert_eq!(channel.hear(Duration::from_millis(1)).unwrap(), None);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use self::measured::{Change, FEW_RUNS, Figure, Runs};
 use self::published::{Metric, RUNS, Study, System};
 use super::source::Source;
-use crate::matrix::{Axis, Cell, Form};
+use crate::matrix::{Axis, Cell, Form, Name};
 use crate::record::results::{CellResult, Figures};
 use crate::report::chart::{self, BoxRow, Chart, Ink};
 use crate::report::format::{Quantity, grouped, percent_change, wall};
@@ -45,7 +45,7 @@ pub(super) struct Thesis {
 /// What the thesis states, and the same here, beside one load.
 #[derive(Debug, Serialize)]
 struct Block {
-    load: String,
+    load: Name,
     /// What was changed, one a column.
     columns: Vec<String>,
     rows: Vec<Headline>,
@@ -142,7 +142,7 @@ impl Told<'_> {
 
     /// The cell's values on all axes but the tuning.
     fn place(&self) -> Cell {
-        Cell { tuning: String::new(), ..self.result.axes.clone() }
+        Cell { tuning: "".into(), ..self.result.axes.clone() }
     }
 }
 
@@ -164,8 +164,8 @@ impl Step<'_> {
     /// The cell that this one is compared with.
     fn partner(&self, from: &Cell) -> Option<Cell> {
         let starts = from.tuning == self.from && self.kernel.is_none_or(|(k, _)| from.kernel == k);
-        let kernel = self.kernel.map_or(from.kernel.as_str(), |(_, to)| to).to_owned();
-        starts.then(|| Cell { kernel, tuning: self.to.to_owned(), ..from.clone() })
+        let kernel = self.kernel.map_or_else(|| from.kernel.clone(), |(_, to)| to.into());
+        starts.then(|| Cell { kernel, tuning: self.to.into(), ..from.clone() })
     }
 }
 
@@ -193,7 +193,7 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
     let mut charts = charts(&pairs, &study)?;
     let more_charts = charts.pop().map_or_else(Vec::new, |panel| panel.charts);
     let measure = &source.run.matrix.measure;
-    let mut loads: Vec<&str> = told.iter().map(|cell| cell.result.axes.load.as_str()).collect();
+    let mut loads: Vec<&str> = told.iter().map(|cell| &*cell.result.axes.load).collect();
     loads.sort_unstable();
     loads.dedup();
     let icmp = ["icmp", "ping"];
@@ -299,8 +299,8 @@ impl Shown {
 }
 
 /// Loads as they appear, the loudest question first: what tuning is for shows beside others, so the idle machine comes last.
-fn loads(told: &[Told<'_>]) -> Vec<String> {
-    let mut loads: Vec<String> = Vec::new();
+fn loads(told: &[Told<'_>]) -> Vec<Name> {
+    let mut loads: Vec<Name> = Vec::new();
     for cell in told {
         if !loads.contains(&cell.result.axes.load) {
             loads.push(cell.result.axes.load.clone());
@@ -317,7 +317,7 @@ const COMPARED: [&str; 4] = ["tcp-rr", "tcp-stream", "netperf-tcp-rr", "netperf-
 const HEADLINES: [Figure; 3] = [Figure::SdWithin, Figure::SdOfRuns, Figure::Median];
 
 fn blocks(pairs: &Pairs<'_>, study: &Study) -> Vec<Block> {
-    let block = |load: String| {
+    let block = |load: Name| {
         let steps: Vec<&Step<'_>> = pairs
             .steps
             .iter()
@@ -493,7 +493,7 @@ impl Values {
         let show = |value: Option<f64>| runs.quantity.show_some(value);
         let five = runs.five().map_or([None; 5], |five| five.map(Some));
         Values {
-            who: axes.tuning.clone(),
+            who: axes.tuning.to_string(),
             published: false,
             runs: grouped(runs.count() as u64),
             five: five.map(show).into(),
@@ -553,9 +553,9 @@ fn here_boxes(
         .filter_map(|cell| {
             let runs = cell.runs(workload)?;
             quantity = Some(runs.quantity);
-            let base = pairs.steps.iter().any(|step| step.from == cell.result.axes.tuning);
+            let base = pairs.steps.iter().any(|step| step.from == &*cell.result.axes.tuning);
             let ink = if base { Ink::Second } else { Ink::First };
-            Some(BoxRow { label: cell.result.axes.tuning.clone(), ink, five: runs.five()? })
+            Some(BoxRow { label: cell.result.axes.tuning.to_string(), ink, five: runs.five()? })
         })
         .collect();
     let Some(quantity) = quantity.filter(|_| !rows.is_empty()) else { return Ok(None) };
