@@ -32,6 +32,8 @@ fn matrix(profiles: usize, boots: u32) -> Matrix {
         measure: Measure { boots, ..Measure::default() },
         contrasts: vec![contrast],
         kernels: Default::default(),
+        attribution: None,
+        study: None,
     }
 }
 

@@ -150,6 +150,8 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             },
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
+            attribution: None,
+            study: None,
         },
         seed: 1,
         started_unix: 1,

@@ -465,6 +465,8 @@ fn run() -> Run {
             },
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
+            attribution: None,
+            study: None,
         },
         seed: 1,
         started_unix: 1_793_529_720,

@@ -366,6 +366,8 @@ mod tests {
             measure: Measure::default(),
             contrasts: Vec::new(),
             kernels: BTreeMap::new(),
+            attribution: None,
+            study: None,
         };
         let (host, tag) = (Host::look_in_lab(&[], &matrix), RunTag::new(1));
         let prepared = Prepared::in_lab(PathBuf::new(), &tag).unwrap();
