@@ -434,6 +434,7 @@ fn empty_results() -> Results {
         facts: facts(),
         cells: Vec::new(),
         contrasts: Vec::new(),
+        attribution: Vec::new(),
         verdicts: Vec::new(),
         overall: Overall { verdict: "measured".into(), sentence: "every cell was measured".into() },
     }
