@@ -27,6 +27,7 @@ mod hostile;
 mod tests;
 
 const PAGE: &str = include_str!("../../../reports/index.html");
+const KNOBS: &str = include_str!("../../../reports/knobs.html");
 const CELL: &str = include_str!("../../../reports/cell.html");
 const PARTS: &str = include_str!("../../../reports/parts.html");
 const SUMMARY: &str = include_str!("../../../reports/summary.md");
@@ -98,6 +99,7 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     env.set_formatter(escape);
     env.add_template("index.html", PAGE)?;
     env.add_template("cell.html", CELL)?;
+    env.add_template("knobs.html", KNOBS)?;
     env.add_template("parts.html", PARTS)?;
     env.add_template("summary.md", SUMMARY)?;
     env.add_template("junit.xml", JUNIT)?;

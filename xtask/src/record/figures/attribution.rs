@@ -79,7 +79,9 @@ fn correct(tables: &mut [AttributionResult]) {
 
 /// Gives ranks to knobs that took effect, and puts them first: those with an effect on dispersion or tail that is clear of chance, then the
 /// others, each by their largest.
-fn rank(knobs: &mut [KnobResult]) {
+fn rank(knobs: &mut Vec<KnobResult>) {
+    /// The class of what has no rank, after clear and unclear effects.
+    const UNRANKED: u8 = 2;
     let mut keyed = Vec::new();
     for knob in knobs.iter_mut() {
         let told = |effect: &&EffectResult| matches!(&*effect.aspect, "dispersion" | "tail");
@@ -95,20 +97,17 @@ fn rank(knobs: &mut [KnobResult]) {
         keyed.push(match (took, clear, any) {
             (true, Some(size), _) => (0, size),
             (true, None, Some(size)) => (1, size),
-            _ => (2, 0.0),
+            _ => (UNRANKED, 0.0),
         });
     }
-    let mut order: Vec<usize> = (0..knobs.len()).collect();
-    order.sort_by(|a, b| {
-        keyed[*a].0.cmp(&keyed[*b].0).then(keyed[*b].1.total_cmp(&keyed[*a].1)).then(a.cmp(b))
+    let mut keyed: Vec<((u8, f64), KnobResult)> = keyed.into_iter().zip(knobs.drain(..)).collect();
+    keyed.sort_by(|((class, size), _), ((other_class, other_size), _)| {
+        class.cmp(other_class).then(other_size.total_cmp(size))
     });
-    let mut place = vec![0; knobs.len()];
-    for (rank, at) in order.iter().enumerate() {
-        place[*at] = rank;
-        knobs[*at].rank = (keyed[*at].0 < 2).then(|| u32::try_from(rank + 1).unwrap_or(u32::MAX));
+    for (place, ((class, _), mut knob)) in (1..).zip(keyed) {
+        knob.rank = (class < UNRANKED).then_some(place);
+        knobs.push(knob);
     }
-    let mut places = place.into_iter();
-    knobs.sort_by_cached_key(|_| places.next());
 }
 
 /// Whether an effect is clear of chance.

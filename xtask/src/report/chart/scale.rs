@@ -61,6 +61,20 @@ impl Scale {
         Some(scale)
     }
 
+    /// A logarithmic axis of ratios that holds 1 and all `values`, at most so many times larger or smaller than 1.
+    pub(crate) fn ratios(name: &str, values: impl Iterator<Item = f64>) -> Scale {
+        /// Beyond this an interval says only that it is wide.
+        const WIDEST: f64 = 1e4;
+        // Some room around 1, so that nothing seems large because all is small.
+        let ends = values.filter(|value| *value > 0.0).fold((0.8, 1.25), |(low, high), value| {
+            (f64::min(low, value * 0.9), f64::max(high, value * 1.1))
+        });
+        let (low, high) = (ends.0.max(1.0 / WIDEST), ends.1.min(WIDEST));
+        let mut scale = Scale::log(low, high, Quantity::Ratio);
+        scale.name = format!("{name}, log scale");
+        scale
+    }
+
     fn log(low: f64, high: f64, quantity: Quantity) -> Scale {
         let decades = (high / low).log10();
         let steps: &[f64] = match decades {

@@ -11,6 +11,7 @@ use super::format::{Quantity, grouped, utc, wall};
 use crate::record::results::{CellOutcome, CellResult, Results};
 use crate::record::{Outcome, Record, Run, Status};
 
+mod attribution;
 mod contrasts;
 mod detail;
 mod evidence;
@@ -56,6 +57,7 @@ pub(crate) struct View {
     has_emulated: bool,
     detailed: usize,
     grid: grid::Grid,
+    attribution: Vec<attribution::Table>,
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
@@ -133,6 +135,7 @@ impl View {
             has_emulated: order.iter().any(|cell| source.emulated(&cell.id)),
             detailed: details.len(),
             grid: grid::Grid::new(&source),
+            attribution: attribution::tables(&source)?,
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),
