@@ -227,6 +227,8 @@ pub struct EffectResult {
     pub p_corrected: Option<f64>,
     /// Boots without and with that were compared.
     pub boots: [u32; 2],
+    /// Boots without and with that failed: they are in no ratio, and may be the larger effect.
+    pub failed: [u32; 2],
     /// Why there is no ratio, or why it must be read with care.
     pub note: Option<String>,
 }

@@ -332,6 +332,7 @@ impl Table<'_> {
             sides[0].iter().filter_map(|value| Some((value, *with.get(&value.block)?))).collect();
         let count = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
         found.boots = [count; 2];
+        found.failed = [from, to].map(failed);
         if row.aspect == STALL && sides.iter().flatten().all(|value| value.is_quiet) {
             found.note = Some(format!("no transaction longer than {} on either side", threshold()));
             return found;
@@ -352,7 +353,12 @@ impl Table<'_> {
         let side = |is: bool| boots.iter().filter(|(on, _)| on[at] == is).count();
         let counts =
             [side(false), side(true)].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        let found = EffectResult { beside: DESIGN.to_owned(), boots: counts, ..blank(row) };
+        let failed = [false, true].map(|is| {
+            let cells = self.place.cells.iter().filter(|(arm, _)| study.arms[**arm].on[at] == is);
+            cells.map(|(_, view)| failed(view)).sum()
+        });
+        let beside = DESIGN.to_owned();
+        let found = EffectResult { beside, boots: counts, failed, ..blank(row) };
         if row.aspect == STALL && boots.iter().all(|(_, value)| value.is_quiet) {
             let note = format!("no transaction longer than {} in any boot", threshold());
             return EffectResult { note: Some(note), ..found };
@@ -384,17 +390,10 @@ impl Table<'_> {
             log.is_finite().then_some(Value { block: record.block, log, is_quiet })
         };
         let values: Vec<Value> = boots.iter().filter_map(value).collect();
-        if view.failed > 0 {
-            let all = view.failed + view.measured.len();
-            notes.push(format!(
-                "{} of {all} boots of `{id}` failed, and the others need not be like them",
-                view.failed
-            ));
-        }
         if values.len() < boots.len() {
             let lacking = boots.len() - values.len();
             notes.push(format!(
-                "{lacking} of {} boots of `{id}` have no {} above zero",
+                "{lacking} of {} boots of `{id}` have too few observations for {}",
                 boots.len(),
                 row.figure
             ));
@@ -433,6 +432,11 @@ impl Table<'_> {
     }
 }
 
+/// Boots of a cell that failed.
+fn failed(view: &CellView<'_>) -> u32 {
+    u32::try_from(view.failed).unwrap_or(u32::MAX)
+}
+
 /// A row without numbers.
 fn blank(row: &Row) -> EffectResult {
     EffectResult {
@@ -447,6 +451,10 @@ fn blank(row: &Row) -> EffectResult {
         p: None,
         p_corrected: None,
         boots: [0, 0],
+        failed: [0, 0],
         note: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

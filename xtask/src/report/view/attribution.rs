@@ -61,12 +61,16 @@ struct Row {
     values: String,
     evidence: String,
     class: String,
+    /// The name, in every row.
+    knob: String,
     /// Rows of this knob.
     of: usize,
     beside: String,
     to_anchor: Option<String>,
     cells: Vec<Cell>,
     boots: String,
+    /// How many boots failed without and with the knob, where some did.
+    failed: Option<String>,
     notes: Vec<String>,
 }
 
@@ -179,6 +183,7 @@ fn knob_rows(
     let row = |(n, context): (usize, &str)| {
         let mut row = row(source, found, context, &knob.effects, figures);
         row.of = of;
+        row.knob = knob.name.clone();
         row.rank = (n == 0).then(|| knob.rank.map_or("-".to_owned(), |rank| rank.to_string()));
         if n == 0 {
             row.name = Some(knob.name.clone());
@@ -215,7 +220,8 @@ fn whole_row(
     let context = found.whole.first()?.beside.clone();
     let mut row = row(source, found, &context, &found.whole, figures);
     row.rank = Some(String::new());
-    row.name = Some(format!("all of {}", found.profile));
+    row.knob = format!("all of {}", found.profile);
+    row.name = Some(row.knob.clone());
     row.beside = format!("against {}", found.base);
     Some(row)
 }
@@ -246,6 +252,11 @@ fn row(
         values: String::new(),
         evidence: String::new(),
         class: String::new(),
+        knob: String::new(),
+        failed: match own.iter().map(|effect| effect.failed).max().unwrap_or_default() {
+            [0, 0] => None,
+            [without, with] => Some(format!("failed: {without} without, {with} with")),
+        },
         of: 1,
         beside: if context.is_empty() { String::new() } else { beside(found, context) },
         to_anchor: own
