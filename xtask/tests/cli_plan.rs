@@ -122,9 +122,9 @@ fn an_attribution_is_planned_as_cells_of_one_shard() {
 fn an_attribution_that_tells_nothing_apart_is_wrong_input() {
     let place = TempDir::new().unwrap();
     let path = place.path().join("mine.toml");
-    let text = std::fs::read_to_string(
-        &shipped().iter().find(|path| path.ends_with("knobs.toml")).unwrap(),
-    );
+    let shipped = shipped();
+    let knobs = shipped.iter().find(|path| path.ends_with("knobs.toml")).unwrap();
+    let text = std::fs::read_to_string(knobs);
     let text = text.unwrap().replace("#   design = ", "design = ");
     std::fs::write(&path, text).unwrap();
     let said = run(&mut xtask(&["plan", path.to_str().unwrap()]));

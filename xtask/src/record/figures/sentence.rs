@@ -73,13 +73,13 @@ pub(super) fn overall(
     Overall { verdict: verdict.to_owned(), sentence }
 }
 
-/// `knobs of isolated by effect on tcp-rr: policy (far_jitter x0.030), placement (none clear of chance)`.
+/// `knobs of isolated by effect on tcp-rr: policy (tail x0.030), placement (no effect clear of chance)`.
 fn ranking_told(table: &AttributionResult) -> String {
     let AttributionResult { profile, workload, .. } = table;
     let ranked = table.knobs.iter().filter(|knob| knob.rank.is_some()).take(RANKED);
     let told: Vec<String> = ranked
         .map(|knob| match largest(knob) {
-            Some((figure, ratio)) => format!("{} ({figure} x{})", knob.name, short(ratio)),
+            Some((aspect, ratio)) => format!("{} ({aspect} x{})", knob.name, short(ratio)),
             None => format!("{} (no effect clear of chance)", knob.name),
         })
         .collect();
@@ -93,7 +93,7 @@ fn ranking_told(table: &AttributionResult) -> String {
 fn largest(knob: &KnobResult) -> Option<(&str, f64)> {
     let told = knob.effects.iter().filter(|effect| is_clear(effect));
     let told = told.filter(|effect| matches!(&*effect.aspect, "dispersion" | "tail"));
-    let told = told.filter_map(|effect| Some((effect.figure.as_str(), effect.ratio?)));
+    let told = told.filter_map(|effect| Some((effect.aspect.as_str(), effect.ratio?)));
     told.max_by(|a, b| a.1.ln().abs().total_cmp(&b.1.ln().abs()))
 }
 

@@ -31,8 +31,11 @@ fn planned(profile: &str, design: Option<Design>) -> Run {
     run
 }
 
+/// The spread of a boot, from which factors are on.
+type Width = fn(&dyn Fn(&str) -> bool) -> f64;
+
 /// Boots in which `width` tells the spread of an arm, from the factors that are on; each boot and block a little different.
-fn measured(run: &Run, boots: u32, width: &dyn Fn(&dyn Fn(&str) -> bool) -> f64) -> Vec<Record> {
+fn measured(run: &Run, boots: u32, width: Width) -> Vec<Record> {
     let study = run.matrix.study.as_ref().unwrap();
     let mut random = fastrand::Rng::with_seed(3);
     let mut records = Vec::new();
@@ -98,7 +101,7 @@ fn told(found: &Results) -> String {
 #[test]
 fn knobs_are_ranked_by_what_they_do_beside_the_others_and_alone() {
     let run = planned("isolated", None);
-    let records = measured(&run, 6, &two_knobs_matter);
+    let records = measured(&run, 6, two_knobs_matter);
     let found = results(&run, &records).unwrap();
     insta::assert_snapshot!(told(&found), @r"
         Some(1) policy effective: profile 0.10 [0.10 0.11] clear [6, 6], base 0.10 [0.10 0.10] clear [6, 6]
@@ -111,13 +114,13 @@ fn knobs_are_ranked_by_what_they_do_beside_the_others_and_alone() {
     assert_eq!(table.tests, 6 * 4);
     let whole = table.whole.iter().find(|effect| effect.figure == "mad").unwrap();
     assert!((whole.ratio.unwrap() * 15.0 - 1.0).abs() < 0.1, "{whole:?}");
-    insta::assert_snapshot!(found.overall.sentence, @"7 of 7 cells measured, 1 not applicable; isolated: tcp-rr dispersion x0.068 [0.055-0.083]; knobs of isolated by effect on tcp-rr: policy (mad x0.10), placement (jitter x0.67), rt-throttle (no effect clear of chance)");
+    insta::assert_snapshot!(found.overall.sentence, @"7 of 7 cells measured, 1 not applicable; isolated: tcp-rr dispersion x0.068 [0.055-0.083]; knobs of isolated by effect on tcp-rr: policy (dispersion x0.10), placement (tail x0.67), rt-throttle (no effect clear of chance)");
 }
 
 #[test]
 fn a_knob_that_did_not_take_effect_is_not_ranked() {
     let run = planned("isolated", None);
-    let mut records = measured(&run, 6, &two_knobs_matter);
+    let mut records = measured(&run, 6, two_knobs_matter);
     for evidence in records.iter_mut().flat_map(|record| &mut record.evidence) {
         if matches!(evidence, Evidence::Knob { knob, .. } if knob == "policy") {
             *evidence = knob("policy", Took::NotEffective { reason: "refused".to_owned() });
@@ -134,7 +137,7 @@ fn a_knob_that_did_not_take_effect_is_not_ranked() {
 #[test]
 fn a_fraction_tells_the_same_of_many_knobs_also_where_boots_failed() {
     let run = planned("realtime", None);
-    let mut records = measured(&run, 2, &two_knobs_matter);
+    let mut records = measured(&run, 2, two_knobs_matter);
     for lost in [5, 40, 77] {
         let cell =
             run.cells.iter().find(|planned| planned.cell.id() == records[lost].cell).unwrap();
@@ -163,7 +166,7 @@ fn nothing_measured_is_told_and_is_no_number() {
     let run = planned("isolated", None);
     let found = results(&run, &[]).unwrap();
     assert!(found.attribution.is_empty());
-    let one: Vec<Record> = measured(&run, 1, &two_knobs_matter);
+    let one: Vec<Record> = measured(&run, 1, two_knobs_matter);
     let found = results(&run, &one).unwrap();
     let effects = found.attribution[0].knobs.iter().flat_map(|knob| &knob.effects);
     assert!(effects.clone().all(|effect| effect.ratio.is_none() && effect.note.is_some()));
