@@ -78,6 +78,7 @@ impl Scale {
     fn log(low: f64, high: f64, quantity: Quantity) -> Scale {
         let decades = (high / low).log10();
         let steps: &[f64] = match decades {
+            d if d < 0.7 => &[1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0, 8.5],
             d if d < 1.8 => &[1.0, 2.0, 5.0],
             d if d < 3.0 => &[1.0, 3.0],
             _ => &[1.0],
@@ -185,6 +186,15 @@ mod tests {
             labels(&scale),
             ["8.8 Gbit/s", "9 Gbit/s", "9.2 Gbit/s", "9.4 Gbit/s", "9.6 Gbit/s"]
         );
+    }
+
+    #[test]
+    fn ratios_have_one_on_their_axis_and_a_bound() {
+        let small = Scale::ratios("with / without", [0.97, 1.02].into_iter());
+        assert_eq!(labels(&small), ["×0.85", "×1.00", "×1.20"]);
+        let wide = Scale::ratios("with / without", [1e-9, 0.5, f64::INFINITY].into_iter());
+        assert_eq!((wide.place(1e-9), wide.place(f64::INFINITY)), (0.0, 1.0));
+        assert!((wide.place(1.0) - 0.5).abs() < 1e-9, "{wide:?}");
     }
 
     #[test]
