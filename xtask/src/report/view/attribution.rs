@@ -267,7 +267,7 @@ fn row(
         cells: cells.collect(),
         boots: match boots {
             [0, 0] => "-".to_owned(),
-            [without, with] if without == with => format!("{with} pairs"),
+            [_, with] if context == PROFILE || context == BASE => format!("{with} pairs"),
             [without, with] => format!("{without} + {with}"),
         },
         notes,
