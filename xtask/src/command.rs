@@ -8,10 +8,12 @@ use evenkeel_agent::restore;
 use evenkeel_agent::state::StateDir;
 
 use crate::artifact::cache::Cache;
+use crate::axis::tuning::{self, Profile};
 use crate::axis::{Powers, kernel};
 use crate::cli;
 use crate::doctor::provision;
 use crate::matrix::{self, Matrix};
+use crate::plan::attribution::expand;
 use crate::plan::{Json, Options, Plan, Table};
 use crate::record::{PlannedCell, Status};
 use crate::run::host::{self, Host};
@@ -245,6 +247,12 @@ fn load(told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
     }
     if let Some(boots) = told.boots {
         matrix.measure.boots = boots;
+    }
+    if let Some(asked) = &matrix.attribution {
+        let [profile, base] =
+            [&asked.profile, &asked.base].map(|name| Profile::find(name).map_err(wrong));
+        matrix = expand(matrix, &profile?, &base?, &tuning::names())
+            .map_err(|why| wrong(format!("{}: {why}", found.file)))?;
     }
     Ok((matrix, String::from_utf8_lossy(&found.bytes).into_owned()))
 }

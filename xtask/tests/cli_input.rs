@@ -52,6 +52,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("@windos = 5", "unknown key in `[measure]`: `windos`", "did you mean `windows`?"),
     ("[@measur]", "unknown key in the matrix: `measur`", "did you mean `measure`?"),
     ("name = @'../../etc'", "`../../etc` is no matrix name", "names begin with"),
+    ("tuning = @['stock']\n[attribution]\nprofile = 'isolated'", "`tuning` is given by `[attribution]`", "leave it out"),
     // Duplicates and combinations that are not there.
     ("virtualization = ['netns', @'netns']", "`netns` is there twice in `virtualization`", ""),
     ("kernel = @[]", "axis `kernel` has no values", ""),
@@ -164,7 +165,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("", &["Usage:", "bench"]),
     ("bnech", &["unrecognized subcommand 'bnech'", "bench"]),
     ("plan --nope", &["--nope"]),
-    ("plan defualt", &["no matrix `defualt`", "did you mean `default`?", "known: default, preempt, smoke, thesis"]),
+    ("plan defualt", &["no matrix `defualt`", "did you mean `default`?", "known: default, knobs, preempt, smoke, thesis"]),
     ("bench defualt --out NONE", &["no matrix `defualt`", "did you mean `default`?"]),
     ("plan default smoke", &["unexpected argument 'smoke'"]),
     ("plan --boots 0", &["'0'", "--boots", "1..=10000"]),

@@ -91,6 +91,47 @@ fn shards_are_parts_of_the_whole_and_contrasts_stay_together() {
 }
 
 #[test]
+fn an_attribution_is_planned_as_cells_of_one_shard() {
+    let plan = json(&["knobs"]);
+    let ids = ids(&plan);
+    for tuning in ["isolated", "isolated-without-policy", "stock-with-placement", "stock"] {
+        let id = format!("running/netns/bridge/{tuning}/noisy");
+        assert!(ids.contains(&&*id), "{id}: {ids:?}");
+    }
+    // What would have nothing to act on is there, and says so.
+    let refused = plan["cells"].as_array().unwrap().iter().find(|cell| {
+        cell["axes"]["tuning"] == "stock-with-rt-throttle" && cell["status"] == "not-applicable"
+    });
+    let skip = refused.unwrap()["skip"].as_str().unwrap();
+    assert!(skip.contains("no `policy` makes one"), "{skip}");
+    let parts = [1, 2].map(|part| json(&["knobs", "--shard", &format!("{part}/2")]));
+    let mut counts = parts.map(|part| part["cells"].as_array().unwrap().len());
+    counts.sort_unstable();
+    assert_eq!(counts, [0, ids.len()]);
+    let said = run(&mut xtask(&[
+        "plan",
+        "knobs",
+        "--explain",
+        "running/netns/bridge/isolated-without-rt-throttle/noisy",
+    ]));
+    let text = &said.ends_with(0).stdout;
+    assert!(text.contains("fifo:") && !text.contains("sched_rt_runtime_us = -1"), "{said}");
+}
+
+#[test]
+fn an_attribution_that_tells_nothing_apart_is_wrong_input() {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("mine.toml");
+    let shipped = shipped();
+    let knobs = shipped.iter().find(|path| path.ends_with("knobs.toml")).unwrap();
+    let text = std::fs::read_to_string(knobs);
+    let text = text.unwrap().replace("#   design = ", "design = ");
+    std::fs::write(&path, text).unwrap();
+    let said = run(&mut xtask(&["plan", path.to_str().unwrap()]));
+    said.is_refused_with(&["mine.toml", "`rt-throttle` means nothing there", "[groups]"]);
+}
+
+#[test]
 fn the_order_of_flags_and_the_seed_change_no_cell() {
     let cells = |arguments: &[&str]| json(arguments)["cells"].clone();
     let only = cells(&["default", "--only", "docker,!noisy", "--seed", "1"]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod attribution;
 mod duration;
 mod kernel;
 mod measure;
@@ -21,6 +22,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use attribution::{Arm, Attribution, Circumstance, Design, Factor, Setting, Study};
 pub use kernel::{PREEMPTION, RUNNING, SHIPPED};
 pub use measure::{BOOTS, LONGEST_BOOT, quick};
 pub use name::Name;
@@ -296,4 +298,10 @@ pub struct Matrix {
     /// The form that its report has besides its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Form>,
+    /// Whose knobs' effects are attributed, as the user asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<Attribution>,
+    /// The profiles that `plan` derived for it, under which the cells are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<Study>,
 }

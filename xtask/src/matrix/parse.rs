@@ -10,7 +10,8 @@ use super::problem::{Errors, Problems, Source, quoted, suggestion};
 use super::product::Product;
 use super::read::Table;
 use super::{
-    Axis, Cell, Contrast, Form, KernelSource, Matrix, Measure, Vocabulary, kernel, measure,
+    Attribution, Axis, Cell, Contrast, Form, KernelSource, Matrix, Measure, Vocabulary,
+    attribution, kernel, measure,
 };
 
 /// The version of the format.
@@ -22,8 +23,18 @@ const MOST_CELLS: usize = 4_000_000;
 /// The longest name of a matrix, a kernel or a contrast: ids become table columns and parts of file names.
 const LONGEST_NAME: usize = 64;
 
-const KEYS: [&str; 9] =
-    ["schema", "name", "axes", "measure", "exclude", "include", "contrast", "kernel", "report"];
+const KEYS: [&str; 10] = [
+    "schema",
+    "name",
+    "axes",
+    "measure",
+    "exclude",
+    "include",
+    "contrast",
+    "kernel",
+    "attribution",
+    "report",
+];
 
 /// Values of one axis as written, with their places.
 type Values<'t> = Vec<Spanned<&'t str>>;
@@ -85,7 +96,11 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
     let form = form(&top, problems);
 
     let known = Known { words, kernels: &defined };
-    let axes = axes(&top, &known, problems);
+    let of_tuning = |name: &Spanned<&str>, problems: &mut Problems<'_>| {
+        known.check(Axis::Tuning, name, problems)
+    };
+    let attribution = attribution::read(&top, &of_tuning, problems);
+    let axes = axes(&top, &known, attribution.as_ref(), problems);
     let cells = Cells::new(&top, axes, known, problems);
     let (cells, contrasts, shipped) = cells.map_or_else(Default::default, |mut cells| {
         cells.exclude(&top, problems);
@@ -99,7 +114,7 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
         kernels.entry(name).or_insert(source);
     }
     let name = name.map_or_else(String::new, |name| name.into_inner().to_owned());
-    Matrix { name, cells, measure, contrasts, kernels, form }
+    Matrix { name, cells, measure, contrasts, kernels, form, attribution, study: None }
 }
 
 /// The further form that `[report]` asks for.
@@ -118,11 +133,23 @@ fn form(top: &Table<'_>, problems: &mut Problems<'_>) -> Option<Form> {
 fn axes<'t>(
     top: &Table<'t>,
     known: &Known<'_>,
+    attribution: Option<&Attribution>,
     problems: &mut Problems<'_>,
 ) -> [Values<'t>; Axis::ALL.len()] {
     top.require("axes", "[axes], with a list of values for each axis", problems);
     let names = Axis::ALL.map(Axis::name);
     let Some(table) = top.table("axes", &names, problems) else { return Default::default() };
+    if let Some(asked) = attribution
+        && table.has(Axis::Tuning.name())
+    {
+        let message = "`tuning` is given by `[attribution]`, which derives its values";
+        let help = format!(
+            "leave it out: cells are measured under profiles from {} to {}",
+            quoted(&asked.base),
+            quoted(&asked.profile)
+        );
+        problems.add_with_help(table.span_of(Axis::Tuning.name()), message, help);
+    }
     Axis::ALL.map(|axis| {
         let default = axis.default_value();
         let example = known.of(axis).next().unwrap_or("...");

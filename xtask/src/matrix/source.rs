@@ -11,8 +11,9 @@ use super::problem::{quoted, suggestion};
 const FOLDER: &str = "matrices";
 
 /// Matrices that travel with the binary: (name, text).
-pub const EMBEDDED: [(&str, &str); 4] = [
+pub const EMBEDDED: [(&str, &str); 5] = [
     ("default", include_str!("../../../matrices/default.toml")),
+    ("knobs", include_str!("../../../matrices/knobs.toml")),
     ("preempt", include_str!("../../../matrices/preempt.toml")),
     ("smoke", include_str!("../../../matrices/smoke.toml")),
     ("thesis", include_str!("../../../matrices/thesis.toml")),
@@ -161,7 +162,7 @@ mod tests {
     fn an_unknown_name_tells_the_nearest_and_all() {
         let here = tempfile::tempdir().unwrap();
         let error = find_in(here.path(), "defualt").unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"no matrix `defualt`: neither a file nor a name; did you mean `default`? known: default, preempt, smoke, thesis");
+        insta::assert_snapshot!(error, @"no matrix `defualt`: neither a file nor a name; did you mean `default`? known: default, knobs, preempt, smoke, thesis");
         let error = find_in(here.path(), "matrices/defualt.toml").unwrap_err().to_string();
         assert!(error.contains("did you mean `default`?"), "{error}");
         for odd in ["", "no/such.toml", "a\0b", "\u{1b}[2J"] {

@@ -64,6 +64,41 @@ fn what_is_left_out_has_its_default() {
     ");
 }
 
+/// A small valid matrix that asks for an attribution, with this in its table.
+fn attributing(table: &str) -> String {
+    let text = with(&format!("[attribution]\n{table}"));
+    text.replace("tuning = [\"stock\", \"isolated\"]\n", "")
+}
+
+#[test]
+fn an_attribution_names_two_profiles_and_leaves_tuning_out() {
+    let matrix = good(&attributing("profile = \"isolated\""));
+    let asked = matrix.attribution.clone().unwrap();
+    assert_eq!((&*asked.profile, &*asked.base, asked.design), ("isolated", "stock", None));
+    assert_eq!((matrix.cells.len(), matrix.study), (2, None));
+    let other = "profile = \"stock\"\nbase = \"isolated\"\ndesign = \"factorial\"";
+    let asked = good(&attributing(other)).attribution.unwrap();
+    assert_eq!((&*asked.base, asked.design), ("isolated", Some(Design::Factorial)));
+    let wrong = [
+        attributing("base = \"stock\""),
+        attributing("profile = \"isolate\""),
+        attributing("profile = \"isolated\"\nbase = \"isolated\""),
+        attributing("profile = \"isolated\"\ndesign = \"factorials\""),
+        attributing("profiles = \"isolated\""),
+        with("[attribution]\nprofile = \"isolated\""),
+    ];
+    let told: Vec<String> = wrong.iter().map(|text| messages(text)).collect();
+    insta::assert_snapshot!(told.join("\n"), @r"
+        7:1: missing key `profile` in `[attribution]`
+        8:11: unknown tuning `isolate`
+        8:11: the attribution compares `isolated` with itself
+        9:10: unknown design `factorials`
+        7:1: missing key `profile` in `[attribution]`
+        8:1: unknown key in `[attribution]`: `profiles`
+        7:10: `tuning` is given by `[attribution]`, which derives its values
+        ");
+}
+
 #[test]
 fn a_default_that_this_tool_does_not_have_is_an_error() {
     let words = Vocabulary { load: vec!["noisy".into()], ..words() };

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::matrix::{Cell, Matrix, pairs};
 use crate::record::{PlannedCell, Status};
 
+pub mod attribution;
 mod estimate;
 mod filter;
 mod json;
@@ -119,6 +120,12 @@ impl<'m> Plan<'m> {
                 .contrasts
                 .iter()
                 .flat_map(|contrast| pairs(selected.iter().map(cell), contrast))
+                .chain(
+                    matrix
+                        .study
+                        .iter()
+                        .flat_map(|study| attribution::pairs(study, selected.iter().map(cell))),
+                )
                 .collect();
             selected = shard.select(&times, &joined).into_iter().map(|at| selected[at]).collect();
         }

@@ -33,6 +33,8 @@ fn matrix(profiles: usize, boots: u32) -> Matrix {
         contrasts: vec![contrast],
         kernels: Default::default(),
         form: None,
+        attribution: None,
+        study: None,
     }
 }
 

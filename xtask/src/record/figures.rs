@@ -4,6 +4,7 @@
 //! [`Pooled`] is what a cell did in all its boots, [`BootFigures`] what one boot did: comparisons
 //! are made between boots, because boots, not samples, are independent.
 
+pub mod attribution;
 mod contrast;
 mod observed;
 mod sentence;

@@ -22,6 +22,9 @@ pub struct Results {
     pub cells: Vec<CellResult>,
     /// Comparisons inside the run.
     pub contrasts: Vec<ContrastResult>,
+    /// What each knob of a profile does, a table for each place and workload; empty where the matrix does not ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attribution: Vec<AttributionResult>,
     /// Decisions; empty where nothing was compared with a base.
     pub verdicts: Vec<VerdictRow>,
     /// The whole in a sentence.
@@ -140,6 +143,93 @@ pub struct ContrastResult {
     /// the host are one.
     pub boots: [u32; 2],
     /// Why there is no ratio or why it must be read with care.
+    pub note: Option<String>,
+}
+
+/// What each knob of a profile does in one place to one workload.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct AttributionResult {
+    /// The profile whose knobs these are.
+    pub profile: String,
+    /// The profile that they are put into.
+    pub base: String,
+    /// `one-at-a-time` or `factorial`.
+    pub design: String,
+    /// The id that its cells share, `*` for the profile.
+    pub place: String,
+    /// Workload.
+    pub workload: String,
+    /// `lower` or `higher`.
+    pub better: String,
+    /// How many effects the corrected p-values are corrected for: all of the run.
+    pub tests: u32,
+    /// The whole profile against the base.
+    pub whole: Vec<EffectResult>,
+    /// The knobs that took effect by rank, then the others.
+    pub knobs: Vec<KnobResult>,
+}
+
+/// What one knob does, or a group of knobs that are turned as one.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct KnobResult {
+    /// Name of the knob or the group.
+    pub name: String,
+    /// Its knobs and their values.
+    pub knobs: Vec<KnobValues>,
+    /// Place among the knobs that took effect: 1 for the largest effect on dispersion or tail. Knobs with an effect that is clear of
+    /// chance come before those without.
+    pub rank: Option<u32>,
+    /// Whether an effect on dispersion or tail is clear of chance.
+    pub clear: bool,
+    /// `effective`, `partial`, `not-effective`, `not-applicable`, by what was read back; `not-set` where no boot can turn it;
+    /// `not-measured` where none left evidence.
+    pub evidence: String,
+    /// Why it is not effective, or what must be known of it.
+    pub notes: Vec<String>,
+    /// Its effects.
+    pub effects: Vec<EffectResult>,
+}
+
+/// A knob's values.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct KnobValues {
+    /// The knob.
+    pub knob: String,
+    /// What the base asks of it; nothing where it leaves the knob alone.
+    pub off: Option<String>,
+    /// What the profile asks of it.
+    pub on: Option<String>,
+}
+
+/// With / without.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct EffectResult {
+    /// Beside which knobs: `profile` (all others are on: it was taken out), `base` (none is: it was put in), `design` (each other one is on in
+    /// half of the boots).
+    pub beside: String,
+    /// Cell without; absent where many are compared.
+    pub from_cell: Option<String>,
+    /// Cell with.
+    pub to_cell: Option<String>,
+    /// `location`, `dispersion`, `tail`, `stall`.
+    pub aspect: String,
+    /// The figure that stands for the aspect.
+    pub figure: String,
+    /// Ratio of geometric means over boots, with / without.
+    pub ratio: Option<f64>,
+    /// Lower end of its own 95 % interval.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// p-value of no effect.
+    pub p: Option<f64>,
+    /// The same by Holm's correction over all effects of the run.
+    pub p_corrected: Option<f64>,
+    /// Boots without and with that were compared.
+    pub boots: [u32; 2],
+    /// Boots without and with that failed: they are in no ratio, and may be the larger effect.
+    pub failed: [u32; 2],
+    /// Why there is no ratio, or why it must be read with care.
     pub note: Option<String>,
 }
 

@@ -151,6 +151,8 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
             form: None,
+            attribution: None,
+            study: None,
         },
         seed: 1,
         started_unix: 1,

@@ -13,7 +13,8 @@ use crate::matrix::{Axis, Cell, Contrast, Family, Form, Matrix, Measure, Name};
 use crate::record::figures::Pooled;
 use crate::record::kernels::{ComparedKernel, KernelPair, difference};
 use crate::record::results::{
-    CellOutcome, CellResult, ContrastResult, Figures, Overall, Results, WorkloadResult,
+    AttributionResult, CellOutcome, CellResult, ContrastResult, EffectResult, Figures, KnobResult,
+    KnobValues, Overall, Results, WorkloadResult,
 };
 use crate::record::{
     Effect, Evidence, Measured, Outcome, PlannedCell, Record, Run, SCHEMA, Status,
@@ -291,6 +292,7 @@ pub(super) fn small() -> Fixture {
                    smaller, at 6 % more median latency."
             .into(),
     };
+    fixture.results.attribution.push(attribution());
     fixture
 }
 
@@ -324,6 +326,69 @@ pub(super) fn large(count: usize) -> Fixture {
         })
         .collect();
     measured(cells, 20)
+}
+
+/// What the knobs of `isolated` do in one place, so to say: one matters, one may, one is refused here, and one no boot can turn.
+fn attribution() -> AttributionResult {
+    let place = |tuning: &str| cell("docker", "bridge", tuning, "noisy").id();
+    let effect = |beside: &str, (aspect, figure): (&str, &str), ratio: f64, p: f64| EffectResult {
+        beside: beside.into(),
+        from_cell: Some(place("stock")),
+        to_cell: Some(place("isolated")),
+        aspect: aspect.into(),
+        figure: figure.into(),
+        ratio: Some(ratio),
+        low: Some(ratio * 0.8),
+        high: Some(ratio * 1.3),
+        p: Some(p),
+        p_corrected: Some((p * 12.0).min(1.0)),
+        boots: [BOOTS, BOOTS],
+        failed: [0, 0],
+        note: None,
+    };
+    const FIGURES: [(&str, &str); 3] =
+        [("location", "median"), ("dispersion", "mad"), ("tail", "jitter")];
+    let both = |ratio: f64, p: f64| -> Vec<EffectResult> {
+        let beside = ["profile", "base"].iter();
+        beside.flat_map(|beside| FIGURES.map(|figure| effect(beside, figure, ratio, p))).collect()
+    };
+    let knob = |name: &str, rank: Option<u32>, evidence: &str, effects: Vec<EffectResult>| {
+        let (knob, on) = (name.to_owned(), Some("on".to_owned()));
+        KnobResult {
+            name: name.into(),
+            knobs: vec![KnobValues { knob, off: None, on }],
+            rank,
+            clear: rank == Some(1),
+            evidence: evidence.into(),
+            notes: Vec::new(),
+            effects,
+        }
+    };
+    let mut refused = both(0.98, 0.7);
+    for effect in refused.iter_mut().filter(|effect| effect.beside == "base") {
+        (effect.ratio, effect.low, effect.high) = (None, None, None);
+        (effect.p, effect.p_corrected, effect.boots) = (None, None, [0, 0]);
+        effect.note = Some("`rt-throttle` means nothing there".into());
+    }
+    let mut knobs = vec![
+        knob("policy", Some(1), "effective", both(0.12, 1e-6)),
+        knob("placement", Some(2), "partial", both(0.93, 0.2)),
+        knob("rt-throttle", None, "not-effective", refused),
+        knob("host-cmdline", None, "not-set", Vec::new()),
+    ];
+    knobs[0].effects[0].failed = [3, 0];
+    knobs[3].notes.push("it is verified and never set".into());
+    AttributionResult {
+        profile: "isolated".into(),
+        base: "stock".into(),
+        design: "one-at-a-time".into(),
+        place: place("*"),
+        workload: "tcp-rr".into(),
+        better: "lower".into(),
+        tests: 12,
+        whole: FIGURES.map(|figure| effect("base", figure, 0.1, 1e-7)).to_vec(),
+        knobs,
+    }
 }
 
 /// Measures cells, so to say, and contrasts stock with isolated.
@@ -452,6 +517,7 @@ fn empty_results() -> Results {
         facts: facts(),
         cells: Vec::new(),
         contrasts: Vec::new(),
+        attribution: Vec::new(),
         verdicts: Vec::new(),
         overall: Overall { verdict: "measured".into(), sentence: "every cell was measured".into() },
     }
@@ -484,6 +550,8 @@ fn run() -> Run {
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
             form: None,
+            attribution: None,
+            study: None,
         },
         seed: 1,
         started_unix: 1_793_529_720,

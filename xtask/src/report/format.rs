@@ -13,6 +13,8 @@ pub(crate) enum Quantity {
     Frequency,
     /// A share in 0..=1, shown in percent.
     Share,
+    /// A ratio, shown as `×0.50`.
+    Ratio,
     /// A unit that this version does not know: shown as it came.
     Plain,
 }
@@ -53,6 +55,7 @@ impl Quantity {
             }
             Quantity::Frequency => format!("{} /s", grouped(value.round().max(0.0) as u64)),
             Quantity::Share => format!("{} %", significant(value * 100.0)),
+            Quantity::Ratio => ratio(value),
             Quantity::Plain => significant(value),
         }
     }

@@ -25,6 +25,19 @@ pub(super) fn hostile() -> Fixture {
             options.iter_mut().for_each(|option| option.to = EVIL.into());
         }
     }
+    let table = &mut results.attribution[0];
+    for text in [&mut table.profile, &mut table.base, &mut table.place, &mut table.workload] {
+        *text = EVIL.into();
+    }
+    table.knobs[0].name = EVIL.into();
+    table.knobs[0].knobs[0].on = Some(EVIL.into());
+    table.knobs[1].evidence = EVIL.into();
+    table.knobs[2].notes.push(EVIL.into());
+    table.knobs[0].effects[1].note = Some(EVIL.into());
+    table.knobs[0].effects[1].beside = EVIL.into();
+    table.knobs[1].effects[0].low = Some(f64::NAN);
+    table.knobs[1].effects[1].high = Some(f64::INFINITY);
+    table.knobs[1].effects[2].ratio = Some(0.0);
     let id = results.cells[0].id.clone();
     let evil_id = format!("running/{EVIL}");
     results.cells[0].id.clone_from(&evil_id);

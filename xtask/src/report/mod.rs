@@ -27,6 +27,7 @@ mod hostile;
 mod tests;
 
 const PAGE: &str = include_str!("../../../reports/index.html");
+const KNOBS: &str = include_str!("../../../reports/knobs.html");
 const CELL: &str = include_str!("../../../reports/cell.html");
 const THESIS: &str = include_str!("../../../reports/thesis.html");
 const KERNELS: &str = include_str!("../../../reports/kernels.html");
@@ -102,6 +103,7 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     env.add_template("cell.html", CELL)?;
     env.add_template("thesis.html", THESIS)?;
     env.add_template("kernels.html", KERNELS)?;
+    env.add_template("knobs.html", KNOBS)?;
     env.add_template("parts.html", PARTS)?;
     env.add_template("summary.md", SUMMARY)?;
     env.add_template("junit.xml", JUNIT)?;

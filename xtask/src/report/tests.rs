@@ -222,6 +222,38 @@ fn tagless(markup: &str) -> String {
 }
 
 #[test]
+fn knobs_are_told_by_rank_with_what_is_known_of_them() {
+    let Rendered { html, markdown, .. } = rendered(&small());
+    let (_, table) = markdown.split_once("### Knob attribution").expect("a table");
+    let (table, _) = table.split_once("### isolation").expect("its end");
+    insta::assert_snapshot!(table, @r"
+         of isolated on this machine, ranked, with intervals
+
+        tcp-rr in running/docker/bridge/\*/noisy. With the knob / without it; ✓ and ✗ are clear of chance (Holm), ○ is not.
+
+        | rank | knob | turned | median | MAD | tail | boots |
+        |--:|---|---|--:|--:|--:|--:|
+        | 1 | policy | beside the rest of isolated | ✓ ×0.12 [0.096–0.16] | ✓ ×0.12 [0.096–0.16] | ✓ ×0.12 [0.096–0.16] | 5 pairs (failed: 3 without, 0 with) |
+        |  |  | alone on stock | ✓ ×0.12 [0.096–0.16] | ✓ ×0.12 [0.096–0.16] | ✓ ×0.12 [0.096–0.16] | 5 pairs |
+        | 2 | placement (partial) | beside the rest of isolated | ○ ×0.93 [0.74–1.21] | ○ ×0.93 [0.74–1.21] | ○ ×0.93 [0.74–1.21] | 5 pairs |
+        |  |  | alone on stock | ○ ×0.93 [0.74–1.21] | ○ ×0.93 [0.74–1.21] | ○ ×0.93 [0.74–1.21] | 5 pairs |
+        | - | rt-throttle (not effective) | beside the rest of isolated | ○ ×0.98 [0.78–1.27] | ○ ×0.98 [0.78–1.27] | ○ ×0.98 [0.78–1.27] | 5 pairs |
+        |  |  | alone on stock | - | - | - | - |
+        | - | host-cmdline (not set) |  | - | - | - | - |
+        |  | all of isolated | against stock | ✓ ×0.10 [0.080–0.13] | ✓ ×0.10 [0.080–0.13] | ✓ ×0.10 [0.080–0.13] | 5 pairs |
+
+        - rt-throttle alone on stock: \`rt-throttle\` means nothing there
+        - host-cmdline: it is verified and never set
+        ");
+    for text in
+        ["<td class=\"n better\"", "not effective</span>", "not set</span>", "failed: 3 without"]
+    {
+        assert!(html.contains(text), "{text} is missing");
+    }
+    assert!(html.contains("tail: p99 - p50"), "a forest plot of the tail");
+}
+
+#[test]
 fn the_content_policy_names_our_style_and_script() {
     let html = rendered(&small()).html;
     let hash = |text: &str| BASE64.encode(Sha256::digest(text));
@@ -333,6 +365,7 @@ fn conforms(schema: &Json, root: &Json, value: &Json, at: &str) {
         "string" => value.is_string(),
         "integer" => value.is_u64() || value.is_i64(),
         "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         other => panic!("{at}: the schema has the unknown type {other}"),
     };

@@ -151,6 +151,9 @@ impl Host {
                 ),
             };
         }
+        if let Some(reason) = matrix.study.as_ref().and_then(|study| study.refused(&cell.tuning)) {
+            return Status::NotApplicable { reason: reason.to_owned() };
+        }
         if needs_lab(cell) && self.kernels == Kernels::Labs {
             return match super::lab::missing(&self.survey, &needs_of(cell, matrix)) {
                 Some((reason, remedy)) => Status::Skipped { reason, remedy },
@@ -179,7 +182,7 @@ impl Host {
         match self
             .survey
             .missing(&needs_of(cell, matrix))
-            .or_else(|| self.cannot_tune(&cell.tuning))
+            .or_else(|| self.cannot_tune(matrix, &cell.tuning))
         {
             Some((reason, remedy)) => Status::Skipped { reason, remedy },
             None => Status::Runnable,
@@ -201,8 +204,8 @@ impl Host {
 
     /// The knobs of a profile that this host cannot turn, and what helps with the first: (reason, remedy). A cell without them would carry the profile's name
     /// and not be what it says.
-    fn cannot_tune(&self, tuning: &str) -> Option<(String, String)> {
-        let profile = match Profile::find(tuning) {
+    fn cannot_tune(&self, matrix: &Matrix, tuning: &str) -> Option<(String, String)> {
+        let profile = match Profile::of(matrix, tuning) {
             Ok(profile) => profile,
             Err(error) => {
                 let remedy = format!("correct matrices/tuning/{tuning}.toml");

@@ -155,7 +155,7 @@ impl Prepared {
                 ..self.artifacts.clone()
             },
             cpus: host.cpus.clone(),
-            profile: Profile::find(&cell.tuning)?,
+            profile: Profile::of(matrix, &cell.tuning)?,
             realtime_groups: host.realtime_groups,
             fair_servers: host.fair_servers.clone(),
             found: host.found.clone(),
@@ -204,7 +204,7 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
             guest: Some(guest),
         },
         cpus: host.cpus.clone(),
-        profile: Profile::find(&cell.tuning)?,
+        profile: Profile::of(matrix, &cell.tuning)?,
         realtime_groups: host.realtime_groups,
         fair_servers: host.fair_servers.clone(),
         found: host.found.clone(),

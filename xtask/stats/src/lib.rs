@@ -4,12 +4,14 @@
 //! - [`quantile`]: quantiles of a slice, and when a count supports one
 //! - [`distribution`]: the same figures from buckets with counts, and shares of the sum
 //! - [`components`]: spread inside groups and between them
+//! - [`effect`]: effects of pairs and of designed experiments, and the correction of many p-values
 //! - [`interval`]: confidence intervals of a mean, a difference and a ratio for few observations
 //!
 //! What may be missing is an `Option`: a figure that its input cannot support is never a number.
 
 pub mod components;
 pub mod distribution;
+pub mod effect;
 pub mod interval;
 pub mod moments;
 pub mod quantile;

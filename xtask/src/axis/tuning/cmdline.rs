@@ -99,6 +99,12 @@ impl Knob for HostCmdline {
         &[]
     }
 
+    fn only_verified(&self) -> Option<&'static str> {
+        Some(
+            "it is verified and never set: start the host with and without its words, and compare the runs",
+        )
+    }
+
     fn check(&self, want: &str) -> anyhow::Result<()> {
         let sample = want.replace("{isolated}", "1").replace("{housekeeping}", "0");
         ensure!(!sample.contains(['{', '}']), "`{want}`: braces hold `isolated` or `housekeeping`");

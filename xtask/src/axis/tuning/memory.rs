@@ -3,7 +3,7 @@
 
 use evenkeel_agent::step::Slot;
 
-use super::{Knob, Probe, Target, Turned, Without};
+use super::{Knob, Lack, Probe, Profile, Target, Turned, Without};
 use crate::axis::Site;
 use crate::axis::virtualization::{GUEST_MEMORY_MB, SUT};
 use crate::doctor::NeedName;
@@ -105,5 +105,11 @@ impl Knob for Memory {
         turned.applied = format!("words of the command line that starts {}", to.system.name());
         turned.probes = vec![(probe, expected)];
         Ok(turned)
+    }
+
+    fn lacks(&self, others: &Profile) -> Option<Lack> {
+        let why = "no `hugepages` keeps pages ready, and a guest would not start without any";
+        (self.name == HUGE.name && !others.asks("hugepages"))
+            .then_some(Lack { why, is_fatal: true })
     }
 }

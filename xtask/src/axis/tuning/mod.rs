@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::virtualization::Virtualization;
 use super::{Hop, Site};
 use crate::doctor::NeedName;
-use crate::matrix::nearest;
+use crate::matrix::{Matrix, nearest};
 use crate::record::Effect;
 
 mod cmdline;
@@ -234,6 +234,15 @@ pub struct Target<'a> {
     pub links: &'a [(String, String)],
 }
 
+/// Why a knob means nothing beside certain others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What is missing.
+    pub why: &'static str,
+    /// Whether the system under test would not even start.
+    pub is_fatal: bool,
+}
+
 /// A knob.
 pub trait Knob: Sync {
     /// Its name in a profile.
@@ -259,6 +268,21 @@ pub trait Knob: Sync {
     /// # Errors
     /// The value is none of those that the knob takes on this host.
     fn turn(&self, want: &str, to: &Target<'_>) -> anyhow::Result<Turned>;
+
+    /// Why turning it means nothing beside the other knobs of a profile, where it does not: it acts on what another one makes.
+    fn lacks(&self, _others: &Profile) -> Option<Lack> {
+        None
+    }
+
+    /// What other knobs of a profile do of the same, where they do: leaving it out leaves that.
+    fn covered(&self, _others: &Profile) -> Option<&'static str> {
+        None
+    }
+
+    /// Why no boot can turn it, where it is only verified.
+    fn only_verified(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Knobs with logic, in the order in which they are turned, after all rows.
@@ -358,6 +382,9 @@ pub struct Profile {
     pub about: String,
     /// Knobs with their values, in the order of [`all`].
     pub knobs: Vec<(String, String)>,
+    /// Knobs that mean something only together, by the name of their group: where effects are attributed they are turned as one.
+    #[serde(default)]
+    pub groups: BTreeMap<String, Vec<String>>,
 }
 
 /// The file of a profile.
@@ -367,7 +394,9 @@ struct File {
     schema: u32,
     about: String,
     #[serde(default)]
-    knobs: std::collections::BTreeMap<String, String>,
+    knobs: BTreeMap<String, String>,
+    #[serde(default)]
+    groups: BTreeMap<String, Vec<String>>,
 }
 
 const EMBEDDED: &[(&str, &str)] = &[
@@ -377,6 +406,37 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("thesis-rt-fifo", include_str!("../../../../matrices/tuning/thesis-rt-fifo.toml")),
     ("realtime", include_str!("../../../../matrices/tuning/realtime.toml")),
 ];
+
+/// Why no boot can turn a knob of this name, where it is only verified.
+pub fn only_verified(name: &str) -> Option<&'static str> {
+    find(name).ok()?.only_verified()
+}
+
+/// Groups hold knobs of their profile, each in one of them, and are no knob's namesakes.
+fn check_groups(file: &File) -> anyhow::Result<()> {
+    let mut grouped: BTreeMap<&str, &str> = BTreeMap::new();
+    for (group, knobs) in &file.groups {
+        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if group.is_empty() || !group.chars().all(fine) {
+            bail!("`{group}` is no name of a group: use a-z, 0-9 and `-`");
+        }
+        if all().any(|knob| knob.name() == group) {
+            bail!("group `{group}` has the name of a knob: give it another");
+        }
+        if knobs.is_empty() {
+            bail!("group `{group}` holds no knob");
+        }
+        for knob in knobs {
+            if !file.knobs.contains_key(knob) {
+                bail!("group `{group}` names knob `{knob}`, which the profile does not turn");
+            }
+            if let Some(other) = grouped.insert(knob, group) {
+                bail!("knob `{knob}` is in the groups `{other}` and `{group}`: leave it in one");
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Names of all profiles that can be found from the working directory.
 pub fn names() -> Vec<String> {
@@ -425,12 +485,44 @@ impl Profile {
         for (name, want) in &file.knobs {
             find(name)?.check(want).with_context(|| format!("knob `{name}`"))?;
         }
-        let knobs = all()
-            .filter_map(|knob| {
-                file.knobs.get(knob.name()).map(|want| (knob.name().to_owned(), want.clone()))
-            })
-            .collect();
-        Ok(Profile { name: name.to_owned(), about: file.about, knobs })
+        check_groups(&file)?;
+        let File { about, knobs, groups, .. } = file;
+        Ok(Profile { groups, ..Profile::of_knobs(name, &about, &knobs) })
+    }
+
+    /// A profile of these knobs, without groups.
+    pub fn of_knobs(name: &str, about: &str, knobs: &BTreeMap<String, String>) -> Profile {
+        let asked = |knob: &'static dyn Knob| Some((knob.name(), knobs.get(knob.name())?));
+        let knobs = all().filter_map(asked);
+        Profile {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            knobs: knobs.map(|(knob, want)| (knob.to_owned(), want.clone())).collect(),
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// The profile that a cell of a matrix names: one that the matrix derives, else [`Profile::find`].
+    ///
+    /// # Errors
+    /// As [`Profile::find`].
+    pub fn of(matrix: &Matrix, name: &str) -> anyhow::Result<Profile> {
+        let derived = matrix.study.iter().flat_map(|study| &study.arms);
+        match derived.into_iter().find(|arm| arm.tuning == name && arm.is_derived()) {
+            Some(arm) => Ok(Profile::of_knobs(name, &arm.about, &arm.knobs)),
+            None => Profile::find(name),
+        }
+    }
+
+    /// Knobs of the profile that mean nothing beside the others, with the reasons.
+    pub fn lacking(&self) -> Vec<(&'static str, Lack)> {
+        let named = self.knobs.iter().filter_map(|(name, _)| find(name).ok());
+        named.filter_map(|knob| Some((knob.name(), knob.lacks(self)?))).collect()
+    }
+
+    /// What the profile does of what a knob would do that it leaves out.
+    pub fn covers(&self, knob: &str) -> Option<&'static str> {
+        find(knob).ok()?.covered(self)
     }
 
     /// Turns every knob of the profile.
@@ -537,6 +629,45 @@ mod tests {
             knob `cpu-dma-latency`: `-1` is not a whole number from 0 to 1000000
             knob `guest-cmdline`: placement is the host's: give a guest's CPUs as numbers
             ");
+    }
+
+    #[test]
+    fn groups_hold_knobs_of_their_profile_once() {
+        let knobs = "policy = \"fifo\"\nrt-throttle = \"off\"\n[groups]\n";
+        insta::assert_snapshot!(
+            [
+                error(&format!("{knobs}realtime = [\"policy\", \"placement\"]")),
+                error(&format!("{knobs}a = [\"policy\"]\nb = [\"policy\"]")),
+                error(&format!("{knobs}policy = [\"policy\"]")),
+                error(&format!("{knobs}\"a/b\" = [\"policy\"]")),
+                error(&format!("{knobs}none = []")),
+            ]
+            .join("\n")
+        , @r"
+            group `realtime` names knob `placement`, which the profile does not turn
+            knob `policy` is in the groups `a` and `b`: leave it in one
+            group `policy` has the name of a knob: give it another
+            `a/b` is no name of a group: use a-z, 0-9 and `-`
+            group `none` holds no knob
+            ");
+    }
+
+    #[test]
+    fn knobs_that_act_on_what_others_make_say_so() {
+        let lacking = |knobs: &str| {
+            let text = format!("schema = 1\nabout = \"of a test\"\n[knobs]\n{knobs}");
+            let profile = Profile::parse("mine", &text).unwrap();
+            profile.lacking().iter().map(|(knob, _)| (*knob).to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(lacking("rt-throttle = \"off\""), ["rt-throttle"]);
+        assert_eq!(lacking("rt-throttle = \"off\"\npolicy = \"batch\""), ["rt-throttle"]);
+        assert!(lacking("rt-throttle = \"off\"\npolicy = \"vcpu=rr:3\"").is_empty());
+        assert_eq!(lacking("guest-hugepages = \"on\""), ["guest-hugepages"]);
+        assert!(lacking("guest-hugepages = \"on\"\nhugepages = \"256\"").is_empty());
+        for name in names() {
+            let profile = Profile::find(&name).unwrap();
+            assert_eq!(profile.lacking(), [], "{name}");
+        }
     }
 
     fn turned(each: bool) -> Turned {

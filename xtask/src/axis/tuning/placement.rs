@@ -3,7 +3,7 @@
 use evenkeel_agent::step::{Act, Phase, Role, Setting, Slot};
 use evenkeel_agent::threads;
 
-use super::{Knob, Probe, Profile, Target, Turned, by_role, cpus_named};
+use super::{Knob, Probe, Profile, Target, Turned, by_role, cpus_named, policy};
 use crate::axis::virtualization::SUT;
 use crate::axis::{Site, steps};
 use crate::doctor::NeedName;
@@ -77,6 +77,12 @@ impl Knob for PlacementKnob {
             steps: steps(Phase::Place, acts.collect::<Vec<_>>()),
             ..Turned::new(NAME, want)
         })
+    }
+
+    fn covered(&self, others: &Profile) -> Option<&'static str> {
+        policy::makes_realtime(others).then_some(
+            "a realtime `policy` keeps its threads off the housekeeping CPUs without it, too",
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_agent::step::{Act, Phase, Role, Setting, Slot};
 use evenkeel_agent::threads::{self, Policy};
 
-use super::{Knob, Probe, Target, Turned, by_role, placement};
+use super::{Knob, Probe, Profile, Target, Turned, by_role, placement};
 use crate::axis::placement::PRIORITY;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Site, steps};
@@ -31,12 +31,8 @@ impl Knob for PolicyKnob {
     }
 
     fn needs(&self, want: &str) -> &'static [NeedName] {
-        let realtime = |asked: &Asked| match asked {
-            Asked::All(policy) => is_realtime(*policy),
-            Asked::ByRole(all) => all.iter().any(|(_, policy)| is_realtime(*policy)),
-        };
         match asked(want) {
-            Ok(asked) if realtime(&asked) => &[NeedName::Fifo],
+            Ok(asked) if asked.is_realtime() => &[NeedName::Fifo],
             // What is no policy is told when the profile is read.
             _ => &[],
         }
@@ -144,6 +140,13 @@ enum Asked {
 }
 
 impl Asked {
+    fn is_realtime(&self) -> bool {
+        match self {
+            Asked::All(policy) => is_realtime(*policy),
+            Asked::ByRole(all) => all.iter().any(|(_, policy)| is_realtime(*policy)),
+        }
+    }
+
     /// The policy of one role. Where one is given for all, virtual CPUs rank one below the threads that deliver their timers and packets: on a
     /// shared CPU a guest that computes would otherwise wait for ever for what it keeps from running.
     fn of(&self, role: Role) -> Option<Policy> {
@@ -159,6 +162,12 @@ impl Asked {
             }
         }
     }
+}
+
+/// Whether a profile gives some thread a realtime policy.
+pub(super) fn makes_realtime(profile: &Profile) -> bool {
+    let asked = profile.value(NAME).and_then(|want| asked(want).ok());
+    asked.is_some_and(|asked| asked.is_realtime())
 }
 
 fn asked(want: &str) -> anyhow::Result<Asked> {

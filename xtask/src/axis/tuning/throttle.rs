@@ -4,7 +4,7 @@
 
 use evenkeel_agent::step::{Act, Phase, Setting};
 
-use super::{Knob, Probe, Target, Turned};
+use super::{Knob, Lack, Probe, Profile, Target, Turned, policy};
 use crate::axis::steps;
 use crate::doctor::NeedName;
 
@@ -60,5 +60,10 @@ impl Knob for Throttle {
             steps: steps(Phase::Place, files.iter().map(put).collect::<Vec<_>>()),
             ..Turned::new(self.name(), want)
         })
+    }
+
+    fn lacks(&self, others: &Profile) -> Option<Lack> {
+        let why = "it lifts a limit on realtime threads, and no `policy` makes one of the system under test";
+        (!policy::makes_realtime(others)).then_some(Lack { why, is_fatal: false })
     }
 }

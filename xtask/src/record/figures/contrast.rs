@@ -16,10 +16,10 @@ use crate::record::{Evidence, Record, Run};
 const FEW_BOOTS: usize = 5;
 
 /// A figure that stands for an aspect.
-struct Row {
-    aspect: &'static str,
-    figure: &'static str,
-    of: fn(&BootFigures) -> Option<f64>,
+pub(super) struct Row {
+    pub(super) aspect: &'static str,
+    pub(super) figure: &'static str,
+    pub(super) of: fn(&BootFigures) -> Option<f64>,
 }
 
 /// The figures that are compared. The dispersion has two: the MAD is robust, the SD is what a stall moves.
@@ -30,7 +30,7 @@ const ROWS: [Row; 5] = [
     Row { aspect: "tail", figure: "jitter", of: |boot| boot.jitter },
     Row { aspect: STALL, figure: "stall_share", of: |boot| boot.stall_share },
 ];
-const STALL: &str = "stall";
+pub(super) const STALL: &str = "stall";
 
 /// Every contrast of the run's matrix, in order: pairs of cells, then workloads, then figures.
 pub(super) fn contrasts(run: &Run, views: &[CellView<'_>]) -> Vec<ContrastResult> {
@@ -239,7 +239,7 @@ impl Found {
 }
 
 /// [`STALL_THRESHOLD_NS`] as people write it.
-fn threshold() -> String {
+pub(super) fn threshold() -> String {
     format!("{} ms", STALL_THRESHOLD_NS / 1_000_000)
 }
 

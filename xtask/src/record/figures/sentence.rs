@@ -1,9 +1,13 @@
 //! The whole run in a sentence: counts and ratios, no judgement.
 
+use super::attribution::is_clear;
 use super::contrast::is_emulated;
 use super::summary::{CellView, DIFFERS};
 use crate::record::Run;
-use crate::record::results::{CellOutcome, ContrastResult, Overall};
+use crate::record::results::{AttributionResult, CellOutcome, ContrastResult, KnobResult, Overall};
+
+/// So many knobs are named.
+const RANKED: usize = 4;
 
 /// The figure by which the sentence tells a contrast.
 const TOLD: &str = "mad";
@@ -13,6 +17,7 @@ pub(super) fn overall(
     run: &Run,
     views: &[CellView<'_>],
     contrasts: &[ContrastResult],
+    attribution: &[AttributionResult],
     strangers: usize,
 ) -> Overall {
     let with = |outcome| views.iter().filter(|view| view.result.outcome == outcome).count();
@@ -56,12 +61,40 @@ pub(super) fn overall(
             sentence.push_str(&format!("; {name}: {text}{caution}"));
         }
     }
+    // One table is told; the others are in the report.
+    if let Some(table) = attribution.first() {
+        sentence.push_str(&format!("; {}", ranking_told(table)));
+    }
     let verdict = match (measured, failed + skipped) {
         (0, _) => "failed",
         (_, 0) => "measured",
         _ => "incomplete",
     };
     Overall { verdict: verdict.to_owned(), sentence }
+}
+
+/// `knobs of isolated by effect on tcp-rr: policy (tail x0.030), placement (no effect clear of chance)`.
+fn ranking_told(table: &AttributionResult) -> String {
+    let AttributionResult { profile, workload, .. } = table;
+    let ranked = table.knobs.iter().filter(|knob| knob.rank.is_some()).take(RANKED);
+    let told: Vec<String> = ranked
+        .map(|knob| match largest(knob) {
+            Some((aspect, ratio)) => format!("{} ({aspect} x{})", knob.name, short(ratio)),
+            None => format!("{} (no effect clear of chance)", knob.name),
+        })
+        .collect();
+    match told.is_empty() {
+        true => format!("knobs of {profile}: none took effect that was measured"),
+        false => format!("knobs of {profile} by effect on {workload}: {}", told.join(", ")),
+    }
+}
+
+/// The largest effect of a knob on dispersion or tail that is clear of chance.
+fn largest(knob: &KnobResult) -> Option<(&str, f64)> {
+    let told = knob.effects.iter().filter(|effect| is_clear(effect));
+    let told = told.filter(|effect| matches!(&*effect.aspect, "dispersion" | "tail"));
+    let told = told.filter_map(|effect| Some((effect.aspect.as_str(), effect.ratio?)));
+    told.max_by(|a, b| a.1.ln().abs().total_cmp(&b.1.ln().abs()))
 }
 
 /// `tcp-rr dispersion x0.020 [0.010-0.040]`, or the middle and range of several pairs and in how many the interval is clear of 1.

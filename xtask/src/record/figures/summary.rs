@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use super::observed::Observed;
-use super::{BootFigures, Pooled, boot_figures, contrast, sentence};
+use super::{BootFigures, Pooled, attribution, boot_figures, contrast, sentence};
 use crate::record::results::{CellOutcome, CellResult, Results, WorkloadResult};
 use crate::record::{CANDIDATE, Outcome, PlannedCell, Record, Run, SCHEMA, Status};
 
@@ -38,9 +38,10 @@ pub fn results(run: &Run, records: &[Record]) -> Result<Results> {
         })
         .collect();
     let contrasts = contrast::contrasts(run, &views);
+    let attribution = attribution::attribution(run, &views);
     let planned: BTreeSet<&str> = views.iter().map(|view| view.result.id.as_str()).collect();
     let strangers = by_cell.keys().filter(|id| !planned.contains(*id)).count();
-    let overall = sentence::overall(run, &views, &contrasts, strangers);
+    let overall = sentence::overall(run, &views, &contrasts, &attribution, strangers);
     Ok(Results {
         schema: SCHEMA,
         matrix: run.matrix.name.clone(),
@@ -48,6 +49,7 @@ pub fn results(run: &Run, records: &[Record]) -> Result<Results> {
         facts: run.facts.clone(),
         cells: views.into_iter().map(|view| view.result).collect(),
         contrasts,
+        attribution,
         verdicts: Vec::new(),
         overall,
     })

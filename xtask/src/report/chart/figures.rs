@@ -1,4 +1,4 @@
-//! The report's four kinds of chart.
+//! The report's kinds of chart.
 
 use evenkeel_agent::samples::{Samples, Unit};
 
@@ -116,6 +116,42 @@ pub(crate) fn boxes(
         .collect();
     let (view_box, marks) = draw(&x, &Rows::Names(names), &marks)?;
     Ok(Some(Chart { title, text: text.to_owned(), keys: Vec::new(), view_box, marks }))
+}
+
+/// A row of a forest plot.
+pub(crate) struct ForestRow {
+    /// Its name.
+    pub(crate) label: String,
+    /// Ink, lane, and low, point and high of each of its intervals.
+    pub(crate) points: Vec<(Ink, usize, [f64; 3])>,
+}
+
+/// Ratios with their intervals on a logarithmic axis with a rule at 1. Nothing where there is no ratio.
+pub(crate) fn forest(
+    title: String,
+    text: &str,
+    keys: Vec<(&'static str, String)>,
+    rows: &[ForestRow],
+) -> anyhow::Result<Option<Chart>> {
+    let all = || rows.iter().flat_map(|row| &row.points);
+    if all().next().is_none() {
+        return Ok(None);
+    }
+    let x = Scale::ratios("with / without", all().flat_map(|(.., ends)| *ends));
+    let lanes = all().map(|(_, lane, _)| lane + 1).max().unwrap_or(1);
+    let names = rows.iter().map(|row| shorten(&row.label, 26)).collect();
+    let intervals = rows.iter().enumerate().flat_map(|(row, ForestRow { points, .. })| {
+        let mark = move |(ink, lane, ends): &(Ink, usize, [f64; 3])| Mark::Interval {
+            ink: *ink,
+            row,
+            lane: (*lane, lanes),
+            ends: *ends,
+        };
+        points.iter().map(mark)
+    });
+    let marks: Vec<Mark> = std::iter::once(Mark::Rule { at: 1.0 }).chain(intervals).collect();
+    let (view_box, marks) = draw(&x, &Rows::Names(names), &marks)?;
+    Ok(Some(Chart { title, text: text.to_owned(), keys, view_box, marks }))
 }
 
 /// The end of a name says more than its beginning.

@@ -13,7 +13,7 @@ use self::scale::Scale;
 mod figures;
 mod scale;
 
-pub(crate) use figures::{BoxRow, Series, boxes, ecdf, percentiles, windows};
+pub(crate) use figures::{BoxRow, ForestRow, Series, boxes, ecdf, forest, percentiles, windows};
 
 /// Canvas units in one CSS pixel at the intended size: plotters rounds to whole units.
 const FINE: i32 = 2;
@@ -74,6 +74,8 @@ pub(crate) enum Mark {
     Rule { at: f64 },
     /// A horizontal box plot in row `row`: minimum, quartiles, maximum.
     Box { ink: Ink, row: usize, five: [f64; 5] },
+    /// A point with an interval in row `row`: low, point, high. `lane` moves it down inside the row, 0 of 1 is its middle.
+    Interval { ink: Ink, row: usize, lane: (usize, usize), ends: [f64; 3] },
 }
 
 /// What the vertical axis is.
@@ -220,6 +222,18 @@ impl<'a> Plot<'a> {
                 let corners = [(low, y - half), (high.max(low + 2), y + half)];
                 area.draw(&Rectangle::new(corners, ink.stand_in().filled()))?;
                 line(area, *ink, vec![(median, y - half), (median, y + half)])
+            }
+            Mark::Interval { ink, row, lane: (lane, lanes), ends } => {
+                let [low, point, high] = ends.map(|value| self.across(value));
+                let apart = 10 * FINE;
+                let shift = (2 * *lane as i32 + 1 - *lanes as i32) * apart / 2;
+                let (y, half) = (self.row(*row) + shift, 3 * FINE);
+                line(area, *ink, vec![(low, y), (high.max(low + 1), y)])?;
+                for end in [low, high] {
+                    line(area, *ink, vec![(end, y - half), (end, y + half)])?;
+                }
+                let corners = [(point - half, y - half), (point + half, y + half)];
+                Ok(area.draw(&Rectangle::new(corners, ink.stand_in().filled()))?)
             }
         }
     }

@@ -61,9 +61,24 @@ impl Scale {
         Some(scale)
     }
 
+    /// A logarithmic axis of ratios that holds 1 and all `values`, at most so many times larger or smaller than 1.
+    pub(crate) fn ratios(name: &str, values: impl Iterator<Item = f64>) -> Scale {
+        /// Beyond this an interval says only that it is wide.
+        const WIDEST: f64 = 1e4;
+        // Some room around 1, so that nothing seems large because all is small.
+        let ends = values.filter(|value| *value > 0.0).fold((0.8, 1.25), |(low, high), value| {
+            (f64::min(low, value * 0.9), f64::max(high, value * 1.1))
+        });
+        let (low, high) = (ends.0.max(1.0 / WIDEST), ends.1.min(WIDEST));
+        let mut scale = Scale::log(low, high, Quantity::Ratio);
+        scale.name = format!("{name}, log scale");
+        scale
+    }
+
     fn log(low: f64, high: f64, quantity: Quantity) -> Scale {
         let decades = (high / low).log10();
         let steps: &[f64] = match decades {
+            d if d < 0.7 => &[1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0, 8.5],
             d if d < 1.8 => &[1.0, 2.0, 5.0],
             d if d < 3.0 => &[1.0, 3.0],
             _ => &[1.0],
@@ -171,6 +186,15 @@ mod tests {
             labels(&scale),
             ["8.8 Gbit/s", "9 Gbit/s", "9.2 Gbit/s", "9.4 Gbit/s", "9.6 Gbit/s"]
         );
+    }
+
+    #[test]
+    fn ratios_have_one_on_their_axis_and_a_bound() {
+        let small = Scale::ratios("with / without", [0.97, 1.02].into_iter());
+        assert_eq!(labels(&small), ["×0.85", "×1.00", "×1.20"]);
+        let wide = Scale::ratios("with / without", [1e-9, 0.5, f64::INFINITY].into_iter());
+        assert_eq!((wide.place(1e-9), wide.place(f64::INFINITY)), (0.0, 1.0));
+        assert!((wide.place(1.0) - 0.5).abs() < 1e-9, "{wide:?}");
     }
 
     #[test]

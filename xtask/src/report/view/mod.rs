@@ -11,6 +11,7 @@ use super::format::{Quantity, grouped, utc, wall};
 use crate::record::results::{CellOutcome, CellResult, Results};
 use crate::record::{Outcome, Record, Run, Status};
 
+mod attribution;
 mod contrasts;
 mod detail;
 mod evidence;
@@ -60,6 +61,7 @@ pub(crate) struct View {
     grid: grid::Grid,
     thesis: Option<thesis::Thesis>,
     kernels: Vec<kernels::Pair>,
+    attribution: Vec<attribution::Table>,
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
@@ -139,6 +141,7 @@ impl View {
             grid: grid::Grid::new(&source),
             thesis: thesis::thesis(&source)?,
             kernels: kernels::pairs(&source),
+            attribution: attribution::tables(&source)?,
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),

@@ -360,6 +360,8 @@ mod tests {
             contrasts: Vec::new(),
             kernels: BTreeMap::new(),
             form: None,
+            attribution: None,
+            study: None,
         };
         let (host, tag) = (Host::look_in_lab(&[], &matrix), RunTag::new(1));
         let prepared = Prepared::in_lab(PathBuf::new(), &tag).unwrap();
