@@ -19,7 +19,7 @@ pub const QEMU: &str = "qemu-system-x86_64";
 const WATCHDOG: Duration = Duration::from_secs(5);
 const ANSWERS: Duration = Duration::from_secs(10);
 /// What a kernel without an initramfs says when it has come up: everything before this has worked.
-pub const CAME_UP: &str = "Unable to mount root fs";
+const CAME_UP: &str = "Unable to mount root fs";
 
 /// What executes a guest's instructions. Part of a cell's fingerprint: never compared across.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
