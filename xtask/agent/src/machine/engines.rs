@@ -1,5 +1,8 @@
 //! Docker, runc and nftables, through their own command lines.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,6 +13,10 @@ use crate::{command, netlink};
 
 /// Deadline of one call of an engine: starting and removing containers takes tenths of a second, on a busy host seconds.
 const ENGINE: Duration = Duration::from_secs(60);
+
+/// Deadline of a question at the engine's socket, which it answers in milliseconds, and the longest answer that is read.
+const AT_ONCE: Duration = Duration::from_secs(2);
+const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// Where runc keeps the state of our containers; not where other users of runc keep theirs.
 pub const RUNC_ROOT: &str = "/run/evenkeel-runc";
@@ -59,13 +66,41 @@ const SETTLES: Duration = Duration::from_secs(4);
 
 /// Whether the engine still holds connections of clients that are gone. A kernel that cannot tell is taken to hold none.
 fn is_busy_for_the_dead() -> bool {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-    let path = host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock");
+    let path = engine_socket();
+    let path = path.as_str();
     // The engine may have bound another spelling of the same path: /var/run is a link to /run.
     let real = std::fs::canonicalize(path).map(|path| path.to_string_lossy().into_owned());
     let mut names = vec![path.to_owned(), path.replacen("/var/run/", "/run/", 1)];
     names.extend(real);
     names.iter().any(|name| netlink::forsaken_at(name.as_bytes()).is_ok_and(|count| count > 0))
+}
+
+/// Where the engine of this host listens, unless its client was told another context.
+fn engine_socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
+}
+
+/// The process id of a running container as the engine tells it at its socket (Docker Engine API, ContainerInspect), a tenth of what its
+/// client takes. No answer is none: the client is asked then. An engine that is not the client's has no container of this name.
+fn pid_at_socket(socket: &Path, name: &str) -> Option<String> {
+    let mut engine = UnixStream::connect(socket).ok()?;
+    engine.set_read_timeout(Some(AT_ONCE)).ok()?;
+    engine.set_write_timeout(Some(AT_ONCE)).ok()?;
+    // Version 1.0 of the protocol: the answer is not in chunks and ends with the connection.
+    write!(engine, "GET /containers/{name}/json HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    engine.take(LONGEST_ANSWER).read_to_string(&mut answer).ok()?;
+    running_pid(&answer)
+}
+
+/// The process id in an answer that says that a container runs.
+fn running_pid(answer: &str) -> Option<String> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let is_fine = head.split(' ').nth(1) == Some("200");
+    let state = &serde_json::from_str::<serde_json::Value>(body).ok()?["State"];
+    let pid = state["Pid"].as_i64().filter(|pid| *pid > 0 && is_fine)?;
+    (state["Status"] == "running").then(|| pid.to_string())
 }
 
 /// Removes something of the engine. An engine that is not there cannot hold anything that runs, but may hold it again
@@ -96,6 +131,9 @@ fn says_gone(words: &str, name: &str) -> bool {
 }
 
 pub(crate) fn docker_pid(tools: Tools<'_>, name: &str) -> anyhow::Result<Option<String>> {
+    if let Some(pid) = pid_at_socket(Path::new(&engine_socket()), name) {
+        return Ok(Some(pid));
+    }
     let argv = ["docker", "inspect", "--format", "{{.State.Pid}} {{.State.Status}}", name];
     let ended = command::run_in(tools.cgroup, &argv, b"", ENGINE)?;
     if ended.code != Some(0) && ended.last_words().contains("No such") {
@@ -128,7 +166,7 @@ pub(crate) fn runc_pid(tools: Tools<'_>, name: &str) -> anyhow::Result<Option<St
 }
 
 pub(crate) fn remove_runc(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
-    let folder = std::path::Path::new(RUNC_ROOT).join(name);
+    let folder = Path::new(RUNC_ROOT).join(name);
     if folder.exists() {
         let argv = ["runc", "--root", RUNC_ROOT, "delete", "--force", name];
         let ended = command::run_in(tools.cgroup, &argv, b"", ENGINE)?;
@@ -151,7 +189,7 @@ pub(crate) fn remove_runc(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
     }
 }
 
-pub(crate) fn remove_dir(folder: &std::path::Path) -> anyhow::Result<()> {
+pub(crate) fn remove_dir(folder: &Path) -> anyhow::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -178,6 +216,21 @@ pub(crate) fn make_table(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_running_container_of_the_engine_has_a_process() {
+        let said = |head: &str, state: &str| running_pid(&format!("{head}\r\n\r\n{state}"));
+        let fine = "HTTP/1.0 200 OK\r\nContent-Type: application/json";
+        let running = r#"{"State":{"Status":"running","Pid":41}}"#;
+        assert_eq!(said(fine, running).as_deref(), Some("41"));
+        assert_eq!(said("HTTP/1.0 404 Not Found", running), None);
+        assert_eq!(said(fine, r#"{"State":{"Status":"created","Pid":0}}"#), None);
+        assert_eq!(said(fine, r#"{"State":{"Status":"exited","Pid":41}}"#), None);
+        assert_eq!(said(fine, "{"), None);
+        assert_eq!(running_pid("no answer of HTTP"), None);
+        let nowhere = tempfile::tempdir().unwrap();
+        assert_eq!(pid_at_socket(&nowhere.path().join("docker.sock"), "x"), None);
+    }
 
     #[test]
     fn only_the_engines_own_words_mean_that_something_is_gone() {
