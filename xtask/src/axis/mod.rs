@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::doctor::NeedName;
 use crate::matrix::{Cell, Family};
-use crate::run::spec::ConfigFile;
 
 pub mod kernel;
 #[cfg(test)]
@@ -128,7 +127,7 @@ pub struct Guest {
     /// Additions to the kernel's command line.
     pub cmdline: Vec<String>,
     /// The configuration that came with the kernel.
-    pub config: Option<ConfigFile>,
+    pub config: Option<kernel::ConfigFile>,
     /// What executes its instructions.
     pub accelerator: virtualization::accelerator::Accelerator,
 }

@@ -18,7 +18,6 @@ use evenkeel_agent::state::{StateDir, host_boot};
 use evenkeel_agent::step::{Ensure, Object, Phase, Step};
 
 use super::host::Host;
-use super::spec::ConfigFile;
 use crate::artifact::bundle::bundle;
 use crate::artifact::cache::Cache;
 use crate::artifact::initramfs::{PCI_MODULES, initramfs};
@@ -255,7 +254,7 @@ fn guest(
     let accelerator = virtualization::accelerator::probe(cache, &found)?;
     let initramfs = initramfs(cache, &found, PCI_MODULES, agent, root)?;
     let version = found.version.clone();
-    let config = found.config.map(|path| ConfigFile { path, version });
+    let config = found.config.map(|path| kernel::ConfigFile { path, version });
     let guest = Guest {
         kernel: found.image,
         initramfs,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::host::common_port;
 use crate::axis::names::Names;
 use crate::axis::tuning::Turned;
-use crate::axis::{Hop, Port, Powers, Site, load, network, peer, virtualization};
+use crate::axis::{Hop, Port, Powers, Site, kernel, load, network, peer, virtualization};
 use crate::matrix::{Cell, Expect, Family, Measure};
 
 /// One boot.
@@ -50,20 +49,11 @@ pub struct BootSpec {
     /// What the kernel inside must be.
     pub expect: Expect,
     /// The configuration file that came with the guest's kernel, for one that does not show its own.
-    pub config: Option<ConfigFile>,
+    pub config: Option<kernel::ConfigFile>,
     /// Facts of the instrument.
     pub instrument: BTreeMap<String, String>,
     /// Deadline for the whole boot.
     pub within: Duration,
-}
-
-/// The configuration of a kernel, and which kernel's.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFile {
-    /// The file.
-    pub path: PathBuf,
-    /// `uname -r` of its kernel.
-    pub version: String,
 }
 
 /// How traffic finds its way.

@@ -35,6 +35,15 @@ pub struct GuestKernel {
     pub provenance: String,
 }
 
+/// The configuration of a kernel, and which kernel's.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// `uname -r` of its kernel.
+    pub version: String,
+}
+
 /// A package, pinned.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
