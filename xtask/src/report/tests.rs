@@ -7,6 +7,8 @@ use serde_json::Value as Json;
 use super::fixture::{Fixture, large, small, thesis};
 use super::hostile::hostile;
 use super::*;
+use crate::record::Measured;
+use crate::record::results::WorkloadResult;
 
 fn rendered(fixture: &Fixture) -> Rendered {
     render(&fixture.run, &fixture.records, &fixture.results, &[]).expect("renders")
@@ -150,6 +152,36 @@ fn the_thesis_is_told_only_where_it_is_asked_for() {
     let marked =
         section.matches("<tr class=\"is-emulated\"><th scope=\"row\">running/qemu").count();
     assert!(rows > 0 && rows == marked, "{marked} of {rows} rows are marked");
+}
+
+#[test]
+fn every_chart_of_the_thesis_is_drawn_once_and_those_that_are_not_are_counted() {
+    let mut fixture = thesis();
+    // Workloads that the thesis does not have: two and nine of each of five places.
+    let more = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    for boot in &mut fixture.records {
+        if let Some(first) = boot.workloads.first().cloned() {
+            let clones = more.map(|name| Measured { workload: name.into(), ..first.clone() });
+            boot.workloads.extend(clones);
+        }
+    }
+    for cell in &mut fixture.results.cells {
+        if let Some(first) = cell.workloads.first().cloned() {
+            let clones = more.map(|name| WorkloadResult { name: name.into(), ..first.clone() });
+            cell.workloads.extend(clones);
+        }
+    }
+    let html = rendered(&fixture).html;
+    let section = part(&html, "<section id=\"thesis\"", "</section>");
+    let mut titles: Vec<&str> =
+        section.split("here: ").skip(1).filter_map(|rest| rest.split(['<', '"']).next()).collect();
+    let twice = titles.len();
+    titles.sort_unstable();
+    titles.dedup();
+    assert_eq!(titles.len(), 48, "{titles:?}");
+    assert_eq!(twice % titles.len(), 0, "{twice} titles of {}", titles.len());
+    assert!(section.contains("And 7 more box plots"), "the rest is not counted");
+    assert!(!rendered(&thesis()).html.contains("more box plots"));
 }
 
 #[test]

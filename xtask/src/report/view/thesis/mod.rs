@@ -34,6 +34,8 @@ pub(super) struct Thesis {
     blocks: Vec<Block>,
     panels: Vec<Panel>,
     more_charts: Vec<Chart>,
+    /// Charts beyond [`CHARTS`].
+    undrawn: usize,
     places: Vec<Place>,
     more_places: usize,
     /// Pairs that differ by their kernel and were emulated: nothing is said of them.
@@ -190,8 +192,7 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
     }));
     let pairs = Pairs { source, told: &told, steps: &steps };
     let places = places(&pairs, &study);
-    let mut charts = charts(&pairs, &study)?;
-    let more_charts = charts.pop().map_or_else(Vec::new, |panel| panel.charts);
+    let Drawn { panels, others, undrawn } = charts(&pairs, &study)?;
     let measure = &source.run.matrix.measure;
     let mut loads: Vec<&str> = told.iter().map(|cell| &*cell.result.axes.load).collect();
     loads.sort_unstable();
@@ -206,8 +207,9 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
         has_emulated: told.iter().any(|cell| source.emulated(&cell.result.id)),
         has_icmp: told.iter().flat_map(|cell| &cell.workloads).any(|w| icmp.contains(&w.0)),
         blocks: blocks(&pairs, &study),
-        panels: charts,
-        more_charts,
+        panels,
+        more_charts: others,
+        undrawn,
         more_places: places.len().saturating_sub(PLACES),
         places: places.into_iter().take(PLACES).collect(),
         unclaimed: pairs.unclaimed(),
@@ -409,24 +411,27 @@ fn by_place<'a>(told: &'a [Told<'a>]) -> Vec<(Cell, Vec<&'a Told<'a>>)> {
     places
 }
 
+/// The workloads of some cells, each once, as they appear.
+fn names<'a>(cells: &[&Told<'a>]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, ..) in cells.iter().flat_map(|cell| &cell.workloads) {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 fn places(pairs: &Pairs<'_>, study: &Study) -> Vec<Place> {
     by_place(pairs.told)
         .into_iter()
-        .map(|(place, cells)| {
-            let mut names: Vec<&str> = Vec::new();
-            for (name, ..) in cells.iter().flat_map(|cell| &cell.workloads) {
-                if !names.contains(name) {
-                    names.push(name);
-                }
-            }
-            Place {
-                name: place_name(pairs.source, &place),
-                emulated: cells.iter().any(|cell| pairs.source.emulated(&cell.result.id)),
-                workloads: names
-                    .into_iter()
-                    .map(|name| workload(pairs, study, &place, &cells, name))
-                    .collect(),
-            }
+        .map(|(place, cells)| Place {
+            name: place_name(pairs.source, &place),
+            emulated: cells.iter().any(|cell| pairs.source.emulated(&cell.result.id)),
+            workloads: names(&cells)
+                .into_iter()
+                .map(|name| workload(pairs, study, &place, &cells, name))
+                .collect(),
         })
         .collect()
 }
@@ -502,25 +507,32 @@ impl Values {
     }
 }
 
-/// Panels of the workloads that the thesis has boxes of; the last one holds the charts of all others.
-fn charts(pairs: &Pairs<'_>, study: &Study) -> anyhow::Result<Vec<Panel>> {
+/// All charts.
+struct Drawn {
+    /// Of the workloads that the thesis has boxes of.
+    panels: Vec<Panel>,
+    /// Of the others.
+    others: Vec<Chart>,
+    /// How many there would be beyond [`CHARTS`].
+    undrawn: usize,
+}
+
+fn charts(pairs: &Pairs<'_>, study: &Study) -> anyhow::Result<Drawn> {
     let mut panels: Vec<Panel> = Vec::new();
-    let mut others = Panel { title: String::new(), charts: Vec::new() };
-    let mut drawn = 0;
+    let mut others: Vec<Chart> = Vec::new();
+    let (mut drawn, mut undrawn) = (0, 0);
     for (place, cells) in by_place(pairs.told) {
-        let mut names: Vec<&str> =
-            cells.iter().flat_map(|cell| &cell.workloads).map(|(name, ..)| *name).collect();
-        names.dedup();
+        let mut names = names(&cells);
         names.sort_by_key(|name| COMPARED.iter().position(|known| known == name).unwrap_or(9));
-        names.dedup();
         for name in names {
             let Some(chart) = here_boxes(pairs, &place, &cells, name)? else { continue };
             if drawn == CHARTS {
-                break;
+                undrawn += 1;
+                continue;
             }
             drawn += 1;
             let Some((metric, boxes)) = there(study, &place, name) else {
-                others.charts.push(chart);
+                others.push(chart);
                 continue;
             };
             let kind = format!("{}/{}", place.virtualization, place.network);
@@ -537,8 +549,7 @@ fn charts(pairs: &Pairs<'_>, study: &Study) -> anyhow::Result<Vec<Panel>> {
     panels.sort_by_key(|panel| {
         COMPARED.iter().position(|name| panel.title.starts_with(&format!("{name},")))
     });
-    panels.push(others);
-    Ok(panels)
+    Ok(Drawn { panels, others, undrawn })
 }
 
 fn here_boxes(
