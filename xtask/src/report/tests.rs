@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::fixture::{Fixture, large, small, thesis};
 use super::hostile::hostile;
 use super::*;
+use crate::matrix::{Axis, Contrast};
 use crate::record::Measured;
 use crate::record::results::WorkloadResult;
 
@@ -212,6 +213,84 @@ fn the_thesis_in_a_pull_request() {
     | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | SD of run means | −87.6 % | −68.6 % [−93.7 %, +57.3 %] inconclusive |
     | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | median | +12.1 %, of tuned +10.8 % | +54.1 % [+52.5 %, +55.7 %], of tuned +35.1 % |
     ");
+}
+
+/// The thesis's fixture where realtime guests are compared, and natively: every tuned cell of netns ran under another kernel.
+fn with_kernels() -> Fixture {
+    let mut fixture = thesis();
+    fixture.run.matrix.contrasts.push(Contrast {
+        name: "realtime-kernel".into(),
+        axis: Axis::Kernel,
+        from: "running".into(),
+        to: "debian-rt".into(),
+    });
+    for cell in &mut fixture.results.cells {
+        if &*cell.axes.virtualization != "netns" || &*cell.axes.tuning != "isolated" {
+            continue;
+        }
+        let before = std::mem::replace(&mut cell.id, String::new());
+        cell.axes.kernel = "debian-rt".into();
+        cell.id = cell.axes.id();
+        for boot in fixture.records.iter_mut().filter(|boot| boot.cell == before) {
+            boot.cell.clone_from(&cell.id);
+        }
+    }
+    fixture
+}
+
+/// Rows of the thesis's form about netns beside load.
+fn thesis_of_netns(fixture: &Fixture) -> Vec<String> {
+    let markdown = rendered(fixture).markdown;
+    let rows = part(&markdown, "beside noisy load", "###").lines();
+    let of = |row: &&str| row.contains("netns/bridge/noisy") && row.contains("SD within runs");
+    rows.filter(of).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_kernel_and_a_tuning_at_once_are_counted_by_boots_of_the_kernel() {
+    let mut fixture = with_kernels();
+    // All of the fixture's starts are under one boot of the host.
+    let rows = thesis_of_netns(&fixture);
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| row.ends_with("(no interval) inconclusive |"))
+    );
+    let html = rendered(&fixture).html;
+    assert!(html.contains("inconclusive: 1 and 1 boots of the kernels"));
+    for boot in &mut fixture.records {
+        boot.host_boot = format!("{}-{}", boot.cell, boot.boot);
+    }
+    let rows = thesis_of_netns(&fixture);
+    assert!(rows.len() == 2 && rows.iter().all(|row| !row.contains("inconclusive")), "{rows:?}");
+}
+
+#[test]
+fn another_instrument_or_path_decides_nothing_and_failures_are_told() {
+    let noisy = |boot: &&mut crate::record::Record| {
+        boot.cell.contains("netns") && boot.cell.contains("isolated") && boot.cell.contains("noisy")
+    };
+    let mut other = thesis();
+    for boot in other.records.iter_mut().filter(noisy) {
+        boot.instrument.insert("cpu".into(), "another".into());
+        boot.fingerprint = "another".into();
+    }
+    let rows = thesis_of_netns(&other);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.ends_with("inconclusive |")), "{rows:?}");
+    let html = rendered(&other).html;
+    assert!(html.contains("inconclusive: instrument differs: cpu: Xeon (2 CPUs) | another"));
+
+    let mut around = thesis();
+    for boot in around.records.iter_mut().filter(noisy) {
+        boot.evidence.clear();
+    }
+    assert!(rendered(&around).html.contains("inconclusive: path differs: "));
+
+    let mut failed = thesis();
+    let mut boot = failed.records.iter_mut().find(noisy).expect("a boot").clone();
+    boot.boot = 99;
+    boot.outcome = crate::record::Outcome::Failed { reason: "no".into() };
+    failed.records.push(boot);
+    let rows = thesis_of_netns(&failed);
+    assert!(rows.iter().all(|row| row.ends_with("(0 and 1 boots failed) |")), "{rows:?}");
 }
 
 #[test]

@@ -4,11 +4,13 @@
 
 use serde::Serialize;
 
-use self::measured::{Change, FEW_RUNS, Figure, Runs};
+use self::measured::{Change, Each, FEW_RUNS, Figure, Runs, Start};
 use self::published::{Metric, RUNS, Study, System};
-use super::source::Source;
+use super::source::{Source, of_workload};
 use crate::matrix::{Axis, Cell, Form, Name};
+use crate::record::figures::{differences, kernel_boot, path};
 use crate::record::results::{CellResult, Figures};
+use crate::record::{Outcome, Record};
 use crate::report::chart::{self, BoxRow, Chart, Ink};
 use crate::report::format::{Quantity, grouped, percent_change, wall};
 
@@ -86,6 +88,8 @@ struct Shown {
     /// `better`, `worse` or `unclear`.
     class: &'static str,
     inconclusive: Option<String>,
+    /// How many boots failed, where any did: what is compared is those that did not.
+    failed: Option<String>,
 }
 
 /// Box plots of one workload of one system.
@@ -135,6 +139,8 @@ struct Changes {
 struct Told<'a> {
     result: &'a CellResult,
     workloads: Vec<(&'a str, Runs, Figures)>,
+    measured: Vec<&'a Record>,
+    failed: usize,
 }
 
 impl Told<'_> {
@@ -161,6 +167,11 @@ impl Step<'_> {
             Some((_, kernel)) => format!("{} and kernel {kernel}", self.to),
             None => self.to.to_owned(),
         }
+    }
+
+    /// What is one observation of what it changes.
+    fn each(&self) -> Each {
+        if self.kernel.is_some() { Each::KernelBoot } else { Each::Run }
     }
 
     /// The cell that this one is compared with.
@@ -218,15 +229,34 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
 }
 
 fn tell<'a>(source: &Source<'a>, cell: &'a CellResult) -> Option<Told<'a>> {
+    let (measured, failed): (Vec<&Record>, Vec<&Record>) =
+        source.starts(&cell.id).partition(|boot| boot.outcome == Outcome::Measured);
     let workloads: Vec<_> = cell
         .workloads
         .iter()
         .filter_map(|w| {
-            let runs = Runs::of(&source.samples(&cell.id, &w.name))?;
+            let starts = measured.iter().flat_map(|boot| {
+                of_workload(boot, &w.name).map(|samples| (kernel_boot(boot), samples))
+            });
+            let runs = Runs::of(&starts.collect::<Vec<Start<'_>>>())?;
             Some((w.name.as_str(), runs, w.figures))
         })
         .collect();
-    (!workloads.is_empty()).then_some(Told { result: cell, workloads })
+    let failed = failed.len();
+    (!workloads.is_empty()).then_some(Told { result: cell, workloads, measured, failed })
+}
+
+/// Why nothing follows from a comparison of two cells, whatever its interval: as of contrasts, but that emulated rows are marked.
+fn cautions(from: &Told<'_>, to: &Told<'_>) -> Vec<String> {
+    let records = [&from.measured[..], &to.measured[..]].concat();
+    let mut found: Vec<String> = differences(&records).into_iter().collect();
+    let paths = [from, to].map(|cell| cell.measured.first().map(|record| path(record)));
+    if let [Some(from), Some(to)] = paths
+        && from != to
+    {
+        found.push(format!("path differs: {from} | {to}"));
+    }
+    found
 }
 
 /// Cells that were measured and what is compared of them.
@@ -264,12 +294,17 @@ impl<'a> Pairs<'a> {
         &self,
         figure: Figure,
         workload: &str,
+        step: &Step<'_>,
         from: &Told<'_>,
         to: &Told<'_>,
     ) -> Option<Shown> {
         let (a, b) = (from.runs(workload)?, to.runs(workload)?);
-        let change = measured::change(figure, a, b, self.source.run.seed)?;
-        Some(Shown::new(&change, figure, a.quantity))
+        let mut change = measured::change(figure, a, b, step.each(), self.source.run.seed)?;
+        let why: Vec<String> = cautions(from, to).into_iter().chain(change.inconclusive).collect();
+        change.inconclusive = (!why.is_empty()).then(|| why.join("; "));
+        let failed = (from.failed + to.failed > 0)
+            .then(|| format!("{} and {} boots failed", from.failed, to.failed));
+        Some(Shown { failed, ..Shown::new(&change, figure, a.quantity) })
     }
 }
 
@@ -296,6 +331,7 @@ impl Shown {
                 (None, false) => "worse",
             },
             inconclusive: change.inconclusive.clone(),
+            failed: None,
         }
     }
 }
@@ -354,7 +390,7 @@ fn headlines(
         for figure in HEADLINES {
             let changes: Vec<Option<Shown>> = steps
                 .iter()
-                .map(|step| pairs.change(figure, workload, from, pairs.to(step, from)?))
+                .map(|step| pairs.change(figure, workload, step, from, pairs.to(step, from)?))
                 .collect();
             if changes.iter().all(Option::is_none) {
                 continue;
@@ -455,7 +491,7 @@ fn workload(
     for from in cells {
         for step in pairs.steps {
             let Some(to) = pairs.to(step, from) else { continue };
-            let figures = Figure::ALL.map(|figure| pairs.change(figure, name, from, to));
+            let figures = Figure::ALL.map(|figure| pairs.change(figure, name, step, from, to));
             if figures.iter().any(Option::is_some) {
                 let who = format!("{} against {}", step.name(), from.result.axes.tuning);
                 changes.push(Changes { who, figures: figures.into() });
