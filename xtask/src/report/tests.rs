@@ -9,7 +9,7 @@ use super::hostile::hostile;
 use super::*;
 use crate::matrix::{Axis, Contrast};
 use crate::record::Measured;
-use crate::record::results::WorkloadResult;
+use crate::record::results::{AttributionResult, WorkloadResult};
 
 fn rendered(fixture: &Fixture) -> Rendered {
     render(&fixture.run, &fixture.records, &fixture.results, &[]).expect("renders")
@@ -213,6 +213,54 @@ fn the_thesis_in_a_pull_request() {
     | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | SD of run means | −87.6 % | −68.6 % [−93.7 %, +57.3 %] inconclusive |
     | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | median | +12.1 %, of tuned +10.8 % | +54.1 % [+52.5 %, +55.7 %], of tuned +35.1 % |
     ");
+}
+
+#[test]
+fn what_the_summary_cuts_it_counts() {
+    let mut fixture = thesis();
+    let pair = fixture.run.kernels[0].clone();
+    fixture.run.kernels.resize(65, pair);
+    let table = fixture.results.attribution[0].clone();
+    let tables = (0..62).map(|n| AttributionResult { profile: format!("p{n}"), ..table.clone() });
+    fixture.results.attribution = tables.collect();
+    let view = view::View::new(&fixture.run, &fixture.records, &fixture.results, &[]);
+    let view = minijinja::value::Value::from_serialize(view.expect("a view"));
+    let env = environment().expect("templates");
+    let template = env.get_template("summary.md").expect("there");
+    let told = |rows: usize| {
+        template.render(minijinja::context! { view => view, rows => rows }).expect("renders")
+    };
+    let all = told(70);
+    for said in ["more pairs of kernels", "more tables of knobs"] {
+        assert!(!all.contains(said), "{said}: nothing is cut");
+    }
+    let cut = told(8);
+    let thesis = part(&cut, "beside noisy load", "###");
+    assert!(thesis.contains("\nAnd 10 more, all in the report."), "{thesis}");
+    assert!(cut.contains("\nAnd 57 more pairs of kernels, all in the report."));
+    assert!(cut.contains("\nAnd 54 more tables of knobs, all in the report."));
+    assert!(!told(0).contains("And "), "without rows there are no tables to count");
+}
+
+#[test]
+fn a_rate_that_is_told_as_a_round_trip_is_labelled_so() {
+    let mut fixture = thesis();
+    for boot in &mut fixture.records {
+        for measured in boot.workloads.iter_mut().filter(|m| m.workload == "tcp-stream") {
+            measured.workload = "netperf-tcp-rr".into();
+            measured.samples.unit = evenkeel_agent::samples::Unit::TransactionsPerSecond;
+        }
+    }
+    for cell in &mut fixture.results.cells {
+        for workload in cell.workloads.iter_mut().filter(|w| w.name == "tcp-stream") {
+            workload.name = "netperf-tcp-rr".into();
+        }
+    }
+    let Rendered { html, markdown, .. } = rendered(&fixture);
+    assert!(markdown.contains("| netperf-tcp-rr | mean round trip of runs (1 / rate) |"));
+    assert!(!markdown.contains("| netperf-tcp-rr | median |"));
+    assert!(markdown.contains("| tcp-rr | median |"));
+    assert!(html.contains("netperf-tcp-rr <small>median: mean round trip of runs (1 / rate)"));
 }
 
 /// The thesis's fixture where realtime guests are compared, and natively: every tuned cell of netns ran under another kernel.

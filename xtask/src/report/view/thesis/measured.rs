@@ -81,6 +81,8 @@ struct OneRun {
 #[derive(Clone, Debug)]
 pub(super) struct Runs {
     pub(super) quantity: Quantity,
+    /// Whether each run told its rate alone, of which its mean round trip follows and nothing else.
+    of_rates: bool,
     runs: Vec<OneRun>,
 }
 
@@ -99,7 +101,16 @@ impl Runs {
             Unit::Nanoseconds | Unit::BytesPerSecond => OneRun::of(boot, samples),
         });
         let runs: Vec<OneRun> = runs.collect();
-        (!runs.is_empty()).then_some(Runs { quantity, runs })
+        let of_rates = unit == Unit::TransactionsPerSecond;
+        (!runs.is_empty()).then_some(Runs { quantity, of_rates, runs })
+    }
+
+    /// What a figure is called here: of a rate there is no median inside a run.
+    pub(super) fn label(&self, figure: Figure) -> &'static str {
+        match figure {
+            Figure::Median if self.of_rates => "mean round trip of runs (1 / rate)",
+            _ => figure.name(),
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -298,6 +309,9 @@ mod tests {
             |per_second: f64| Samples { unit: Unit::TransactionsPerSecond, ..rates(&[per_second]) };
         let found = runs(&[one(20_000.0), one(25_000.0)]);
         assert_eq!((found.quantity, found.means()), (Quantity::Time, vec![50_000.0, 40_000.0]));
+        assert_eq!(found.label(Figure::Median), "mean round trip of runs (1 / rate)");
+        assert_eq!(found.label(Figure::SdOfRuns), "SD of run means");
+        assert_eq!(runs(&[rates(&[1e9, 2e9])]).label(Figure::Median), "median");
         let pooled = Figures { mad: Some(1.0), iqr: Some(1.0), ..Figures::default() };
         assert_eq!(found.value(Figure::Median, &pooled), Some(45_000.0));
         // What is pooled of such runs is in another unit, and of runs, not inside them.

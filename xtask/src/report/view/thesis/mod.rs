@@ -111,6 +111,8 @@ struct Place {
 #[derive(Debug, Serialize)]
 struct Workload {
     name: String,
+    /// What stands in the column of medians, where it is none.
+    median_is: Option<&'static str>,
     rows: Vec<Values>,
     changes: Vec<Changes>,
 }
@@ -400,7 +402,7 @@ fn headlines(
                 cell: from.result.id.clone(),
                 emulated: pairs.source.emulated(&from.result.id),
                 workload: workload.to_owned(),
-                figure: figure.name(),
+                figure: from.runs(workload).map_or(figure.name(), |runs| runs.label(figure)),
                 of_tuned: figure == Figure::Median,
                 published: system.and_then(|system| published(study, system, metric, figure)),
                 changes,
@@ -498,7 +500,10 @@ fn workload(
             }
         }
     }
-    Workload { name: name.to_owned(), rows, changes }
+    let labels = cells.iter().filter_map(|cell| cell.runs(name));
+    let mut labels = labels.map(|runs| runs.label(Figure::Median));
+    let median_is = labels.find(|label| *label != Figure::Median.name());
+    Workload { name: name.to_owned(), median_is, rows, changes }
 }
 
 /// A box of the thesis with what it is called.
