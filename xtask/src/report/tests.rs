@@ -263,7 +263,7 @@ fn a_rate_that_is_told_as_a_round_trip_is_labelled_so() {
     assert!(html.contains("netperf-tcp-rr <small>median: mean round trip of runs (1 / rate)"));
 }
 
-/// The thesis's fixture where realtime guests are compared, and natively: every tuned cell of netns ran under another kernel.
+/// The thesis's fixture where kernels are compared, too: every tuned cell of netns ran under another one.
 fn with_kernels() -> Fixture {
     let mut fixture = thesis();
     fixture.run.matrix.contrasts.push(Contrast {
@@ -276,7 +276,7 @@ fn with_kernels() -> Fixture {
         if &*cell.axes.virtualization != "netns" || &*cell.axes.tuning != "isolated" {
             continue;
         }
-        let before = std::mem::replace(&mut cell.id, String::new());
+        let before = std::mem::take(&mut cell.id);
         cell.axes.kernel = "debian-rt".into();
         cell.id = cell.axes.id();
         for boot in fixture.records.iter_mut().filter(|boot| boot.cell == before) {
