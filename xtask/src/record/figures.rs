@@ -23,6 +23,8 @@ use hdrhistogram::Histogram;
 use self::observed::{Observed, Shape, distribution};
 use super::results::Figures;
 
+pub(crate) use self::contrast::{kernel_boot, path, unit_value};
+pub(crate) use self::summary::differences;
 pub use self::summary::results;
 
 /// A transaction longer than this is a stall: an order of magnitude above a scheduler's slice, below the 50 ms

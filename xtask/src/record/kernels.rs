@@ -34,6 +34,9 @@ pub struct ComparedKernel {
     pub name: String,
     /// What `uname -r` says of it.
     pub version: String,
+    /// What the matrix adds to its command line, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cmdline: Vec<String>,
 }
 
 /// How two configurations differ.
@@ -123,6 +126,16 @@ pub fn is_of_timing(option: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_from_before_command_lines_were_recorded_are_read() {
+        let old = r#"{"name": "running", "version": "6.1"}"#;
+        let kernel: ComparedKernel = serde_json::from_str(old).expect("readable");
+        assert_eq!(kernel.cmdline, Vec::<String>::new());
+        let new = ComparedKernel { cmdline: vec!["preempt=full".into()], ..kernel };
+        let text = serde_json::to_string(&new).expect("writable");
+        assert_eq!(serde_json::from_str::<ComparedKernel>(&text).expect("readable"), new);
+    }
 
     #[test]
     fn what_differs_is_listed_with_timing_first() {

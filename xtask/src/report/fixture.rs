@@ -300,8 +300,13 @@ pub(super) fn small() -> Fixture {
 pub(super) fn thesis() -> Fixture {
     let mut fixture = small();
     fixture.run.matrix.form = Some(Form::Thesis);
-    let [from, to] = [("running", "6.1.0-56-cloud-amd64"), ("debian-rt", "6.1.0-56-rt-amd64")]
-        .map(|(name, version)| ComparedKernel { name: name.into(), version: version.into() });
+    let [from, to] = [("running", "6.1.0-56-cloud-amd64"), ("debian-rt", "6.1.0-56-rt-amd64")].map(
+        |(name, version)| ComparedKernel {
+            name: name.into(),
+            version: version.into(),
+            cmdline: Vec::new(),
+        },
+    );
     let config = "CONFIG_HZ=250\nCONFIG_PREEMPT_RT=y\nCONFIG_WLAN=y\n";
     fixture.run.kernels.push(KernelPair {
         contrast: "realtime-kernel".into(),

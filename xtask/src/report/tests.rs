@@ -7,6 +7,9 @@ use serde_json::Value as Json;
 use super::fixture::{Fixture, large, small, thesis};
 use super::hostile::hostile;
 use super::*;
+use crate::matrix::{Axis, Contrast};
+use crate::record::Measured;
+use crate::record::results::{AttributionResult, WorkloadResult};
 
 fn rendered(fixture: &Fixture) -> Rendered {
     render(&fixture.run, &fixture.records, &fixture.results, &[]).expect("renders")
@@ -153,6 +156,36 @@ fn the_thesis_is_told_only_where_it_is_asked_for() {
 }
 
 #[test]
+fn every_chart_of_the_thesis_is_drawn_once_and_those_that_are_not_are_counted() {
+    let mut fixture = thesis();
+    // Workloads that the thesis does not have: two and nine of each of five places.
+    let more = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    for boot in &mut fixture.records {
+        if let Some(first) = boot.workloads.first().cloned() {
+            let clones = more.map(|name| Measured { workload: name.into(), ..first.clone() });
+            boot.workloads.extend(clones);
+        }
+    }
+    for cell in &mut fixture.results.cells {
+        if let Some(first) = cell.workloads.first().cloned() {
+            let clones = more.map(|name| WorkloadResult { name: name.into(), ..first.clone() });
+            cell.workloads.extend(clones);
+        }
+    }
+    let html = rendered(&fixture).html;
+    let section = part(&html, "<section id=\"thesis\"", "</section>");
+    let mut titles: Vec<&str> =
+        section.split("here: ").skip(1).filter_map(|rest| rest.split(['<', '"']).next()).collect();
+    let twice = titles.len();
+    titles.sort_unstable();
+    titles.dedup();
+    assert_eq!(titles.len(), 48, "{titles:?}");
+    assert_eq!(twice % titles.len(), 0, "{twice} titles of {}", titles.len());
+    assert!(section.contains("And 7 more box plots"), "the rest is not counted");
+    assert!(!rendered(&thesis()).html.contains("more box plots"));
+}
+
+#[test]
 fn the_thesis_in_a_pull_request() {
     let markdown = rendered(&thesis()).markdown;
     let beside = "### The thesis's form, not its set-up: beside noisy load\n";
@@ -180,6 +213,132 @@ fn the_thesis_in_a_pull_request() {
     | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | SD of run means | −87.6 % | −68.6 % [−93.7 %, +57.3 %] inconclusive |
     | running/qemu/bridge/noisy (emulated: informs only) | tcp-stream | median | +12.1 %, of tuned +10.8 % | +54.1 % [+52.5 %, +55.7 %], of tuned +35.1 % |
     ");
+}
+
+#[test]
+fn what_the_summary_cuts_it_counts() {
+    let mut fixture = thesis();
+    let pair = fixture.run.kernels[0].clone();
+    fixture.run.kernels.resize(65, pair);
+    let table = fixture.results.attribution[0].clone();
+    let tables = (0..62).map(|n| AttributionResult { profile: format!("p{n}"), ..table.clone() });
+    fixture.results.attribution = tables.collect();
+    let view = view::View::new(&fixture.run, &fixture.records, &fixture.results, &[]);
+    let view = minijinja::value::Value::from_serialize(view.expect("a view"));
+    let env = environment().expect("templates");
+    let template = env.get_template("summary.md").expect("there");
+    let told = |rows: usize| {
+        template.render(minijinja::context! { view => view, rows => rows }).expect("renders")
+    };
+    let all = told(70);
+    for said in ["more pairs of kernels", "more tables of knobs"] {
+        assert!(!all.contains(said), "{said}: nothing is cut");
+    }
+    let cut = told(8);
+    let thesis = part(&cut, "beside noisy load", "###");
+    assert!(thesis.contains("\nAnd 10 more, all in the report."), "{thesis}");
+    assert!(cut.contains("\nAnd 57 more pairs of kernels, all in the report."));
+    assert!(cut.contains("\nAnd 54 more tables of knobs, all in the report."));
+    assert!(!told(0).contains("And "), "without rows there are no tables to count");
+}
+
+#[test]
+fn a_rate_that_is_told_as_a_round_trip_is_labelled_so() {
+    let mut fixture = thesis();
+    for boot in &mut fixture.records {
+        for measured in boot.workloads.iter_mut().filter(|m| m.workload == "tcp-stream") {
+            measured.workload = "netperf-tcp-rr".into();
+            measured.samples.unit = evenkeel_agent::samples::Unit::TransactionsPerSecond;
+        }
+    }
+    for cell in &mut fixture.results.cells {
+        for workload in cell.workloads.iter_mut().filter(|w| w.name == "tcp-stream") {
+            workload.name = "netperf-tcp-rr".into();
+        }
+    }
+    let Rendered { html, markdown, .. } = rendered(&fixture);
+    assert!(markdown.contains("| netperf-tcp-rr | mean round trip of runs (1 / rate) |"));
+    assert!(!markdown.contains("| netperf-tcp-rr | median |"));
+    assert!(markdown.contains("| tcp-rr | median |"));
+    assert!(html.contains("netperf-tcp-rr <small>median: mean round trip of runs (1 / rate)"));
+}
+
+/// The thesis's fixture where kernels are compared, too: every tuned cell of netns ran under another one.
+fn with_kernels() -> Fixture {
+    let mut fixture = thesis();
+    fixture.run.matrix.contrasts.push(Contrast {
+        name: "realtime-kernel".into(),
+        axis: Axis::Kernel,
+        from: "running".into(),
+        to: "debian-rt".into(),
+    });
+    for cell in &mut fixture.results.cells {
+        if &*cell.axes.virtualization != "netns" || &*cell.axes.tuning != "isolated" {
+            continue;
+        }
+        let before = std::mem::take(&mut cell.id);
+        cell.axes.kernel = "debian-rt".into();
+        cell.id = cell.axes.id();
+        for boot in fixture.records.iter_mut().filter(|boot| boot.cell == before) {
+            boot.cell.clone_from(&cell.id);
+        }
+    }
+    fixture
+}
+
+/// Rows of the thesis's form about netns beside load.
+fn thesis_of_netns(fixture: &Fixture) -> Vec<String> {
+    let markdown = rendered(fixture).markdown;
+    let rows = part(&markdown, "beside noisy load", "###").lines();
+    let of = |row: &&str| row.contains("netns/bridge/noisy") && row.contains("SD within runs");
+    rows.filter(of).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_kernel_and_a_tuning_at_once_are_counted_by_boots_of_the_kernel() {
+    let mut fixture = with_kernels();
+    // All of the fixture's starts are under one boot of the host.
+    let rows = thesis_of_netns(&fixture);
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| row.ends_with("(no interval) inconclusive |"))
+    );
+    let html = rendered(&fixture).html;
+    assert!(html.contains("inconclusive: 1 and 1 boots of the kernels"));
+    for boot in &mut fixture.records {
+        boot.host_boot = format!("{}-{}", boot.cell, boot.boot);
+    }
+    let rows = thesis_of_netns(&fixture);
+    assert!(rows.len() == 2 && rows.iter().all(|row| !row.contains("inconclusive")), "{rows:?}");
+}
+
+#[test]
+fn another_instrument_or_path_decides_nothing_and_failures_are_told() {
+    let noisy = |boot: &&mut crate::record::Record| {
+        boot.cell.contains("netns") && boot.cell.contains("isolated") && boot.cell.contains("noisy")
+    };
+    let mut other = thesis();
+    for boot in other.records.iter_mut().filter(noisy) {
+        boot.instrument.insert("cpu".into(), "another".into());
+        boot.fingerprint = "another".into();
+    }
+    let rows = thesis_of_netns(&other);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.ends_with("inconclusive |")), "{rows:?}");
+    let html = rendered(&other).html;
+    assert!(html.contains("inconclusive: instrument differs: cpu: Xeon (2 CPUs) | another"));
+
+    let mut around = thesis();
+    for boot in around.records.iter_mut().filter(noisy) {
+        boot.evidence.clear();
+    }
+    assert!(rendered(&around).html.contains("inconclusive: path differs: "));
+
+    let mut failed = thesis();
+    let mut boot = failed.records.iter_mut().find(noisy).expect("a boot").clone();
+    boot.boot = 99;
+    boot.outcome = crate::record::Outcome::Failed { reason: "no".into() };
+    failed.records.push(boot);
+    let rows = thesis_of_netns(&failed);
+    assert!(rows.iter().all(|row| row.ends_with("(0 and 1 boots failed) |")), "{rows:?}");
 }
 
 #[test]

@@ -46,16 +46,23 @@ pub fn compared(
                     Difference::Unknown { reason: format!("{error:#}") }
                 }
             };
+            let [from, to] = [from.kernel, to.kernel].map(|kernel| with_cmdline(matrix, kernel));
             pairs.push(KernelPair {
                 contrast: contrast.name.clone(),
                 who: if guests { "guests" } else { "containers" }.to_owned(),
-                from: from.kernel,
-                to: to.kernel,
+                from,
+                to,
                 difference,
             });
         }
     }
     pairs
+}
+
+/// The kernel with what the matrix adds to its command line, which may be all that tells two kernels apart.
+fn with_cmdline(matrix: &Matrix, kernel: ComparedKernel) -> ComparedKernel {
+    let source = matrix.kernels.get(&*kernel.name);
+    ComparedKernel { cmdline: source.map_or_else(Vec::new, |it| it.cmdline.clone()), ..kernel }
 }
 
 /// A kernel with the text of its configuration.
@@ -72,8 +79,7 @@ impl Known {
                 std::fs::read_to_string(path)
                     .with_context(|| format!("failed to read `{}`", path.display()))
             });
-        let kernel = ComparedKernel { name: name.to_owned(), version: version.to_owned() };
-        Known { kernel, text }
+        Known { kernel: compared_kernel(name, version), text }
     }
 }
 
@@ -95,5 +101,26 @@ fn of_container(kits: &Kits, host: &Host, name: &str) -> Option<Known> {
     // Most distributions put it beside the kernel instead.
     let beside = Path::new("/boot").join(format!("config-{version}"));
     let text = text.or_else(|error| std::fs::read_to_string(beside).map_err(|_| error));
-    Some(Known { kernel: ComparedKernel { name: name.to_owned(), version: version.clone() }, text })
+    Some(Known { kernel: compared_kernel(name, version), text })
+}
+
+fn compared_kernel(name: &str, version: &str) -> ComparedKernel {
+    ComparedKernel { name: name.to_owned(), version: version.to_owned(), cmdline: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::vocabulary;
+    use super::*;
+
+    #[test]
+    fn the_shipped_kernels_of_preempt_are_told_apart_by_their_command_lines() {
+        let text = include_str!("../../../matrices/preempt.toml");
+        let matrix = crate::matrix::parse(text, "preempt.toml", &vocabulary()).expect("valid");
+        let contrast = matrix.contrasts.iter().find(|c| c.axis == Axis::Kernel).expect("one");
+        let [from, to] = [&contrast.from, &contrast.to]
+            .map(|name| with_cmdline(&matrix, compared_kernel(name, "6.1")).cmdline);
+        assert_ne!(from, to);
+        assert_eq!(with_cmdline(&matrix, compared_kernel(RUNNING, "6.1")).cmdline, [""; 0]);
+    }
 }

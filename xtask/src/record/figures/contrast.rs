@@ -184,8 +184,8 @@ impl Pair<'_> {
             if self.contrast.axis.is_of_kernels() {
                 // Of a host's kernel, one boot is one observation, however many guests it carried.
                 let below = self.contrast.axis == Axis::HostKernel;
-                let guest = record.guest_boot.as_deref().filter(|_| !below);
-                units.entry(guest.unwrap_or(&record.host_boot)).or_default().push(value);
+                let unit = if below { &record.host_boot } else { kernel_boot(record) };
+                units.entry(unit).or_default().push(value);
             }
             values.push(value);
         }
@@ -220,7 +220,7 @@ impl Pair<'_> {
 
 /// What several starts under one boot of a kernel come to: their geometric mean, or zero where there is none, which has no
 /// ratio either.
-fn unit_value(starts: &[f64]) -> f64 {
+pub(crate) fn unit_value(starts: &[f64]) -> f64 {
     interval::ratio_of_geometric_means(&[1.0], starts).unwrap_or(0.0)
 }
 
@@ -243,8 +243,13 @@ pub(super) fn threshold() -> String {
     format!("{} ms", STALL_THRESHOLD_NS / 1_000_000)
 }
 
+/// The boot of the kernel that a start ran under: one observation of it, however many starts it carried.
+pub(crate) fn kernel_boot(record: &Record) -> &str {
+    record.guest_boot.as_deref().unwrap_or(&record.host_boot)
+}
+
 /// The hops that packets crossed, in words.
-fn path(record: &Record) -> String {
+pub(crate) fn path(record: &Record) -> String {
     let hops = record.evidence.iter().filter_map(|evidence| match evidence {
         Evidence::Hop { hop, .. } => Some(hop.as_str()),
         Evidence::Knob { .. } | Evidence::Load { .. } | Evidence::Loss { .. } => None,

@@ -231,7 +231,7 @@ fn told(reasons: &[&str]) -> String {
 }
 
 /// Where records carry different fingerprints, the facts of the instrument in which they differ.
-pub(super) fn differences(records: &[&Record]) -> Option<String> {
+pub(crate) fn differences(records: &[&Record]) -> Option<String> {
     let fingerprints: BTreeSet<&str> =
         records.iter().map(|record| record.fingerprint.as_str()).collect();
     if fingerprints.len() < 2 {

@@ -71,7 +71,21 @@ impl Row {
     }
 }
 
+/// How configurations and command lines differ.
 fn sentence(pair: &KernelPair, timing: &[&OptionPair], others: u64) -> String {
+    let configurations = of_configurations(pair, timing, others);
+    let [from, to] = [&pair.from, &pair.to].map(|kernel| match kernel.cmdline.join(" ") {
+        none if none.is_empty() => "nothing added".to_owned(),
+        words => format!("`{words}`"),
+    });
+    if from == to {
+        return configurations;
+    }
+    let (a, b) = (&pair.from.name, &pair.to.name);
+    format!("{configurations} Their command lines differ: {from} ({a}) and {to} ({b}).")
+}
+
+fn of_configurations(pair: &KernelPair, timing: &[&OptionPair], others: u64) -> String {
     if let Difference::Unknown { reason } = &pair.difference {
         return format!("how their configurations differ is not known: {reason}.");
     }
@@ -98,7 +112,13 @@ fn confounds(pair: &KernelPair, timing: &[&OptionPair], others: u64) -> Vec<Stri
     }
     let preemption = timing.iter().filter(|pair| is_of_preemption(&pair.option)).count();
     let besides = (timing.len() - preemption) as u64 + others;
-    if besides > 0 {
+    if besides > 0 && preemption == 0 {
+        found.push(format!(
+            "{} {}, none of preemption: a change between the two may come from any of them.",
+            grouped(besides),
+            if besides == 1 { "option differs" } else { "options differ" }
+        ));
+    } else if besides > 0 {
         found.push(format!(
             "Not only preemption differs ({} other options): a change between the two need not come from it.",
             grouped(besides)
@@ -129,9 +149,51 @@ mod tests {
 
     fn pair(versions: [&str; 2], difference: Difference) -> Pair {
         let [from, to] = [("running", versions[0]), ("debian-rt", versions[1])]
-            .map(|(name, version)| ComparedKernel { name: name.into(), version: version.into() });
+            .map(|(name, version)| kernel(name, version, &[]));
+        of(from, to, difference)
+    }
+
+    fn kernel(name: &str, version: &str, cmdline: &[&str]) -> ComparedKernel {
+        let cmdline = cmdline.iter().map(|&word| word.to_owned()).collect();
+        ComparedKernel { name: name.into(), version: version.into(), cmdline }
+    }
+
+    fn of(from: ComparedKernel, to: ComparedKernel, difference: Difference) -> Pair {
         let (contrast, who) = ("realtime-kernel".into(), "guests".into());
         Pair::new(&KernelPair { contrast, who, from, to, difference })
+    }
+
+    #[test]
+    fn options_without_one_of_preemption_are_not_told_as_if_there_were_one() {
+        let two = difference("CONFIG_HZ=250\nCONFIG_DRIVER=m\n", "CONFIG_HZ=1000\n");
+        assert_eq!(
+            pair(["6.1.0", "6.1.0"], two).confounds,
+            [
+                "2 options differ, none of preemption: a change between the two may come from any of them."
+            ]
+        );
+        let one = difference("CONFIG_HZ=250\n", "CONFIG_HZ=1000\n");
+        assert!(pair(["6.1.0", "6.1.0"], one).confounds[0].starts_with("1 option differs, none"));
+        let only = difference("CONFIG_PREEMPT=n\n", "CONFIG_PREEMPT=y\n");
+        assert_eq!(pair(["6.1.0", "6.1.0"], only).confounds, [""; 0]);
+    }
+
+    #[test]
+    fn command_lines_that_differ_are_both_named() {
+        let same = || difference("CONFIG_HZ=250", "CONFIG_HZ=250");
+        let [none, full] = [("none", "preempt=none"), ("full", "preempt=full")]
+            .map(|(name, word)| kernel(name, "6.1.0", &["quiet", word]));
+        assert_eq!(
+            of(none.clone(), full, same()).sentence,
+            "their configurations are the same. Their command lines differ: `quiet preempt=none` (none) and \
+             `quiet preempt=full` (full)."
+        );
+        assert_eq!(
+            of(none.clone(), kernel("bare", "6.1.0", &[]), same()).sentence,
+            "their configurations are the same. Their command lines differ: `quiet preempt=none` (none) and \
+             nothing added (bare)."
+        );
+        assert_eq!(of(none.clone(), none, same()).sentence, "their configurations are the same.");
     }
 
     #[test]

@@ -12,6 +12,16 @@ use crate::record::{Measured, Outcome, Record, Run, Status};
 /// The side of a comparison of revisions that a run without one has, too.
 const CANDIDATE: &str = "candidate";
 
+/// What a boot that was measured left of a workload.
+pub(crate) fn of_workload<'a>(
+    boot: &'a Record,
+    workload: &str,
+) -> impl Iterator<Item = &'a Samples> {
+    let measured = if boot.outcome == Outcome::Measured { &*boot.workloads } else { &[] };
+    let found = measured.iter().filter(move |Measured { workload: name, .. }| name == workload);
+    found.map(|Measured { samples, .. }| samples)
+}
+
 /// Everything known about a cell.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
@@ -84,13 +94,13 @@ impl<'a> Source<'a> {
     }
 
     fn side(&self, cell: &str, workload: &str, of: impl Fn(&str) -> bool) -> Vec<&'a Samples> {
-        self.boots(cell)
-            .iter()
-            .filter(|boot| of(&boot.side) && boot.outcome == Outcome::Measured)
-            .flat_map(|boot| &boot.workloads)
-            .filter(|Measured { workload: name, .. }| name == workload)
-            .map(|Measured { samples, .. }| samples)
-            .collect()
+        let starts = self.boots(cell).iter().filter(|boot| of(&boot.side));
+        starts.flat_map(|boot| of_workload(boot, workload)).collect()
+    }
+
+    /// Boots of the candidate, measured and failed.
+    pub(crate) fn starts(&self, cell: &str) -> impl Iterator<Item = &'a Record> {
+        self.boots(cell).iter().copied().filter(|boot| boot.side == CANDIDATE)
     }
 
     /// The observations of one workload of a cell; nothing where nothing was measured or its samples cannot be read.

@@ -1,12 +1,14 @@
 //! What this run measured, in the shape in which the thesis is told: runs of a cell, each a fresh start, their means, what is
 //! inside of them, and what changed from one cell to another. Numbers, not text.
 
+use std::collections::BTreeMap;
+
 use evenkeel_agent::samples::{Samples, Unit};
 use evenkeel_stats::interval::{self, Interval, NoInterval};
 use evenkeel_stats::moments::Moments;
 
 use super::super::overview::five_numbers;
-use crate::record::figures::per_boot;
+use crate::record::figures::{per_boot, unit_value};
 use crate::record::results::Figures;
 use crate::report::format::Quantity;
 
@@ -43,9 +45,31 @@ impl Figure {
     }
 }
 
+/// A run's samples with the boot of the kernel that it ran under.
+pub(super) type Start<'a> = (&'a str, &'a Samples);
+
+/// What one observation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Each {
+    /// A run: where everything that changed was set anew for each.
+    Run,
+    /// A boot of a kernel, however many runs it carried: where the kernel changed.
+    KernelBoot,
+}
+
+impl Each {
+    fn names(self) -> &'static str {
+        match self {
+            Each::Run => "runs",
+            Each::KernelBoot => "boots of the kernels",
+        }
+    }
+}
+
 /// One run: what a workload did in one fresh start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct OneRun {
+    kernel_boot: String,
     mean: f64,
     median: Option<f64>,
     sd: Option<f64>,
@@ -57,25 +81,36 @@ struct OneRun {
 #[derive(Clone, Debug)]
 pub(super) struct Runs {
     pub(super) quantity: Quantity,
+    /// Whether each run told its rate alone, of which its mean round trip follows and nothing else.
+    of_rates: bool,
     runs: Vec<OneRun>,
 }
 
 impl Runs {
     /// Runs out of the samples of a cell's boots. Those that cannot be read are left out, as everywhere; nothing where none is left.
-    pub(super) fn of(samples: &[&Samples]) -> Option<Runs> {
-        let unit = samples.first()?.unit;
+    pub(super) fn of(starts: &[Start<'_>]) -> Option<Runs> {
+        let unit = starts.first()?.1.unit;
         let quantity = match unit {
             // A loop that asks again when it is answered: its mean round trip is the inverse of its rate, and the thesis tells that.
             Unit::TransactionsPerSecond | Unit::Nanoseconds => Quantity::Time,
             Unit::BytesPerSecond => Quantity::Rate,
         };
-        let alike = samples.iter().filter(|samples| samples.unit == unit);
-        let runs = alike.filter_map(|samples| match unit {
-            Unit::TransactionsPerSecond => OneRun::of_rate(samples.moments.mean),
-            Unit::Nanoseconds | Unit::BytesPerSecond => OneRun::of(samples),
+        let alike = starts.iter().filter(|(_, samples)| samples.unit == unit);
+        let runs = alike.filter_map(|(boot, samples)| match unit {
+            Unit::TransactionsPerSecond => OneRun::of_rate(boot, samples.moments.mean),
+            Unit::Nanoseconds | Unit::BytesPerSecond => OneRun::of(boot, samples),
         });
         let runs: Vec<OneRun> = runs.collect();
-        (!runs.is_empty()).then_some(Runs { quantity, runs })
+        let of_rates = unit == Unit::TransactionsPerSecond;
+        (!runs.is_empty()).then_some(Runs { quantity, of_rates, runs })
+    }
+
+    /// What a figure is called here: of a rate there is no median inside a run.
+    pub(super) fn label(&self, figure: Figure) -> &'static str {
+        match figure {
+            Figure::Median if self.of_rates => "mean round trip of runs (1 / rate)",
+            _ => figure.name(),
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -105,8 +140,8 @@ impl Runs {
         }
     }
 
-    /// The figure of each run that has it.
-    fn each(&self, figure: Figure) -> Vec<f64> {
+    /// The figure of each observation that has it.
+    fn each(&self, figure: Figure, each: Each) -> Vec<f64> {
         let of = |run: &OneRun| match figure {
             Figure::SdOfRuns => Some(run.mean),
             Figure::Median => Some(run.median.unwrap_or(run.mean)),
@@ -114,17 +149,27 @@ impl Runs {
             Figure::Mad => run.mad,
             Figure::Iqr => run.iqr,
         };
-        self.runs.iter().filter_map(of).collect()
+        if each == Each::Run {
+            return self.runs.iter().filter_map(of).collect();
+        }
+        let mut units = BTreeMap::<&str, Vec<f64>>::new();
+        for run in &self.runs {
+            if let Some(value) = of(run) {
+                units.entry(&run.kernel_boot).or_default().push(value);
+            }
+        }
+        units.values().map(|starts| unit_value(starts)).collect()
     }
 }
 
 impl OneRun {
-    fn of(samples: &Samples) -> Option<OneRun> {
+    fn of(kernel_boot: &str, samples: &Samples) -> Option<OneRun> {
         let found = per_boot(samples).ok()?;
         let sd = found.sd;
         // Of a single number there is no spread.
         let spread = |value: Option<f64>| value.filter(|_| sd.is_some());
         Some(OneRun {
+            kernel_boot: kernel_boot.to_owned(),
             mean: found.mean,
             median: found.median,
             sd,
@@ -133,10 +178,11 @@ impl OneRun {
         })
     }
 
-    fn of_rate(per_second: f64) -> Option<OneRun> {
+    fn of_rate(kernel_boot: &str, per_second: f64) -> Option<OneRun> {
         let mean = 1e9 / per_second;
         let real = mean.is_finite() && mean > 0.0;
-        real.then_some(OneRun { mean, median: None, sd: None, mad: None, iqr: None })
+        let kernel_boot = kernel_boot.to_owned();
+        real.then_some(OneRun { kernel_boot, mean, median: None, sd: None, mad: None, iqr: None })
     }
 }
 
@@ -152,8 +198,14 @@ pub(super) struct Change {
 }
 
 /// The change of a figure; nothing where a side does not have it.
-pub(super) fn change(figure: Figure, from: &Runs, to: &Runs, seed: u64) -> Option<Change> {
-    let (a, b) = (from.each(figure), to.each(figure));
+pub(super) fn change(
+    figure: Figure,
+    from: &Runs,
+    to: &Runs,
+    each: Each,
+    seed: u64,
+) -> Option<Change> {
+    let (a, b) = (from.each(figure, each), to.each(figure, each));
     let (found, alone) = match figure {
         Figure::SdOfRuns => {
             let sd = |values: &[f64]| Moments::of(values).sd().filter(|sd| *sd > 0.0);
@@ -165,7 +217,8 @@ pub(super) fn change(figure: Figure, from: &Runs, to: &Runs, seed: u64) -> Optio
         }
     };
     let few = a.len().min(b.len()) < FEW_RUNS;
-    let few = few.then(|| format!("{} and {} runs", a.len(), b.len()));
+    let counts = format!("{} and {} {}", a.len(), b.len(), each.names());
+    let few = few.then(|| counts.clone());
     match found {
         Ok(Interval { low, estimate, high }) => {
             let holds = (low <= 1.0 && 1.0 <= high).then(|| "the interval holds 0".to_owned());
@@ -174,7 +227,7 @@ pub(super) fn change(figure: Figure, from: &Runs, to: &Runs, seed: u64) -> Optio
         }
         Err(why) => {
             let why = match why {
-                NoInterval::TooFew => format!("{} and {} runs", a.len(), b.len()),
+                NoInterval::TooFew => counts,
                 NoInterval::NotPositive | NoInterval::NoSpread => why.to_string(),
             };
             Some(Change { ratio: alone?, ends: None, inconclusive: Some(why) })
@@ -188,7 +241,8 @@ mod tests {
     use crate::record::testing::{bell, latencies, rates};
 
     fn runs(samples: &[Samples]) -> Runs {
-        Runs::of(&samples.iter().collect::<Vec<_>>()).expect("runs")
+        let starts: Vec<Start<'_>> = samples.iter().map(|samples| ("a", samples)).collect();
+        Runs::of(&starts).expect("runs")
     }
 
     /// Runs of a latency whose middles and widths wander a little.
@@ -204,25 +258,49 @@ mod tests {
     fn ten_times_calmer_is_found_in_every_spread_inside_runs() {
         let (from, to) = (wandering(50_000.0, 8_000.0, 6), wandering(51_000.0, 800.0, 6));
         for figure in [Figure::SdWithin, Figure::Mad, Figure::Iqr] {
-            let found = change(figure, &from, &to, 1).expect("both sides have it");
+            let found = change(figure, &from, &to, Each::Run, 1).expect("both sides have it");
             assert!((found.ratio - 0.1).abs() < 0.01, "{figure:?}: {found:?}");
             assert_eq!(found.inconclusive, None, "{figure:?}: {found:?}");
         }
         // The means wander alike on both sides: that spread did not change.
-        let found = change(Figure::SdOfRuns, &from, &to, 1).expect("both sides have it");
+        let found = change(Figure::SdOfRuns, &from, &to, Each::Run, 1).expect("both sides have it");
         assert_eq!(found.inconclusive.as_deref(), Some("the interval holds 0"), "{found:?}");
     }
 
     #[test]
     fn few_runs_decide_nothing() {
         let (from, to) = (wandering(50_000.0, 8_000.0, 3), wandering(50_000.0, 800.0, 3));
-        let found = change(Figure::SdWithin, &from, &to, 1).expect("both sides have it");
+        let found = change(Figure::SdWithin, &from, &to, Each::Run, 1).expect("both sides have it");
         assert!(found.ends.is_some_and(|[_, high]| high < 1.0));
         assert_eq!(found.inconclusive.as_deref(), Some("3 and 3 runs"));
         let (one, other) = (wandering(50_000.0, 8_000.0, 1), wandering(50_000.0, 800.0, 1));
-        let found = change(Figure::SdWithin, &one, &other, 1).expect("a ratio");
+        let found = change(Figure::SdWithin, &one, &other, Each::Run, 1).expect("a ratio");
         assert_eq!(found.inconclusive.as_deref(), Some("1 and 1 runs"));
-        assert_eq!(change(Figure::SdOfRuns, &one, &other, 1), None);
+        assert_eq!(change(Figure::SdOfRuns, &one, &other, Each::Run, 1), None);
+    }
+
+    #[test]
+    fn where_the_kernel_changed_a_boot_of_it_is_one_observation() {
+        let under = |boots: usize, width: f64| {
+            let mut all = wandering(50_000.0, width, 12);
+            for (n, run) in all.runs.iter_mut().enumerate() {
+                run.kernel_boot = (n % boots).to_string();
+            }
+            all
+        };
+        let ask = |boots: usize, each| {
+            let (from, to) = (under(boots, 8_000.0), under(boots, 800.0));
+            change(Figure::SdWithin, &from, &to, each, 1).expect("both sides have it")
+        };
+        // Twelve runs under one boot of a kernel say nothing of the next boot of it.
+        let found = ask(1, Each::KernelBoot);
+        let said = "1 and 1 boots of the kernels";
+        assert_eq!((found.ends, found.inconclusive.as_deref()), (None, Some(said)));
+        assert!((found.ratio - 0.1).abs() < 0.01, "{found:?}");
+        assert_eq!(ask(1, Each::Run).inconclusive, None);
+        let few = ask(3, Each::KernelBoot);
+        assert_eq!(few.inconclusive.as_deref(), Some("3 and 3 boots of the kernels"));
+        assert_eq!(ask(6, Each::KernelBoot).inconclusive, None);
     }
 
     #[test]
@@ -231,6 +309,9 @@ mod tests {
             |per_second: f64| Samples { unit: Unit::TransactionsPerSecond, ..rates(&[per_second]) };
         let found = runs(&[one(20_000.0), one(25_000.0)]);
         assert_eq!((found.quantity, found.means()), (Quantity::Time, vec![50_000.0, 40_000.0]));
+        assert_eq!(found.label(Figure::Median), "mean round trip of runs (1 / rate)");
+        assert_eq!(found.label(Figure::SdOfRuns), "SD of run means");
+        assert_eq!(runs(&[rates(&[1e9, 2e9])]).label(Figure::Median), "median");
         let pooled = Figures { mad: Some(1.0), iqr: Some(1.0), ..Figures::default() };
         assert_eq!(found.value(Figure::Median, &pooled), Some(45_000.0));
         // What is pooled of such runs is in another unit, and of runs, not inside them.

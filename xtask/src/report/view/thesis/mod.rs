@@ -4,11 +4,13 @@
 
 use serde::Serialize;
 
-use self::measured::{Change, FEW_RUNS, Figure, Runs};
+use self::measured::{Change, Each, FEW_RUNS, Figure, Runs, Start};
 use self::published::{Metric, RUNS, Study, System};
-use super::source::Source;
+use super::source::{Source, of_workload};
 use crate::matrix::{Axis, Cell, Form, Name};
+use crate::record::figures::{differences, kernel_boot, path};
 use crate::record::results::{CellResult, Figures};
+use crate::record::{Outcome, Record};
 use crate::report::chart::{self, BoxRow, Chart, Ink};
 use crate::report::format::{Quantity, grouped, percent_change, wall};
 
@@ -34,6 +36,8 @@ pub(super) struct Thesis {
     blocks: Vec<Block>,
     panels: Vec<Panel>,
     more_charts: Vec<Chart>,
+    /// Charts beyond [`CHARTS`].
+    undrawn: usize,
     places: Vec<Place>,
     more_places: usize,
     /// Pairs that differ by their kernel and were emulated: nothing is said of them.
@@ -84,6 +88,8 @@ struct Shown {
     /// `better`, `worse` or `unclear`.
     class: &'static str,
     inconclusive: Option<String>,
+    /// How many boots failed, where any did: what is compared is those that did not.
+    failed: Option<String>,
 }
 
 /// Box plots of one workload of one system.
@@ -105,6 +111,8 @@ struct Place {
 #[derive(Debug, Serialize)]
 struct Workload {
     name: String,
+    /// What stands in the column of medians, where it is none.
+    median_is: Option<&'static str>,
     rows: Vec<Values>,
     changes: Vec<Changes>,
 }
@@ -133,6 +141,8 @@ struct Changes {
 struct Told<'a> {
     result: &'a CellResult,
     workloads: Vec<(&'a str, Runs, Figures)>,
+    measured: Vec<&'a Record>,
+    failed: usize,
 }
 
 impl Told<'_> {
@@ -159,6 +169,11 @@ impl Step<'_> {
             Some((_, kernel)) => format!("{} and kernel {kernel}", self.to),
             None => self.to.to_owned(),
         }
+    }
+
+    /// What is one observation of what it changes.
+    fn each(&self) -> Each {
+        if self.kernel.is_some() { Each::KernelBoot } else { Each::Run }
     }
 
     /// The cell that this one is compared with.
@@ -190,8 +205,7 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
     }));
     let pairs = Pairs { source, told: &told, steps: &steps };
     let places = places(&pairs, &study);
-    let mut charts = charts(&pairs, &study)?;
-    let more_charts = charts.pop().map_or_else(Vec::new, |panel| panel.charts);
+    let Drawn { panels, others, undrawn } = charts(&pairs, &study)?;
     let measure = &source.run.matrix.measure;
     let mut loads: Vec<&str> = told.iter().map(|cell| &*cell.result.axes.load).collect();
     loads.sort_unstable();
@@ -206,8 +220,9 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
         has_emulated: told.iter().any(|cell| source.emulated(&cell.result.id)),
         has_icmp: told.iter().flat_map(|cell| &cell.workloads).any(|w| icmp.contains(&w.0)),
         blocks: blocks(&pairs, &study),
-        panels: charts,
-        more_charts,
+        panels,
+        more_charts: others,
+        undrawn,
         more_places: places.len().saturating_sub(PLACES),
         places: places.into_iter().take(PLACES).collect(),
         unclaimed: pairs.unclaimed(),
@@ -216,15 +231,34 @@ pub(super) fn thesis(source: &Source<'_>) -> anyhow::Result<Option<Thesis>> {
 }
 
 fn tell<'a>(source: &Source<'a>, cell: &'a CellResult) -> Option<Told<'a>> {
+    let (measured, failed): (Vec<&Record>, Vec<&Record>) =
+        source.starts(&cell.id).partition(|boot| boot.outcome == Outcome::Measured);
     let workloads: Vec<_> = cell
         .workloads
         .iter()
         .filter_map(|w| {
-            let runs = Runs::of(&source.samples(&cell.id, &w.name))?;
+            let starts = measured.iter().flat_map(|boot| {
+                of_workload(boot, &w.name).map(|samples| (kernel_boot(boot), samples))
+            });
+            let runs = Runs::of(&starts.collect::<Vec<Start<'_>>>())?;
             Some((w.name.as_str(), runs, w.figures))
         })
         .collect();
-    (!workloads.is_empty()).then_some(Told { result: cell, workloads })
+    let failed = failed.len();
+    (!workloads.is_empty()).then_some(Told { result: cell, workloads, measured, failed })
+}
+
+/// Why nothing follows from a comparison of two cells, whatever its interval: as of contrasts, but that emulated rows are marked.
+fn cautions(from: &Told<'_>, to: &Told<'_>) -> Vec<String> {
+    let records = [&from.measured[..], &to.measured[..]].concat();
+    let mut found: Vec<String> = differences(&records).into_iter().collect();
+    let paths = [from, to].map(|cell| cell.measured.first().map(|record| path(record)));
+    if let [Some(from), Some(to)] = paths
+        && from != to
+    {
+        found.push(format!("path differs: {from} | {to}"));
+    }
+    found
 }
 
 /// Cells that were measured and what is compared of them.
@@ -262,12 +296,17 @@ impl<'a> Pairs<'a> {
         &self,
         figure: Figure,
         workload: &str,
+        step: &Step<'_>,
         from: &Told<'_>,
         to: &Told<'_>,
     ) -> Option<Shown> {
         let (a, b) = (from.runs(workload)?, to.runs(workload)?);
-        let change = measured::change(figure, a, b, self.source.run.seed)?;
-        Some(Shown::new(&change, figure, a.quantity))
+        let mut change = measured::change(figure, a, b, step.each(), self.source.run.seed)?;
+        let why: Vec<String> = cautions(from, to).into_iter().chain(change.inconclusive).collect();
+        change.inconclusive = (!why.is_empty()).then(|| why.join("; "));
+        let failed = (from.failed + to.failed > 0)
+            .then(|| format!("{} and {} boots failed", from.failed, to.failed));
+        Some(Shown { failed, ..Shown::new(&change, figure, a.quantity) })
     }
 }
 
@@ -294,6 +333,7 @@ impl Shown {
                 (None, false) => "worse",
             },
             inconclusive: change.inconclusive.clone(),
+            failed: None,
         }
     }
 }
@@ -352,7 +392,7 @@ fn headlines(
         for figure in HEADLINES {
             let changes: Vec<Option<Shown>> = steps
                 .iter()
-                .map(|step| pairs.change(figure, workload, from, pairs.to(step, from)?))
+                .map(|step| pairs.change(figure, workload, step, from, pairs.to(step, from)?))
                 .collect();
             if changes.iter().all(Option::is_none) {
                 continue;
@@ -362,7 +402,7 @@ fn headlines(
                 cell: from.result.id.clone(),
                 emulated: pairs.source.emulated(&from.result.id),
                 workload: workload.to_owned(),
-                figure: figure.name(),
+                figure: from.runs(workload).map_or(figure.name(), |runs| runs.label(figure)),
                 of_tuned: figure == Figure::Median,
                 published: system.and_then(|system| published(study, system, metric, figure)),
                 changes,
@@ -409,24 +449,27 @@ fn by_place<'a>(told: &'a [Told<'a>]) -> Vec<(Cell, Vec<&'a Told<'a>>)> {
     places
 }
 
+/// The workloads of some cells, each once, as they appear.
+fn names<'a>(cells: &[&Told<'a>]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, ..) in cells.iter().flat_map(|cell| &cell.workloads) {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 fn places(pairs: &Pairs<'_>, study: &Study) -> Vec<Place> {
     by_place(pairs.told)
         .into_iter()
-        .map(|(place, cells)| {
-            let mut names: Vec<&str> = Vec::new();
-            for (name, ..) in cells.iter().flat_map(|cell| &cell.workloads) {
-                if !names.contains(name) {
-                    names.push(name);
-                }
-            }
-            Place {
-                name: place_name(pairs.source, &place),
-                emulated: cells.iter().any(|cell| pairs.source.emulated(&cell.result.id)),
-                workloads: names
-                    .into_iter()
-                    .map(|name| workload(pairs, study, &place, &cells, name))
-                    .collect(),
-            }
+        .map(|(place, cells)| Place {
+            name: place_name(pairs.source, &place),
+            emulated: cells.iter().any(|cell| pairs.source.emulated(&cell.result.id)),
+            workloads: names(&cells)
+                .into_iter()
+                .map(|name| workload(pairs, study, &place, &cells, name))
+                .collect(),
         })
         .collect()
 }
@@ -450,14 +493,17 @@ fn workload(
     for from in cells {
         for step in pairs.steps {
             let Some(to) = pairs.to(step, from) else { continue };
-            let figures = Figure::ALL.map(|figure| pairs.change(figure, name, from, to));
+            let figures = Figure::ALL.map(|figure| pairs.change(figure, name, step, from, to));
             if figures.iter().any(Option::is_some) {
                 let who = format!("{} against {}", step.name(), from.result.axes.tuning);
                 changes.push(Changes { who, figures: figures.into() });
             }
         }
     }
-    Workload { name: name.to_owned(), rows, changes }
+    let labels = cells.iter().filter_map(|cell| cell.runs(name));
+    let mut labels = labels.map(|runs| runs.label(Figure::Median));
+    let median_is = labels.find(|label| *label != Figure::Median.name());
+    Workload { name: name.to_owned(), median_is, rows, changes }
 }
 
 /// A box of the thesis with what it is called.
@@ -502,25 +548,32 @@ impl Values {
     }
 }
 
-/// Panels of the workloads that the thesis has boxes of; the last one holds the charts of all others.
-fn charts(pairs: &Pairs<'_>, study: &Study) -> anyhow::Result<Vec<Panel>> {
+/// All charts.
+struct Drawn {
+    /// Of the workloads that the thesis has boxes of.
+    panels: Vec<Panel>,
+    /// Of the others.
+    others: Vec<Chart>,
+    /// How many there would be beyond [`CHARTS`].
+    undrawn: usize,
+}
+
+fn charts(pairs: &Pairs<'_>, study: &Study) -> anyhow::Result<Drawn> {
     let mut panels: Vec<Panel> = Vec::new();
-    let mut others = Panel { title: String::new(), charts: Vec::new() };
-    let mut drawn = 0;
+    let mut others: Vec<Chart> = Vec::new();
+    let (mut drawn, mut undrawn) = (0, 0);
     for (place, cells) in by_place(pairs.told) {
-        let mut names: Vec<&str> =
-            cells.iter().flat_map(|cell| &cell.workloads).map(|(name, ..)| *name).collect();
-        names.dedup();
+        let mut names = names(&cells);
         names.sort_by_key(|name| COMPARED.iter().position(|known| known == name).unwrap_or(9));
-        names.dedup();
         for name in names {
             let Some(chart) = here_boxes(pairs, &place, &cells, name)? else { continue };
             if drawn == CHARTS {
-                break;
+                undrawn += 1;
+                continue;
             }
             drawn += 1;
             let Some((metric, boxes)) = there(study, &place, name) else {
-                others.charts.push(chart);
+                others.push(chart);
                 continue;
             };
             let kind = format!("{}/{}", place.virtualization, place.network);
@@ -537,8 +590,7 @@ fn charts(pairs: &Pairs<'_>, study: &Study) -> anyhow::Result<Vec<Panel>> {
     panels.sort_by_key(|panel| {
         COMPARED.iter().position(|name| panel.title.starts_with(&format!("{name},")))
     });
-    panels.push(others);
-    Ok(panels)
+    Ok(Drawn { panels, others, undrawn })
 }
 
 fn here_boxes(
