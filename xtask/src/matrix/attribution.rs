@@ -137,11 +137,6 @@ impl Study {
         let arm = self.arms.iter().find(|arm| arm.tuning == tuning)?;
         arm.refused.as_deref()
     }
-
-    /// The arm in which these factors are on.
-    pub fn arm(&self, on: &[bool]) -> Option<&Arm> {
-        self.arms.iter().find(|arm| arm.on == on)
-    }
 }
 
 /// Reads `[attribution]`. `known` tells whether a name is that of a profile, and reports it where not.

@@ -28,6 +28,7 @@ pub use measure::{BOOTS, LONGEST_BOOT, quick};
 pub use name::Name;
 pub use nearest::nearest;
 pub use pairs::pairs;
+pub(crate) use parse::MOST_CELLS;
 pub use parse::{parse, parse_bytes};
 pub use problem::{Errors, Problem};
 pub(crate) use problem::{printable, quoted, suggestion};

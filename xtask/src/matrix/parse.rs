@@ -18,7 +18,7 @@ use super::{
 const SCHEMA: u32 = 1;
 
 /// More combinations than this are not enumerated. Far above what can be run, and a bound on memory.
-const MOST_CELLS: usize = 4_000_000;
+pub(crate) const MOST_CELLS: usize = 4_000_000;
 
 /// The longest name of a matrix, a kernel or a contrast: ids become table columns and parts of file names.
 const LONGEST_NAME: usize = 64;

@@ -10,7 +10,8 @@ use std::fmt;
 
 use crate::axis::tuning::{self, Lack, Profile};
 use crate::matrix::{
-    Arm, Attribution, Axis, Cell, Circumstance, Contrast, Design, Factor, Matrix, Setting, Study,
+    Arm, Attribution, Axis, Cell, Circumstance, Contrast, Design, Factor, MOST_CELLS, Matrix,
+    Setting, Study,
 };
 
 mod fraction;
@@ -36,6 +37,17 @@ pub enum Indivisible {
     },
     /// More knobs than a fraction is made for.
     Many(usize),
+    /// More cells than can be planned.
+    Cells {
+        /// The profile.
+        profile: String,
+        /// How many cells there would be.
+        cells: usize,
+        /// Under so many profiles.
+        arms: usize,
+        /// So many can be planned.
+        most: usize,
+    },
 }
 
 impl fmt::Display for Indivisible {
@@ -64,6 +76,11 @@ impl fmt::Display for Indivisible {
             Indivisible::Many(count) => {
                 write!(f, "{count} knobs are too many for one fraction: put them into [groups]")
             }
+            Indivisible::Cells { profile, cells, arms, most } => write!(
+                f,
+                "the attribution of profile `{profile}` makes {cells} cells under its {arms} profiles, at most {most} can be planned: \
+                 name fewer values on the axes, or put knobs of `{profile}` into [groups]"
+            ),
         }
     }
 }
@@ -81,11 +98,28 @@ pub fn expand(
     base: &Profile,
     taken: &[String],
 ) -> Result<Matrix, Indivisible> {
+    within(matrix, profile, base, taken, MOST_CELLS)
+}
+
+/// [`expand`] to at most so many cells.
+fn within(
+    matrix: Matrix,
+    profile: &Profile,
+    base: &Profile,
+    taken: &[String],
+    most: usize,
+) -> Result<Matrix, Indivisible> {
     let Some(asked) = matrix.attribution.clone() else { return Ok(matrix) };
     let study = study(&asked, profile, base)?;
     let mut derived = study.arms.iter().filter(|arm| arm.is_derived());
     if let Some(arm) = derived.find(|arm| taken.contains(&arm.tuning)) {
         return Err(Indivisible::Taken(arm.tuning.clone()));
+    }
+    let turned = matrix.cells.iter().filter(|cell| is_turned(cell)).count();
+    let count = turned.saturating_mul(study.arms.len()) + (matrix.cells.len() - turned);
+    if count > most {
+        let (profile, arms) = (asked.profile, study.arms.len());
+        return Err(Indivisible::Cells { profile, cells: count, arms, most });
     }
     let mut seen = BTreeSet::new();
     let arms = study.arms.iter().map(|arm| arm.tuning.as_str());
@@ -100,9 +134,14 @@ pub fn expand(
     Ok(Matrix { cells, contrasts, study: Some(study), ..matrix })
 }
 
+/// Whether a cell is measured under each profile: it names none itself.
+fn is_turned(cell: &Cell) -> bool {
+    Some(cell.on(Axis::Tuning)) == Axis::Tuning.default_value()
+}
+
 /// A cell under each profile; as it is where it names a profile itself.
 fn under<'a>(cell: &'a Cell, profiles: impl Iterator<Item = &'a str>) -> Vec<Cell> {
-    if Some(cell.on(Axis::Tuning)) != Axis::Tuning.default_value() {
+    if !is_turned(cell) {
         return vec![cell.clone()];
     }
     profiles.map(|tuning| Cell { tuning: tuning.into(), ..cell.clone() }).collect()

@@ -141,3 +141,13 @@ fn what_cannot_be_told_apart_is_refused_with_the_remedy() {
         [attribution] derives a profile `stock-with-policy`, and there is one of that name: rename matrices/tuning/stock-with-policy.toml
         "#);
 }
+
+#[test]
+fn more_cells_than_can_be_planned_are_refused_before_they_are_made() {
+    let to = |most| {
+        let matrix = matrix("isolated", "stock", None);
+        within(matrix, &profile("isolated"), &profile("stock"), &tuning::names(), most)
+    };
+    assert_eq!(to(16).unwrap().cells.len(), 16);
+    insta::assert_snapshot!(to(15).unwrap_err(), @"the attribution of profile `isolated` makes 16 cells under its 8 profiles, at most 15 can be planned: name fewer values on the axes, or put knobs of `isolated` into [groups]");
+}

@@ -2,7 +2,7 @@
 //!
 //! One knob at a time, a boot with it is compared with the boot without it of the same block: what drifts from block to block cancels. In a
 //! fraction, the logs of all boots are explained by the knobs and the blocks at once, by least squares: what knobs do
-//! together only counts as chance there, which widens intervals and never shifts an effect. All p-values of a run are corrected together.
+//! together counts as chance there, which widens intervals; it shifts no effect as long as every profile of the fraction has its boots. All p-values of a run are corrected together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use evenkeel_stats::effect::{self, Effect};
 use evenkeel_stats::interval::NoInterval;
 
 use super::BootFigures;
-use super::contrast::{Row, STALL, is_emulated, threshold};
+use super::contrast::{EMULATED, FEW_BOOTS, Row, STALL, is_emulated, threshold};
 use super::summary::{CellView, differences, workload_names};
 use crate::matrix::{Cell, Circumstance, Design, Factor, Study};
 use crate::record::results::{AttributionResult, EffectResult, KnobResult, KnobValues};
@@ -77,27 +77,20 @@ fn correct(tables: &mut [AttributionResult]) {
     tables.iter_mut().for_each(|table| table.tests = count);
 }
 
-/// Gives ranks to knobs that took effect, and puts them first: those with an effect on dispersion or tail that is clear of chance, then the
-/// others, each by their largest.
+/// Gives ranks to knobs that took effect and have one on dispersion or tail that is clear of chance, by their largest, and puts them first.
+/// The size of what is not clear is chance: the others have no rank and stay in their order, those that did not take effect last.
 fn rank(knobs: &mut Vec<KnobResult>) {
-    /// The class of what has no rank, after clear and unclear effects.
-    const UNRANKED: u8 = 2;
+    /// The class of what has a rank, before what took effect and what did not.
+    const RANKED: u8 = 0;
     let mut keyed = Vec::new();
     for knob in knobs.iter_mut() {
-        let told = |effect: &&EffectResult| matches!(&*effect.aspect, "dispersion" | "tail");
-        let sizes = |only_clear: bool| {
-            let effects = knob.effects.iter().filter(told);
-            let counts = move |effect: &&EffectResult| !only_clear || is_clear(effect);
-            let sizes = effects.filter(counts).filter_map(|effect| effect.ratio);
-            sizes.map(|ratio| ratio.ln().abs()).max_by(f64::total_cmp)
-        };
-        let took = matches!(&*knob.evidence, "effective" | "partial");
-        let (clear, any) = (sizes(true), sizes(false));
-        knob.clear = took && clear.is_some();
-        keyed.push(match (took, clear, any) {
-            (true, Some(size), _) => (0, size),
-            (true, None, Some(size)) => (1, size),
-            _ => (UNRANKED, 0.0),
+        let took = took_effect(knob);
+        let size = largest(knob).map(|(_, ratio)| ratio.ln().abs());
+        knob.clear = took && size.is_some();
+        keyed.push(match (took, size) {
+            (true, Some(size)) => (RANKED, size),
+            (true, None) => (1, 0.0),
+            (false, _) => (2, 0.0),
         });
     }
     let mut keyed: Vec<((u8, f64), KnobResult)> = keyed.into_iter().zip(knobs.drain(..)).collect();
@@ -105,9 +98,22 @@ fn rank(knobs: &mut Vec<KnobResult>) {
         class.cmp(other_class).then(other_size.total_cmp(size))
     });
     for (place, ((class, _), mut knob)) in (1..).zip(keyed) {
-        knob.rank = (class < UNRANKED).then_some(place);
+        knob.rank = (class == RANKED).then_some(place);
         knobs.push(knob);
     }
+}
+
+/// Whether a knob, or some of a group, took effect.
+pub(super) fn took_effect(knob: &KnobResult) -> bool {
+    matches!(&*knob.evidence, "effective" | "partial")
+}
+
+/// The largest effect of a knob on dispersion or tail that is clear of chance: its aspect and its ratio.
+pub(super) fn largest(knob: &KnobResult) -> Option<(&str, f64)> {
+    let told = knob.effects.iter().filter(|effect| is_clear(effect));
+    let told = told.filter(|effect| matches!(&*effect.aspect, "dispersion" | "tail"));
+    let told = told.filter_map(|effect| Some((effect.aspect.as_str(), effect.ratio?)));
+    told.max_by(|a, b| a.1.ln().abs().total_cmp(&b.1.ln().abs()))
 }
 
 /// Whether an effect is clear of chance.
@@ -193,12 +199,17 @@ impl<'a> Place<'a> {
     /// Whether a factor took effect where it was on: the worst boot speaks for a knob. A factor of which some knobs did took effect in
     /// part; knobs that are not for this kind of system say nothing of the others.
     fn evidence(&self, at: usize, factor: &Factor) -> (&'static str, Vec<String>) {
-        let on = self.cells.iter().filter(|(arm, _)| self.study.arms[**arm].on[at]);
-        let records: Vec<&Record> =
-            on.flat_map(|(_, view)| view.measured.iter().copied()).collect();
+        let of = |is: bool| {
+            let cells =
+                self.cells.iter().filter(move |(arm, _)| self.study.arms[**arm].on[at] == is);
+            cells.flat_map(|(_, view)| view.measured.iter().copied()).collect::<Vec<&Record>>()
+        };
+        let [off, on] = [false, true].map(of);
         let (mut words, mut notes) = (BTreeSet::new(), BTreeSet::new());
         for setting in factor.knobs.iter() {
-            let worst = records
+            // What the profile leaves alone leaves evidence where the base asks for it.
+            let asked = if setting.on.is_none() && !on.is_empty() { &off } else { &on };
+            let worst = asked
                 .iter()
                 .flat_map(|record| &record.evidence)
                 .filter_map(|evidence| match evidence {
@@ -206,9 +217,8 @@ impl<'a> Place<'a> {
                     _ => None,
                 })
                 .max_by_key(|effect| badness(effect));
-            // What the profile leaves alone and the base does not is turned off, which leaves no evidence.
             let Some(effect) = worst else {
-                words.insert(if setting.on.is_none() { "effective" } else { "not-measured" });
+                words.insert("not-measured");
                 continue;
             };
             words.insert(word(effect));
@@ -255,7 +265,7 @@ fn word(effect: &Took) -> &'static str {
 fn cautions(records: &[&Record]) -> Vec<String> {
     let mut cautions: Vec<String> = differences(records).into_iter().collect();
     if records.iter().any(|record| is_emulated(record)) {
-        cautions.push("emulated: informs only".to_owned());
+        cautions.push(EMULATED.to_owned());
     }
     cautions
 }
@@ -333,6 +343,15 @@ impl Table<'_> {
         let count = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
         found.boots = [count; 2];
         found.failed = [from, to].map(failed);
+        for (view, side) in [from, to].iter().zip(&sides) {
+            if side.is_empty() {
+                notes.push(format!("no boots of `{}` to compare", view.planned.cell.tuning));
+            }
+        }
+        // Nothing is quiet of boots that there are not.
+        if sides.iter().any(Vec::is_empty) {
+            return self.tell(found, Err(NoInterval::TooFew), notes);
+        }
         if row.aspect == STALL && sides.iter().flatten().all(|value| value.is_quiet) {
             found.note = Some(format!("no transaction longer than {} on either side", threshold()));
             return found;
@@ -359,6 +378,17 @@ impl Table<'_> {
         });
         let beside = DESIGN.to_owned();
         let found = EffectResult { beside, boots: counts, failed, ..blank(row) };
+        let arms: BTreeSet<&[bool]> = boots.iter().map(|(on, _)| *on).collect();
+        let lacking = study.arms.len() - arms.len();
+        if lacking > 0 {
+            notes.push(format!(
+                "{lacking} of {} profiles of the fraction have no boots: effects of single knobs may mix with what two do together",
+                study.arms.len()
+            ));
+        }
+        if counts.contains(&0) {
+            return self.tell(found, Err(NoInterval::TooFew), notes);
+        }
         if row.aspect == STALL && boots.iter().all(|(_, value)| value.is_quiet) {
             let note = format!("no transaction longer than {} in any boot", threshold());
             return EffectResult { note: Some(note), ..found };
@@ -422,6 +452,10 @@ impl Table<'_> {
                 found.low = Some(ends.low.exp());
                 found.high = Some(ends.high.exp());
                 found.p = Some(effect.p());
+                let [from, to] = found.boots;
+                if (from.min(to) as usize) < FEW_BOOTS {
+                    notes.push(format!("few boots: {from} and {to}"));
+                }
             }
             Err(NoInterval::TooFew) => notes.push("too few boots to tell an effect".to_owned()),
             Err(reason) => notes.push(format!("no effect: {reason}")),

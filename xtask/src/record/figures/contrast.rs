@@ -13,7 +13,7 @@ use crate::record::results::ContrastResult;
 use crate::record::{Evidence, Record, Run};
 
 /// With fewer boots a side a ratio is a look, not a finding.
-const FEW_BOOTS: usize = 5;
+pub(super) const FEW_BOOTS: usize = 5;
 
 /// A figure that stands for an aspect.
 pub(super) struct Row {
@@ -31,6 +31,8 @@ const ROWS: [Row; 5] = [
     Row { aspect: STALL, figure: "stall_share", of: |boot| boot.stall_share },
 ];
 pub(super) const STALL: &str = "stall";
+/// The note of what ran under an emulator.
+pub(super) const EMULATED: &str = "emulated: informs only";
 
 /// Every contrast of the run's matrix, in order: pairs of cells, then workloads, then figures.
 pub(super) fn contrasts(run: &Run, views: &[CellView<'_>]) -> Vec<ContrastResult> {
@@ -129,7 +131,7 @@ impl Pair<'_> {
             notes.push(format!("path differs: {from} | {to}"));
         }
         if records.iter().any(|record| is_emulated(record)) {
-            notes.push("emulated: informs only".to_owned());
+            notes.push(EMULATED.to_owned());
         }
         notes
     }

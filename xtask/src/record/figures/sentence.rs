@@ -1,10 +1,10 @@
 //! The whole run in a sentence: counts and ratios, no judgement.
 
-use super::attribution::is_clear;
-use super::contrast::is_emulated;
+use super::attribution::{largest, took_effect};
+use super::contrast::{EMULATED, is_emulated};
 use super::summary::{CellView, DIFFERS};
 use crate::record::Run;
-use crate::record::results::{AttributionResult, CellOutcome, ContrastResult, KnobResult, Overall};
+use crate::record::results::{AttributionResult, CellOutcome, ContrastResult, Overall};
 
 /// So many knobs are named.
 const RANKED: usize = 4;
@@ -63,7 +63,9 @@ pub(super) fn overall(
     }
     // One table is told; the others are in the report.
     if let Some(table) = attribution.first() {
-        sentence.push_str(&format!("; {}", ranking_told(table)));
+        let several = attribution.iter().any(|other| other.place != table.place);
+        let place = if several { format!(" in {}", table.place) } else { String::new() };
+        sentence.push_str(&format!("; {}{}", ranking_told(table, &place), caution_told(table)));
     }
     let verdict = match (measured, failed + skipped) {
         (0, _) => "failed",
@@ -73,28 +75,36 @@ pub(super) fn overall(
     Overall { verdict: verdict.to_owned(), sentence }
 }
 
-/// `knobs of isolated by effect on tcp-rr: policy (tail x0.030), placement (no effect clear of chance)`.
-fn ranking_told(table: &AttributionResult) -> String {
+/// ` (instrument differs, emulated)`, of what holds for some effect of a table.
+fn caution_told(table: &AttributionResult) -> String {
+    let effects = || table.knobs.iter().flat_map(|knob| &knob.effects).chain(&table.whole);
+    let notes = |what: &str| {
+        effects().filter_map(|effect| effect.note.as_deref()).any(|note| note.contains(what))
+    };
+    let cautions = [(DIFFERS, DIFFERS), (EMULATED, "emulated")];
+    let cautions = cautions.iter().filter(|(note, _)| notes(note)).map(|(_, told)| *told);
+    let cautions = cautions.collect::<Vec<_>>().join(", ");
+    if cautions.is_empty() { cautions } else { format!(" ({cautions})") }
+}
+
+/// `knobs of isolated by effect on tcp-rr: policy (tail x0.030), placement (dispersion x0.67)`.
+fn ranking_told(table: &AttributionResult, place: &str) -> String {
     let AttributionResult { profile, workload, .. } = table;
     let ranked = table.knobs.iter().filter(|knob| knob.rank.is_some()).take(RANKED);
     let told: Vec<String> = ranked
-        .map(|knob| match largest(knob) {
-            Some((aspect, ratio)) => format!("{} ({aspect} x{})", knob.name, short(ratio)),
-            None => format!("{} (no effect clear of chance)", knob.name),
+        .filter_map(|knob| {
+            let (aspect, ratio) = largest(knob)?;
+            Some(format!("{} ({aspect} x{})", knob.name, short(ratio)))
         })
         .collect();
-    match told.is_empty() {
-        true => format!("knobs of {profile}: none took effect that was measured"),
-        false => format!("knobs of {profile} by effect on {workload}: {}", told.join(", ")),
-    }
-}
-
-/// The largest effect of a knob on dispersion or tail that is clear of chance.
-fn largest(knob: &KnobResult) -> Option<(&str, f64)> {
-    let told = knob.effects.iter().filter(|effect| is_clear(effect));
-    let told = told.filter(|effect| matches!(&*effect.aspect, "dispersion" | "tail"));
-    let told = told.filter_map(|effect| Some((effect.aspect.as_str(), effect.ratio?)));
-    told.max_by(|a, b| a.1.ln().abs().total_cmp(&b.1.ln().abs()))
+    let told = match told.is_empty() {
+        true if !table.knobs.iter().any(took_effect) => {
+            return format!("knobs of {profile}{place}: none took effect that was measured");
+        }
+        true => "none clear of chance".to_owned(),
+        false => told.join(", "),
+    };
+    format!("knobs of {profile} by effect on {workload}{place}: {told}")
 }
 
 /// `tcp-rr dispersion x0.020 [0.010-0.040]`, or the middle and range of several pairs and in how many the interval is clear of 1.

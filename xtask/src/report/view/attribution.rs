@@ -137,7 +137,8 @@ fn method(found: &AttributionResult) -> String {
     let how = match found.design.as_str() {
         "factorial" => format!(
             "Profiles between {base} and {profile} form a two-level fraction of all combinations, in which every knob is on in half of \
-             the boots; effects of single knobs are clear of what any two do together, and are explained by least squares on logs over boots."
+             the boots; effects of single knobs are explained by least squares on logs over boots. While every profile has its boots, they are \
+             clear of what any two do together."
         ),
         _ => format!(
             "Each boot with the knob is compared with the boot without it of the same block, on logs: beside the rest of {profile} \
@@ -146,7 +147,7 @@ fn method(found: &AttributionResult) -> String {
     };
     format!(
         "{how} Brackets are 95 % intervals, each for itself; ✓ and ✗ only where Holm's correction over all {tests} effects of the run leaves \
-         p < {CLEAR}. Ranked by the largest such effect on dispersion or tail."
+         p < {CLEAR}. Ranked by the largest such effect on dispersion or tail; a knob without one has no rank."
     )
 }
 
