@@ -15,4 +15,6 @@ pub enum Group {
     Share,
     /// Planning a million cells.
     Plan,
+    /// How long the shipped matrices take.
+    Matrices,
 }

@@ -15,6 +15,7 @@ use crate::run::progress::Detail;
 mod build;
 pub mod group;
 mod guest;
+mod matrices;
 mod plan;
 mod rates;
 mod recording;
@@ -34,6 +35,7 @@ fn rows(group: Group, runs: &Runs) -> anyhow::Result<Vec<Row>> {
         Group::Guest => guest::rows(runs),
         Group::Share => share::rows(runs),
         Group::Plan => plan::rows(runs),
+        Group::Matrices => matrices::rows(runs),
     }
 }
 
