@@ -11,7 +11,7 @@ use super::table::{Must, Row, middle};
 const LEAST: f64 = 0.98;
 
 /// Pairs of boots, one of each order.
-const PAIRS: u32 = 8;
+const PAIRS: u32 = 10;
 
 /// One boot with the workloads in this order.
 fn matrix(workloads: [&str; 4]) -> String {

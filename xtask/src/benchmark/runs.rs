@@ -54,6 +54,8 @@ impl Boot {
 pub(super) struct Done {
     /// The boots that were measured.
     pub(super) boots: Vec<Boot>,
+    /// How long each of those took that failed.
+    pub(super) failed: Vec<Duration>,
     /// Figures of its cells.
     pub(super) results: Results,
     /// Wall time of all boots, from the first to the last.
@@ -146,12 +148,17 @@ impl Runs {
         let (took, wall) = (watcher.took, watcher.wall);
         let (run, records, _) = store::read(&out)?;
         let results = figures::results(&run, &records)?;
-        let boots = records
+        let (measured, failed): (Vec<_>, Vec<_>) = records
             .into_iter()
             .zip(took)
-            .filter(|(record, _)| record.outcome == Outcome::Measured)
-            .map(|(record, (took, entered_ns))| Boot { record, took, entered_ns });
-        Ok(Done { boots: boots.collect(), results, wall })
+            .partition(|(record, _)| record.outcome == Outcome::Measured);
+        let boots = measured.into_iter().map(|(record, (took, entered_ns))| Boot {
+            record,
+            took,
+            entered_ns,
+        });
+        let failed = failed.into_iter().map(|(_, (took, _))| took);
+        Ok(Done { boots: boots.collect(), failed: failed.collect(), results, wall })
     }
 }
 

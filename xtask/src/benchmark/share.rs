@@ -1,10 +1,12 @@
 //! The share of its time that the default matrix measures on containers.
 
+use std::time::Duration;
+
 use super::runs::{self, Runs};
 use super::table::{Measured, Must, Row};
 use crate::matrix;
 
-/// Of the wall time without warm-ups, percent.
+/// Of the wall time without warm-ups and without boots that failed, percent.
 const LEAST: f64 = 75.0;
 
 /// Boots of every cell: every cell has its own costs, more boots would only repeat them.
@@ -25,12 +27,17 @@ pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
     }
     let warmups: usize = done.boots.iter().map(|boot| boot.record.workloads.len()).sum();
     let measured = done.boots.iter().map(|boot| boot.measured_ns()).sum::<u64>() as f64 / 1e9;
-    let wall = done.wall.as_secs_f64();
-    let note = format!(
+    let lost = done.failed.iter().sum::<Duration>().as_secs_f64();
+    let wall = done.wall.as_secs_f64() - lost;
+    let mut note = format!(
         "{measured:.1} s of {wall:.1} s in {} boots; {:.1} % with warm-ups in the wall time",
         done.boots.len(),
         100.0 * measured / wall
     );
+    if !done.failed.is_empty() {
+        // How long a boot hangs before it is given up says nothing about how a boot spends its time.
+        note += &format!("; failed boots: {}, their {lost:.1} s not counted", done.failed.len());
+    }
     let value = 100.0 * measured / (wall - warmup * warmups as f64);
     Ok(vec![Row::new(what, "%", Measured { value, interval: None }, must, note)])
 }

@@ -72,14 +72,14 @@ impl Row {
         Row { what: what.to_owned(), unit, measured: Some(measured), must, met, note }
     }
 
-    /// The geometric mean of ratios, one a boot.
+    /// The median of ratios within boots, which a boot that the host disturbed does not move.
     pub(super) fn ratio(
         what: &str,
         ratios: &[f64],
         must: impl Into<Option<Must>>,
         note: String,
     ) -> Row {
-        match interval::geometric_mean(ratios, SEED) {
+        match interval::median(ratios) {
             Ok(of) => Row::new(what, "", of.into(), must, note),
             Err(why) => Row::missing(what, must, format!("no interval: {why}")),
         }

@@ -27,6 +27,20 @@ fn few_boots_agree_with_scipy() {
 }
 
 #[test]
+fn the_median_lies_between_scipys_order_statistics() {
+    // scipy.stats.quantile_test(x, q=1, p=.5).confidence_interval(.95)
+    let x = [0.91, 1.3, 0.99, 1.02, 1.0, 1.001, 0.97, 1.004, 1.006, 1.01, 0.995, 1.003];
+    let found = median(&x).unwrap();
+    assert_eq!([found.low, found.high], [0.99, 1.01]);
+    close(found.estimate, 1.002);
+    let six = [0.91, 0.97, 0.99, 0.995, 1.0, 1.001];
+    let found = median(&six).unwrap();
+    assert_eq!([found.low, found.high], [0.91, 1.001]);
+    assert_eq!(median(&six[1..]), Err(NoInterval::TooFew));
+    assert_eq!(median(&[]), Err(NoInterval::TooFew));
+}
+
+#[test]
 fn student_quantiles_agree_with_scipy() {
     // scipy.stats.t.ppf(.975, df)
     for (df, expected) in [
