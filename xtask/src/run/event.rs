@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::axis::names::RunTag;
-use crate::record::Outcome;
+use crate::record::{Outcome, Unmeasured};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub enum Event {
         cell: String,
         /// How.
         outcome: Outcome,
+        /// Its workloads that failed, where others did not.
+        failed: Vec<Unmeasured>,
         /// How long it took.
         took: Duration,
     },

@@ -149,5 +149,6 @@ pub(super) fn failed(cell: &Cell, place: Place, reason: String) -> anyhow::Resul
         noise: None,
         evidence: Vec::new(),
         workloads: Vec::new(),
+        failed: Vec::new(),
     })
 }

@@ -19,16 +19,20 @@ use crate::axis::tuning::Probe;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Hop, load, peer, virtualization};
 use crate::matrix::{Expect, RUNNING};
-use crate::record::{Effect, Evidence, Measured};
+use crate::record::{Effect, Evidence, Measured, Unmeasured};
 use crate::workload::{self, Crossed, Endpoints, Workload};
 
 /// Deadline of a request that an agent answers at once; emulated guests under load take seconds.
 const SOON: Duration = Duration::from_secs(30);
 
+/// So many workloads of a boot may fail, each at its own deadline, before the rest is not tried.
+const MOST_FAILED: usize = 3;
+
 /// What was measured.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) workloads: Vec<Measured>,
+    pub(super) failed: Vec<Unmeasured>,
     pub(super) evidence: Vec<Evidence>,
     pub(super) noise: Option<Noise>,
     /// Facts of the guest that was measured, for guests.
@@ -38,7 +42,8 @@ pub(super) struct Gathered {
 /// Measures everything that the boot asks for.
 ///
 /// # Errors
-/// An end that does not answer, a kernel that is not the expected one, a tool's failure, or packets that took another path.
+/// An end that does not answer, a kernel that is not the expected one, packets that took another path, or the failure of every
+/// workload; that of some is among what was gathered.
 pub(super) fn measure(
     spec: &BootSpec,
     machine: &mut Real,
@@ -76,6 +81,9 @@ pub(super) fn measure(
     let lasted = began.elapsed();
     let noise = recorder.stop()?;
     run?;
+    if let ([], [first, ..]) = (&*gathered.workloads, &*gathered.failed) {
+        bail!("{first}");
+    }
     for measured in &mut gathered.workloads {
         noise.join(&mut measured.samples);
     }
@@ -134,12 +142,23 @@ fn run_workloads(
     crossed: &mut Crossed,
 ) -> anyhow::Result<()> {
     let within = spec.measure.time() + workload::GRACE * 2;
+    let peer = machine.control(peer::NAME)?;
     for (name, kind, drive) in driven {
-        let one = |machine: &mut Real| -> anyhow::Result<Measured> {
-            let answer = machine.control(peer::NAME)?.ask(drive.clone(), within)?;
-            Ok(Measured { workload: (*name).to_owned(), samples: kind.read(answer)? })
+        let workload = || (*name).to_owned();
+        if gathered.failed.len() >= MOST_FAILED {
+            let reason = format!("not tried: {MOST_FAILED} others of this boot had failed");
+            gathered.failed.push(Unmeasured { workload: workload(), reason });
+            continue;
+        }
+        let samples = peer.ask(drive.clone(), within).and_then(|answer| kind.read(answer));
+        let measured = match samples {
+            Ok(samples) => Measured { workload: workload(), samples },
+            Err(error) => {
+                let reason = format!("{error:#}");
+                gathered.failed.push(Unmeasured { workload: workload(), reason });
+                continue;
+            }
         };
-        let measured = one(machine).with_context(|| format!("workload `{name}`"))?;
         let more = kind.crossed(&measured.samples);
         crossed.packets += more.packets;
         crossed.bytes += more.bytes;

@@ -325,7 +325,8 @@ impl Boots<'_> {
             }
             let outcome = record.outcome.clone();
             store.append(&record)?;
-            watcher.see(&Event::Ended { cell: cell.id(), outcome, took: began.elapsed() });
+            let (failed, took) = (record.failed, began.elapsed());
+            watcher.see(&Event::Ended { cell: cell.id(), outcome, failed, took });
         }
         Ok(())
     }

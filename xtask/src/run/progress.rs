@@ -163,13 +163,18 @@ fn lab(event: &Event) -> String {
 }
 
 fn failed(event: &Event) -> bool {
-    matches!(event, Event::Ended { outcome: Outcome::Failed { .. }, .. })
+    match event {
+        Event::Ended { outcome, failed, .. } => *outcome != Outcome::Measured || !failed.is_empty(),
+        _ => false,
+    }
 }
 
 fn ended(event: &Event) -> String {
     match event {
-        Event::Ended { cell, outcome: Outcome::Measured, took } => {
-            format!("{cell}  {:.1} s", took.as_secs_f64())
+        Event::Ended { cell, outcome: Outcome::Measured, took, failed } => {
+            let mut line = format!("{cell}  {:.1} s", took.as_secs_f64());
+            failed.iter().for_each(|failed| line += &format!("; FAILED: {failed}"));
+            line
         }
         Event::Ended { cell, outcome: Outcome::Failed { reason }, .. } => {
             format!("{cell}  FAILED: {reason}")

@@ -41,7 +41,12 @@ pub(super) fn overall(
     parts.extend(
         cells.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
     );
-    let asides = [(failed_boots, "failed boots"), (strangers, "cells recorded but not planned")];
+    let incomplete: usize = views.iter().map(|view| view.incomplete).sum();
+    let asides = [
+        (failed_boots, "failed boots"),
+        (incomplete, "boots without some workload"),
+        (strangers, "cells recorded but not planned"),
+    ];
     parts.extend(
         asides
             .iter()

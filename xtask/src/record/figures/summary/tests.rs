@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::matrix::{Axis, Cell, Contrast};
-use crate::record::Evidence;
 use crate::record::results::ContrastResult;
 use crate::record::testing::{bell, cell, failed, latencies, rates, record, run};
+use crate::record::{Evidence, Unmeasured};
 
 /// Boots of tcp-rr about 30 us; each a little different from the others, `width` apart on average.
 fn boots(cell: &Cell, width: f64, count: u32) -> Vec<Record> {
@@ -63,6 +63,25 @@ tcp-rr stall stall_share - [- -] [5, 5] no transaction longer than 10 ms on eith
     insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: tcp-rr dispersion x0.050 [0.047-0.053]");
     assert_eq!(found.overall.verdict, "measured");
     assert_eq!(found.cells[0].workloads[0].count, 10_000);
+}
+
+#[test]
+fn a_workload_that_failed_takes_neither_its_boot_nor_the_others_with_it() {
+    let stock = cell("docker", "stock");
+    let run = run(std::slice::from_ref(&stock));
+    let mut records = boots(&stock, 100.0, 5);
+    for record in &mut records {
+        let reason = "the path is stuck".to_owned();
+        record.failed = vec![Unmeasured { workload: "ping".into(), reason }];
+    }
+    let reason = "no end".to_owned();
+    records[2].failed.push(Unmeasured { workload: "tcp-rr".into(), reason });
+    records[2].workloads.clear();
+    let found = results(&run, &records).unwrap();
+    let [cell] = &*found.cells else { panic!("{:?}", found.cells) };
+    insta::assert_snapshot!(cell.reason.as_deref().unwrap(), @"tcp-rr failed in 1 of 5 boots: no end; ping failed in 5 of 5 boots: the path is stuck (5 times)");
+    assert_eq!(cell.workloads.iter().map(|w| w.boots).collect::<Vec<_>>(), [4]);
+    insta::assert_snapshot!(found.overall.sentence, @"1 of 1 cells measured, boots without some workload: 5");
 }
 
 #[test]
