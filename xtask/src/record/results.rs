@@ -240,8 +240,11 @@ pub struct VerdictRow {
     pub cell: String,
     /// Workload.
     pub workload: String,
-    /// Aspect.
+    /// `location`, `dispersion`, `tail`, `stall`, `modes`, `between-boot`; `outcome` where one side was not measured.
     pub aspect: String,
+    /// The figure that stands for the aspect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figure: Option<String>,
     /// `regressed`, `improved`, `equivalent`, `inconclusive`, `missing`.
     pub verdict: String,
     /// candidate / base.
@@ -250,12 +253,24 @@ pub struct VerdictRow {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
-    /// Raw p-value.
+    /// Raw one-sided p-value against the margin, of the direction that the ratio points to.
     pub p: Option<f64>,
-    /// Corrected p-value.
+    /// The same, corrected for all that gates (or for all that informs, where this only informs).
     pub p_corrected: Option<f64>,
-    /// Smallest ratio that could have been seen.
+    /// Smallest ratio for the worse that could have been seen.
     pub detectable_ratio: Option<f64>,
+    /// Fresh starts of base and candidate that were compared.
+    #[serde(default)]
+    pub boots: [u32; 2],
+    /// Fresh starts a side after which an inconclusive verdict would be one, were the ratio what it seems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boots_needed: Option<u32>,
+    /// Whether the policy lets this row make an interleaved comparison fail.
+    #[serde(default)]
+    pub gates: bool,
+    /// The reason for which the policy accepts a regression; it does not gate then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
     /// In words.
     pub reason: String,
 }

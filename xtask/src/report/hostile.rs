@@ -77,6 +77,7 @@ pub(super) fn hostile() -> Fixture {
             cell: evil_id.clone(),
             workload: EVIL.into(),
             aspect: EVIL.into(),
+            figure: Some(EVIL.into()),
             verdict: verdict.into(),
             ratio: Some(1.6),
             low: Some(f64::NAN),
@@ -84,6 +85,10 @@ pub(super) fn hostile() -> Fixture {
             p: Some(0.01),
             p_corrected: None,
             detectable_ratio: Some(1e308),
+            boots: [5, u32::MAX],
+            boots_needed: Some(u32::MAX),
+            gates: true,
+            accepted: Some(EVIL.into()),
             reason: EVIL.into(),
         })
         .to_vec();
