@@ -7,10 +7,9 @@
 use std::fmt;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::matrix::Cell;
-use crate::record::results::{Overall, VerdictRow};
+use crate::record::results::{ComparisonResult, Overall, PolicyLine, Results, VerdictRow};
 
 mod aspects;
 mod judge;
@@ -28,11 +27,10 @@ mod validity;
 pub use policy::Policy;
 pub use show::{Markdown, Table, json};
 pub use sides::{Comparison, Design, NoComparison, Side, stolen_share};
-pub use validity::Check;
+pub use validity::{Check, Circumstance};
 
 /// What a verdict is about.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Aspect {
     /// Whether it was measured at all.
     Outcome,
@@ -76,8 +74,7 @@ impl Aspect {
 }
 
 /// A decision.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
     /// Worse, beyond the margin.
     Regressed,
@@ -223,6 +220,32 @@ impl Verdicts {
         let overall = sentence::overall(&decisions, &gate, &notes);
         notes.dedup();
         Verdicts { decisions, overall, gate, checks, notes, policy: policy.clone() }
+    }
+
+    /// Puts them into results, the sentence in front of what was measured.
+    pub fn into_results(self, results: &mut Results) {
+        results.verdicts = self.rows();
+        results.comparison = Some(self.comparison());
+        let measured = std::mem::take(&mut results.overall.sentence);
+        results.overall = self.overall;
+        results.overall.sentence.push_str(&format!("; {measured}"));
+    }
+
+    /// What they rest on.
+    pub fn comparison(&self) -> ComparisonResult {
+        let (gate, why) = match &self.gate {
+            Gate::Gates => ("gates", None),
+            Gate::Informs { why } => ("informs", Some(why.clone())),
+            Gate::Void { why } => ("void", Some(why.clone())),
+        };
+        let lines = self.policy.lines().into_iter();
+        ComparisonResult {
+            gate: gate.to_owned(),
+            why,
+            checks: self.checks.iter().map(|check| check.result(&self.policy)).collect(),
+            notes: self.notes.clone(),
+            policy: lines.map(|(name, value)| PolicyLine { name, value }).collect(),
+        }
     }
 
     /// The rows of `results.json`.

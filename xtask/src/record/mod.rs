@@ -50,6 +50,9 @@ pub struct Run {
     /// Kernels that its contrasts compare, and how they differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<kernels::KernelPair>,
+    /// The text of the policy that judges it, where it was measured against another revision: that revision's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 /// A cell of the plan.

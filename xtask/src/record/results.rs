@@ -27,6 +27,9 @@ pub struct Results {
     pub attribution: Vec<AttributionResult>,
     /// Decisions; empty where nothing was compared with a base.
     pub verdicts: Vec<VerdictRow>,
+    /// What the verdicts rest on; absent where nothing was compared with a base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonResult>,
     /// The whole in a sentence.
     pub overall: Overall,
 }
@@ -273,6 +276,49 @@ pub struct VerdictRow {
     pub accepted: Option<String>,
     /// In words.
     pub reason: String,
+}
+
+/// What verdicts rest on.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct ComparisonResult {
+    /// `gates`, `informs` where the sides were not measured interleaved, `void` where the run was not steady.
+    pub gate: String,
+    /// Why it does not gate.
+    pub why: Option<String>,
+    /// Whether the run was steady.
+    pub checks: Vec<CheckResult>,
+    /// What must be known beside.
+    pub notes: Vec<String>,
+    /// Every threshold, for people.
+    pub policy: Vec<PolicyLine>,
+}
+
+/// How much a circumstance mattered that may not.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct CheckResult {
+    /// `drift`, `position` in a block, `order` in a pair.
+    pub of: String,
+    /// Workload.
+    pub workload: String,
+    /// `location` or `dispersion`.
+    pub aspect: String,
+    /// Last / first, of geometric means over all cells.
+    pub ratio: f64,
+    /// p-value of its being 1.
+    pub p: f64,
+    /// Whether it makes the run void.
+    pub void: bool,
+    /// In words.
+    pub told: String,
+}
+
+/// A line of the policy.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PolicyLine {
+    /// What it is about.
+    pub name: String,
+    /// What it says.
+    pub value: String,
 }
 
 /// The whole in a sentence.

@@ -33,6 +33,7 @@ pub mod prepare;
 pub mod progress;
 pub mod rootless;
 pub mod spec;
+pub mod verdicts;
 
 use event::{Event, Watcher};
 use here::Here;
@@ -192,7 +193,10 @@ pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String
 pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
     let (run, records, warnings) = store::read(dir)?;
     warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
-    let results = crate::record::figures::results(&run, &records)?;
+    let mut results = crate::record::figures::results(&run, &records)?;
+    if let Some(verdicts) = verdicts::of_run(&run, &records)? {
+        verdicts.into_results(&mut results);
+    }
     let rendered = report::render(&run, &records, &results, &warnings)?;
     let folder = out.join("report");
     std::fs::create_dir_all(&folder)
@@ -240,6 +244,7 @@ fn open(
         facts: facts_with_own_error(host)?,
         cells: plan.record(),
         kernels,
+        policy: None,
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }

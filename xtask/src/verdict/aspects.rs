@@ -10,6 +10,7 @@ use super::tested::Observation;
 use super::units::{Layer, Value, observations};
 use crate::record::Record;
 use crate::record::figures::{Judged, threshold};
+use crate::report::Quantity;
 
 /// A boot with what one workload left in it.
 pub(super) struct Start<'a> {
@@ -70,7 +71,7 @@ pub(super) fn series(
             plain(if supported(far) { far } else { near }, sides, layer, false)
         }
         Aspect::Stall => stall(sides, layer),
-        Aspect::Modes => modes(sides, layer, policy),
+        Aspect::Modes => modes(sides, unit, layer, policy),
         Aspect::BetweenBoot => between(sides, layer),
     }
 }
@@ -142,7 +143,12 @@ fn stall(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
 
 /// The least share of observations that lie apart from one mode: twice the dip. Below the policy's share, or what chance makes of so few
 /// observations, a boot has one mode, and all such boots are equal.
-fn modes(sides: [&[Start<'_>]; 2], layer: Layer, policy: &Policy) -> Result<Series, Untested> {
+fn modes(
+    sides: [&[Start<'_>]; 2],
+    unit: Unit,
+    layer: Layer,
+    policy: &Policy,
+) -> Result<Series, Untested> {
     const FIGURE: &str = "mode_share";
     let mut floor = policy.mode_share;
     let mut found: [Vec<(&Record, f64)>; 2] = [Vec::new(), Vec::new()];
@@ -180,7 +186,8 @@ fn modes(sides: [&[Start<'_>]; 2], layer: Layer, policy: &Policy) -> Result<Seri
     let [base, candidate] = sides.map(largest);
     for (side, parts) in [("base", base), ("candidate", candidate)] {
         if let Some([low, high]) = parts {
-            notes.push(format!("the {side}'s lie about {low:.3e} and {high:.3e}"));
+            let [low, high] = [low, high].map(|value| Quantity::of(unit).show(value));
+            notes.push(format!("the {side}'s lie about {low} and {high}"));
         }
     }
     let numbers = found.map(|side| {

@@ -278,11 +278,13 @@ pub(super) fn decide(
     policy: &Policy,
 ) -> Vec<Decision> {
     let mut answers: Vec<Option<Result<Tested, NoInterval>>> = vec![None; asked.len()];
-    for gates in [true, false] {
+    for counts in [true, false] {
         let mut family = Vec::new();
-        for (at, asked) in asked.iter().enumerate().filter(|(_, asked)| asked.gates == gates) {
-            // Of too few boots nothing is asked: they would cost the others power.
-            if let Matter::Numbers(Series { base, candidate, .. }) = &asked.matter {
+        for (at, asked) in asked.iter().enumerate() {
+            let Matter::Numbers(Series { base, candidate, .. }) = &asked.matter else { continue };
+            // What has too few boots can make nothing fail, and would cost the others power.
+            let enough = base.len().min(candidate.len()) >= policy.require.boots as usize;
+            if (asked.gates && enough) == counts {
                 let margin = policy.margin(asked.aspect).ln();
                 family.push((at, Hypothesis { base, candidate, margin }));
             }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Check, Decision, Gate, Verdict, Verdicts};
+use super::{Check, Decision, Verdict, Verdicts};
 use crate::matrix::printable;
 use crate::record::SCHEMA;
-use crate::record::results::{Overall, VerdictRow};
+use crate::record::results::{ComparisonResult, Overall, VerdictRow};
 use crate::report::{escape_markdown, interval, probability, ratio};
 
 /// Rows that are shown; all are in the JSON.
@@ -161,52 +161,24 @@ impl fmt::Display for Markdown<'_> {
     }
 }
 
-/// What `compare --format json` prints.
+/// What `compare --format json` prints: parts of `results.json`.
 #[derive(Serialize)]
 struct Json<'v> {
     schema: u32,
-    gate: &'static str,
     verdicts: Vec<VerdictRow>,
+    comparison: ComparisonResult,
     overall: &'v Overall,
-    checks: Vec<JsonCheck<'v>>,
-    notes: &'v [String],
-    policy: Vec<[String; 2]>,
 }
 
-#[derive(Serialize)]
-struct JsonCheck<'v> {
-    of: super::validity::Circumstance,
-    workload: &'v str,
-    aspect: &'static str,
-    ratio: f64,
-    p: f64,
-    void: bool,
-}
-
-/// Verdicts as JSON: `verdicts` and `overall` as in `results.json`.
+/// Verdicts as JSON.
+///
+/// # Errors
+/// None that is known: it is in memory.
 pub fn json(verdicts: &Verdicts) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Json {
         schema: SCHEMA,
-        gate: match verdicts.gate {
-            Gate::Gates => "gates",
-            Gate::Informs { .. } => "informs",
-            Gate::Void { .. } => "void",
-        },
         verdicts: verdicts.rows(),
+        comparison: verdicts.comparison(),
         overall: &verdicts.overall,
-        checks: verdicts
-            .checks
-            .iter()
-            .map(|check| JsonCheck {
-                of: check.of,
-                workload: &check.workload,
-                aspect: check.aspect.name(),
-                ratio: check.ratio,
-                p: check.p,
-                void: check.void(&verdicts.policy),
-            })
-            .collect(),
-        notes: &verdicts.notes,
-        policy: verdicts.policy.lines().into_iter().map(|(name, value)| [name, value]).collect(),
     })
 }

@@ -4,17 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use evenkeel_stats::effect::{Effect, least_squares, paired};
-use serde::Serialize;
-
 use super::Aspect;
 use super::judge::Asked;
 use super::policy::Policy;
+use crate::record::results::CheckResult;
 use crate::report::{percent_change, probability};
+use evenkeel_stats::effect::{Effect, least_squares, paired};
 
 /// What may not matter.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circumstance {
     /// The time: the first third of the blocks against the last.
     Drift,
@@ -25,7 +23,7 @@ pub enum Circumstance {
 }
 
 /// How much a circumstance mattered.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// The circumstance.
     pub of: Circumstance,
@@ -47,6 +45,24 @@ impl Check {
             _ => policy.validity.dispersion,
         };
         self.ratio.ln().abs() > bound.ln() && self.p < policy.validity.error
+    }
+
+    /// As in `results.json`.
+    pub(super) fn result(&self, policy: &Policy) -> CheckResult {
+        let of = match self.of {
+            Circumstance::Drift => "drift",
+            Circumstance::Position => "position",
+            Circumstance::Order => "order",
+        };
+        CheckResult {
+            of: of.to_owned(),
+            workload: self.workload.clone(),
+            aspect: self.aspect.name().to_owned(),
+            ratio: self.ratio,
+            p: self.p,
+            void: self.void(policy),
+            told: self.to_string(),
+        }
     }
 }
 
