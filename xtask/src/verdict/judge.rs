@@ -12,9 +12,9 @@ use super::units::{Layer, layer};
 use super::{Aspect, Decision, Design, Options, Verdict};
 use crate::fingerprint::difference;
 use crate::matrix::Cell;
-use crate::record::Record;
 use crate::record::figures::{is_emulated, judged};
 use crate::record::results::VerdictRow;
+use crate::record::{BASE, CANDIDATE, Record};
 use crate::report::{interval, ratio};
 
 /// A fact of the instrument that no option makes comparable: emulated and real processors are different worlds.
@@ -116,7 +116,8 @@ pub(super) fn ask<'a>(
             continue;
         }
         let mut notes = notes.clone();
-        let [base, candidate] = sides.map(|side| read(side, workload, &mut notes));
+        let [base, candidate] =
+            [(BASE, sides[0]), (CANDIDATE, sides[1])].map(|side| read(side, workload, &mut notes));
         if let Some((side, other)) = lacking(&base, &candidate) {
             let reason = format!("the {side} left no {workload} that can be read, the {other} did");
             all.push(whole(Verdict::Missing, reason));
@@ -216,17 +217,21 @@ fn workloads<'a>(sides: [&[&'a Record]; 2]) -> Vec<&'a str> {
 }
 
 /// The boots of one side that have a workload. Those that cannot be read are told.
-fn read<'a>(side: &[&'a Record], workload: &str, notes: &mut Vec<String>) -> Vec<Start<'a>> {
+fn read<'a>(
+    (side, records): (&str, &[&'a Record]),
+    workload: &str,
+    notes: &mut Vec<String>,
+) -> Vec<Start<'a>> {
     let mut starts = Vec::new();
-    for &record in side {
+    for &record in records {
         let Some(found) = record.workloads.iter().find(|found| found.workload == workload) else {
-            notes.push(format!("boot {} of the {} left no {workload}", record.boot, record.side));
+            notes.push(format!("boot {} of the {side} left no {workload}", record.boot));
             continue;
         };
         match judged(&found.samples) {
             Ok(judged) => starts.push(Start { record, judged }),
             Err(error) => {
-                let Record { boot, side, .. } = record;
+                let boot = record.boot;
                 notes.push(format!("boot {boot} of the {side} cannot be read: {error:#}"));
             }
         }

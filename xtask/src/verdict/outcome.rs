@@ -103,6 +103,7 @@ fn told(half: &Half<'_>) -> String {
     let reason = counts.first().map_or("", |(reason, _)| reason);
     let more = match counts.len() {
         0 | 1 => String::new(),
+        2 => " | another reason".to_owned(),
         several => format!(" | {} other reasons", several - 1),
     };
     format!("{} of {} boots failed: {reason}{more}", half.failures.len(), half.boots())

@@ -61,11 +61,11 @@ pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> 
     }
     let failing = notes.iter().filter(|note| note.contains(" boots fail in the candidate")).count();
     if failing > 0 {
-        parts.push(format!("in {failing} cells some boots fail"));
+        parts.push(format!("some boots of {} fail", counted(failing, "cell")));
     }
     match gate {
         Gate::Gates => {}
-        Gate::Informs { why } => parts.push(format!("this informs and does not gate: {why}")),
+        Gate::Informs { why } => parts.push(format!("figures inform and do not gate: {why}")),
         Gate::Void { why } => parts.insert(0, format!("void: {why}")),
     }
     let verdict = if matches!(gate, Gate::Void { .. }) { "inconclusive" } else { verdict };

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn both() -> [(Run, Vec<Record>); 2] {
-    apart(&interleaved(&cells()[..2], 12, 20, |_, _| STEADY))
+    let mut both = apart(&interleaved(&cells()[..2], 12, 20, |_, _| STEADY));
+    both[1].0.started_unix += 3600;
+    both
 }
 
 /// The verdicts of all rows, each once.
@@ -29,16 +31,16 @@ fn cells_that_one_side_lacks_are_missing() {
     let verdicts = compared(&[base.clone(), candidate.clone()]);
     let missing: Vec<_> = of(&verdicts, Aspect::Outcome);
     assert_eq!(missing.len(), 1);
-    insta::assert_snapshot!(missing[0].row.reason, @"");
+    insta::assert_snapshot!(missing[0].row.reason, @"measured in the base, not in the candidate: it has no such cell");
     assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
     // The other way round, and skipped.
     let verdicts = compared(&[candidate.clone(), base.clone()]);
-    insta::assert_snapshot!(of(&verdicts, Aspect::Outcome)[0].row.reason, @"");
+    insta::assert_snapshot!(of(&verdicts, Aspect::Outcome)[0].row.reason, @"nothing to compare with; the base: it has no such cell");
     let skipped = Status::Skipped { reason: "no KVM".into(), remedy: String::new() };
     base.0.cells[1].status = skipped.clone();
     candidate.0.cells.push(PlannedCell { cell: base.0.cells[1].cell.clone(), status: skipped });
     let verdicts = compared(&[base.clone(), candidate.clone()]);
-    insta::assert_snapshot!(of(&verdicts, Aspect::Outcome)[0].row.reason, @"");
+    insta::assert_snapshot!(of(&verdicts, Aspect::Outcome)[0].row.reason, @"measured in the base, not in the candidate: skipped: no KVM");
     // Neither side was meant to measure it: nothing is said.
     base.1.retain(|record| record.cell != second);
     assert!(of(&compared(&[base, candidate]), Aspect::Outcome).is_empty());
@@ -57,9 +59,9 @@ fn a_cell_that_fails_in_the_candidate_regressed_and_fails_the_build() {
     let verdicts = compared(&[base.clone(), candidate.clone()]);
     let [outcome] = of(&verdicts, Aspect::Outcome)[..] else { panic!() };
     assert_eq!(outcome.verdict, Verdict::Regressed);
-    insta::assert_snapshot!(outcome.row.reason, @"");
+    insta::assert_snapshot!(outcome.row.reason, @"measured in the base, fails in the candidate: 12 of 12 boots failed: the guest panicked | another reason");
     assert_eq!(verdicts.end(false), End::Regressed);
-    insta::assert_snapshot!(verdicts.overall.sentence, @"");
+    insta::assert_snapshot!(verdicts.overall.sentence, @"1 of 2 cells regressed: tcp-rr fails in running/netns/bridge/stock/idle; of 6 verdicts that gate 2 equivalent, 3 inconclusive; figures inform and do not gate: the two runs were not measured interleaved");
     let verdicts = compared(&[candidate, base]);
     assert_eq!(of(&verdicts, Aspect::Outcome)[0].verdict, Verdict::Improved);
     assert_eq!(verdicts.end(false), End::Fine);
@@ -78,9 +80,9 @@ fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
     };
     let verdicts = fail(2);
     assert!(of(&verdicts, Aspect::Outcome).is_empty());
-    insta::assert_snapshot!(verdicts.notes.join("\n"), @"");
+    insta::assert_snapshot!(verdicts.notes.join("\n"), @"`running/netns/bridge/stock/idle`: 2 of 12 boots fail in the candidate, 0 of 12 in the base: no answer");
     assert!(
-        verdicts.overall.sentence.contains("in 1 cells some boots fail"),
+        verdicts.overall.sentence.contains("some boots of 1 cell fail"),
         "{}",
         verdicts.overall.sentence
     );
@@ -163,7 +165,7 @@ fn different_instruments_are_not_compared_and_what_differs_is_named() {
     let both = [base, candidate];
     let verdicts = compared(&both);
     assert_eq!(words(&verdicts), ["inconclusive"]);
-    insta::assert_snapshot!(verdicts.decisions[0].row.reason, @"");
+    insta::assert_snapshot!(verdicts.decisions[0].row.reason, @"not compared: cpu was not known and is `another`; --allow-different-host compares all the same, and says so");
     assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
     // All the same, and it is said everywhere.
     let allowed = Options { allow_different_host: true };
@@ -200,7 +202,7 @@ fn mixed_units_and_workloads_are_not_compared() {
     }
     let verdicts = compared(&[base.clone(), other]);
     assert_eq!(words(&verdicts), ["inconclusive"]);
-    insta::assert_snapshot!(verdicts.decisions[0].row.reason, @"");
+    insta::assert_snapshot!(verdicts.decisions[0].row.reason, @"not compared: in ns and bytes/s");
     let mut other = candidate;
     for record in &mut other.1 {
         record.workloads[0].workload = "udp-rr".into();
@@ -229,10 +231,13 @@ fn boots_that_cannot_be_read_are_told_and_left_out() {
 #[test]
 fn swapped_and_equal_arguments_are_suspected() {
     let [mut base, candidate] = both();
-    assert!(compared(&[base.clone(), candidate.clone()]).notes[0].contains("one and the same run"));
+    assert!(compared(&[base.clone(), base.clone()]).notes[0].contains("one and the same run"));
     base.0.started_unix = candidate.0.started_unix + 1;
     base.0.matrix.measure.windows += 1;
-    insta::assert_snapshot!(compared(&[base, candidate]).notes.join("\n"), @"");
+    insta::assert_snapshot!(compared(&[base, candidate]).notes.join("\n"), @r"
+    the candidate was measured before the base: are they swapped?
+    the sides were measured differently: windows was 51 and is 50
+    ");
 }
 
 #[test]
@@ -241,9 +246,9 @@ fn a_run_with_one_side_is_no_comparison() {
     let why = |records: &[Record]| {
         Comparison::of_sides(&run, records, &policy()).unwrap_err().to_string()
     };
-    insta::assert_snapshot!(why(&records), @"");
+    insta::assert_snapshot!(why(&records), @"it has no records of a base: name the run to compare it with");
     records[0].side = "third".into();
-    insta::assert_snapshot!(why(&records), @"");
+    insta::assert_snapshot!(why(&records), @"it has records of side `third`, neither `base` nor `candidate`");
     assert!(Comparison::of_sides(&run, &[], &policy()).is_err());
 }
 
@@ -253,7 +258,7 @@ fn nothing_at_all_is_said_to_be_nothing() {
     let verdicts = compared(&[(run.clone(), Vec::new()), (run, Vec::new())]);
     assert_eq!(
         verdicts.overall.sentence,
-        "nothing was compared; this informs and does not gate: the two runs were not measured interleaved"
+        "nothing was compared; figures inform and do not gate: the two runs were not measured interleaved"
     );
     assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
 }

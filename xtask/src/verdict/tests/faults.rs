@@ -139,11 +139,11 @@ fn where_wide(word: &[&str]) -> Verdicts {
 #[test]
 fn a_factor_is_named_only_where_all_its_cells_agree() {
     let sentence = |words: &[&str]| where_wide(words).overall.sentence;
-    insta::assert_snapshot!(sentence(&["/bridge/"]), @"");
-    insta::assert_snapshot!(sentence(&["docker/bridge/stock/idle"]), @"");
-    insta::assert_snapshot!(sentence(&["docker/bridge/", "netns/bridge/stock/idle"]), @"");
-    insta::assert_snapshot!(sentence(&["/bridge/", "docker/nat/stock/noisy"]), @"");
-    insta::assert_snapshot!(sentence(&["/"]), @"");
+    insta::assert_snapshot!(sentence(&["/bridge/"]), @"4 of 12 cells regressed: tcp-rr tail ×2.67 to ×3.17 and tcp-rr dispersion ×2.88 to ×3.08 in all 4 bridge cells; of 60 verdicts that gate 32 equivalent, 20 inconclusive");
+    insta::assert_snapshot!(sentence(&["docker/bridge/stock/idle"]), @"1 of 12 cells regressed: tcp-rr dispersion ×3.05 [2.79–3.32] and tcp-rr tail ×3.03 [2.71–3.34] in running/docker/bridge/stock/idle; of 60 verdicts that gate 32 equivalent, 26 inconclusive");
+    insta::assert_snapshot!(sentence(&["docker/bridge/", "netns/bridge/stock/idle"]), @"3 of 12 cells regressed: tcp-rr tail ×2.67 to ×3.17 and tcp-rr dispersion ×2.88 to ×3.08 in running/docker/bridge/stock/idle and running/docker/bridge/stock/noisy and running/netns/bridge/stock/idle; of 60 verdicts that gate 32 equivalent, 22 inconclusive");
+    insta::assert_snapshot!(sentence(&["/bridge/", "docker/nat/stock/noisy"]), @"5 of 12 cells regressed: tcp-rr tail ×2.67 to ×3.17 and tcp-rr dispersion ×2.88 to ×3.08 in all 4 bridge cells and running/docker/nat/stock/noisy; of 60 verdicts that gate 31 equivalent, 19 inconclusive");
+    insta::assert_snapshot!(sentence(&["/"]), @"12 of 12 cells regressed: tcp-rr tail ×2.67 to ×3.17 and tcp-rr dispersion ×2.88 to ×3.16 in all 12 cells; of 60 verdicts that gate 29 equivalent, 7 inconclusive");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn stored_runs_inform() {
     assert_eq!(of(&verdicts, Aspect::Dispersion)[0].verdict, Verdict::Regressed);
     assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
     assert_eq!(verdicts.overall.verdict, "regressed");
-    insta::assert_snapshot!(verdicts.overall.sentence, @"");
+    insta::assert_snapshot!(verdicts.overall.sentence, @"2 of 2 cells regressed: tcp-rr dispersion ×2.95 to ×3.09 and tcp-rr tail ×2.95 to ×3.01 in all 2 cells; of 10 verdicts that gate 5 equivalent, 1 inconclusive; figures inform and do not gate: the two runs were not measured interleaved");
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn emulated_figures_inform_and_emulated_failures_gate() {
     }
     let verdicts = judged(&(run, records));
     assert_eq!(verdicts.end(false), End::Regressed);
-    insta::assert_snapshot!(verdicts.overall.sentence, @"");
+    insta::assert_snapshot!(verdicts.overall.sentence, @"2 of 2 cells regressed: tcp-rr fails in all 2 cells");
 }
 
 #[test]
