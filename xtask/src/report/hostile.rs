@@ -2,7 +2,7 @@
 
 use super::fixture::{Fixture, thesis};
 use crate::record::kernels::Difference;
-use crate::record::results::{Overall, VerdictRow};
+use crate::record::results::{CheckResult, ComparisonResult, Overall, PolicyLine, VerdictRow};
 use crate::record::{Evidence, Outcome, Status};
 
 /// A run whose every text from outside is hostile.
@@ -92,5 +92,22 @@ pub(super) fn hostile() -> Fixture {
             reason: EVIL.into(),
         })
         .to_vec();
+    results.comparison = Some(ComparisonResult {
+        gate: EVIL.into(),
+        why: Some(EVIL.into()),
+        checks: [true, false]
+            .map(|void| CheckResult {
+                of: EVIL.into(),
+                workload: EVIL.into(),
+                aspect: EVIL.into(),
+                ratio: f64::NAN,
+                p: 2.0,
+                void,
+                told: EVIL.into(),
+            })
+            .to_vec(),
+        notes: vec![EVIL.into()],
+        policy: vec![PolicyLine { name: EVIL.into(), value: EVIL.into() }],
+    });
     fixture
 }
