@@ -12,6 +12,7 @@
 pub mod components;
 pub mod distribution;
 pub mod effect;
+pub mod gate;
 pub mod interval;
 pub mod moments;
 pub mod quantile;
