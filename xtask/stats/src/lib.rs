@@ -15,6 +15,7 @@ pub mod components;
 pub mod distribution;
 pub mod effect;
 pub mod exact;
+pub mod gate;
 pub mod interval;
 pub mod modes;
 pub mod moments;
