@@ -265,7 +265,7 @@ pub struct VerdictRow {
     /// Fresh starts of base and candidate that were compared.
     #[serde(default)]
     pub boots: [u32; 2],
-    /// Fresh starts a side after which an inconclusive verdict would be one, were the ratio what it seems.
+    /// Fresh starts a side that would flag a change as large as it seems, or of twice the margin, where it is inconclusive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boots_needed: Option<u32>,
     /// Whether the policy lets this row make an interleaved comparison fail.

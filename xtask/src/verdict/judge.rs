@@ -1,13 +1,14 @@
 //! From a pair of cells to decisions: what is asked of the statistics, and what their answers mean in words.
 
 use evenkeel_agent::samples::Unit;
+use evenkeel_stats::gate::{Hypothesis, Tested};
 use evenkeel_stats::interval::NoInterval;
 
 use super::aspects::{Series, Start, Untested, series};
 use super::outcome;
 use super::policy::Policy;
 use super::sides::{Comparison, Pair};
-use super::tested::{self, Hypothesis, Tested};
+use super::tested::{self, Observation};
 use super::units::{Layer, layer};
 use super::{Aspect, Decision, Design, Options, Verdict};
 use crate::fingerprint::difference;
@@ -145,6 +146,11 @@ pub(super) fn ask<'a>(
             let mut notes = notes.clone();
             let (counts, matter) = match series(aspect, starts, unit, layer, policy) {
                 Ok(mut series) => {
+                    if let Design::Apart { .. } = comparison.design() {
+                        // Block 3 of one run has nothing in common with block 3 of the other.
+                        let all = series.base.iter_mut().chain(&mut series.candidate);
+                        all.for_each(|observation| observation.block = 0);
+                    }
                     notes.append(&mut series.notes);
                     ([series.base.len(), series.candidate.len()], Matter::Numbers(series))
                 }
@@ -287,6 +293,10 @@ pub(super) fn decide(
         let mut family = Vec::new();
         for (at, asked) in asked.iter().enumerate() {
             let Matter::Numbers(Series { base, candidate, .. }) = &asked.matter else { continue };
+            if is_flat(asked.aspect, [base, candidate]) {
+                answers[at] = Some(Err(NoInterval::NoSpread));
+                continue;
+            }
             // What has too few boots can make nothing fail, and would cost the others power.
             let enough = base.len().min(candidate.len()) >= policy.require.boots as usize;
             if (asked.gates && enough) == counts {
@@ -302,6 +312,17 @@ pub(super) fn decide(
     }
     let decided = asked.into_iter().zip(answers);
     decided.map(|(asked, answer)| decision(asked, answer, policy)).collect()
+}
+
+/// Whether all boots of each side are equal to the last digit: no measurement is, so nothing can be learnt of how much boots differ.
+/// Only what has a floor is equal by nature.
+fn is_flat(aspect: Aspect, sides: [&[Observation]; 2]) -> bool {
+    let equal = |side: &[Observation]| {
+        let first = side.first().map_or(0.0, |first| first.value);
+        let slack = first.abs() * 1e-12;
+        side.len() > 1 && side.iter().all(|other| (other.value - first).abs() <= slack)
+    };
+    !matches!(aspect, Aspect::Stall | Aspect::Modes) && sides.into_iter().all(equal)
 }
 
 fn decision(
@@ -358,7 +379,7 @@ fn decision(
 
 /// The ratio alone.
 fn plain_ratio(series: &Series) -> Option<f64> {
-    let mean = |side: &[tested::Observation]| {
+    let mean = |side: &[Observation]| {
         side.iter().map(|observation| observation.value).sum::<f64>() / side.len() as f64
     };
     let difference = mean(&series.candidate) - mean(&series.base);
@@ -408,10 +429,18 @@ impl Told {
             p,
             p_corrected,
             detectable: figure(tested.detectable),
-            boots_needed: tested.boots_needed.filter(|_| verdict == Verdict::Inconclusive),
+            boots_needed: None,
             reason: String::new(),
         };
-        told.reason = told.words(aspect, margin, series.turned, counts, few, policy);
+        let mut hint = String::new();
+        if verdict == Verdict::Inconclusive {
+            told.boots_needed = tested::boots_needed(tested, margin.ln());
+            let size = ratio(figure(tested::wanted(tested, margin.ln())));
+            if let Some(needed) = told.boots_needed {
+                hint = format!("; about {needed} boots a side would show {size}");
+            }
+        }
+        told.reason = told.words(aspect, margin, series.turned, counts, few, policy) + &hint;
         told
     }
 
@@ -452,10 +481,10 @@ impl Told {
                 if self.p <= policy.errors.screen {
                     words.push_str("; suspect");
                 }
-                words.push_str(&format!("; {} could be seen", ratio(self.detectable)));
-                if let Some(needed) = self.boots_needed {
-                    words.push_str(&format!("; about {needed} boots a side would tell"));
-                }
+                words.push_str(&match self.detectable.is_finite() && self.detectable > 0.0 {
+                    true => format!("; {} could be seen", ratio(self.detectable)),
+                    false => "; so few boots show nothing".to_owned(),
+                });
                 words
             }
         }
@@ -463,12 +492,14 @@ impl Told {
 
     fn fill(self, row: &mut VerdictRow) {
         let finite = |value: f64| value.is_finite().then_some(value);
+        // So few boots that no change could be flagged are told by none.
+        let visible = |value: &f64| *value > 0.0;
         row.ratio = finite(self.ratio);
         row.low = finite(self.low);
         row.high = finite(self.high);
         row.p = finite(self.p);
         row.p_corrected = finite(self.p_corrected);
-        row.detectable_ratio = finite(self.detectable);
+        row.detectable_ratio = finite(self.detectable).filter(visible);
         row.boots_needed = self.boots_needed;
         row.reason = self.reason;
     }

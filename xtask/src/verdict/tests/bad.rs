@@ -121,7 +121,7 @@ fn few_boots_are_a_look() {
     assert_eq!(location.verdict, Verdict::Inconclusive);
     assert!(location.row.ratio.unwrap() > 4.0);
     assert!(
-        location.row.reason.contains("the policy asks for 5 a side"),
+        location.row.reason.contains("the policy asks for 7 a side"),
         "{}",
         location.row.reason
     );
