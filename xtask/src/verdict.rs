@@ -312,8 +312,8 @@ fn gate(comparison: &Comparison<'_>, checks: &[Check], policy: &Policy) -> Gate 
     match comparison.design() {
         Design::Apart { why } => Gate::Informs { why },
         Design::Interleaved => {
-            let void: Vec<String> =
-                checks.iter().filter(|check| check.void(policy)).map(Check::to_string).collect();
+            let void = checks.iter().filter(|check| check.void(policy));
+            let void: Vec<String> = void.map(Check::accusation).collect();
             match void.is_empty() {
                 true => Gate::Gates,
                 false => Gate::Void { why: void.join("; ") },

@@ -58,7 +58,12 @@ fn p_shown(row: &VerdictRow) -> String {
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdicts = self.0;
-        writeln!(f, "{}: {}", verdicts.overall.verdict, printable(&verdicts.overall.sentence))?;
+        let Overall { verdict, sentence } = &verdicts.overall;
+        // A sentence about regressions begins with them.
+        if verdict != Verdict::Regressed.name() {
+            write!(f, "{verdict}: ")?;
+        }
+        writeln!(f, "{}", printable(sentence))?;
         let told = worst_first(verdicts);
         if !told.is_empty() {
             writeln!(f)?;
@@ -104,7 +109,7 @@ impl fmt::Display for Table<'_> {
             writeln!(f)?;
         }
         for check in &verdicts.checks {
-            let void = if check.void(&verdicts.policy) { "void" } else { "fine" };
+            let void = if check.void(&verdicts.policy) { "void" } else { "steady" };
             writeln!(f, "{void}: {}", printable(&check.to_string()))?;
         }
         writeln!(f)?;

@@ -61,28 +61,37 @@ impl Check {
             ratio: self.ratio,
             p: self.p,
             void: self.void(policy),
-            told: self.to_string(),
+            told: self.change(),
         }
+    }
+}
+
+impl Check {
+    /// What it accuses the run of.
+    pub(super) fn accusation(&self) -> String {
+        let what = match self.of {
+            Circumstance::Drift => "the host drifted",
+            Circumstance::Position => "the place in a block matters",
+            Circumstance::Order => "the order of the sides matters",
+        };
+        format!("{what}: {}", self.change())
+    }
+
+    fn change(&self) -> String {
+        let figure = if self.aspect == Aspect::Location { "median" } else { "spread" };
+        let over = match self.of {
+            Circumstance::Drift => "from the first third of the run to the last",
+            Circumstance::Position => "from the first place in a block to the last",
+            Circumstance::Order => "from the side that comes first to the other",
+        };
+        let (change, p) = (percent_change(self.ratio - 1.0), probability(self.p));
+        format!("{figure} of {} {change} {over} (p {p})", self.workload)
     }
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let figure = if self.aspect == Aspect::Location { "median" } else { "spread" };
-        let change = percent_change(self.ratio - 1.0);
-        let (what, over) = match self.of {
-            Circumstance::Drift => {
-                ("the host drifted", "from the first third of the run to the last")
-            }
-            Circumstance::Position => {
-                ("the place in a block matters", "from the first place to the last")
-            }
-            Circumstance::Order => {
-                ("the order matters", "from the side that came first to the other")
-            }
-        };
-        let p = probability(self.p);
-        write!(f, "{what}: {figure} of {} {change} {over} (p {p})", self.workload)
+        f.write_str(&self.change())
     }
 }
 
