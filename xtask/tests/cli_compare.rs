@@ -152,7 +152,7 @@ fn exit_codes_say_what_was_found() {
             assert!(said.stdout.contains(word), "`{word}`: {said}");
         }
         assert!(
-            said.stdout.contains("margins      location ×1.02"),
+            said.stdout.contains("location ×1.02, dispersion ×1.1"),
             "the policy is printed: {said}"
         );
     }

@@ -247,8 +247,6 @@ pub fn per_boot(samples: &Samples) -> Result<BootFigures> {
 pub(crate) struct Judged {
     /// Its figures.
     pub(crate) figures: BootFigures,
-    /// p50 - p10 of rates, whose windows are too few for p1; p90 - p50 of latencies.
-    pub(crate) near_jitter: Option<f64>,
     /// Its distribution: quantiles at even steps in ascending order, or the values themselves where they are fewer.
     pub(crate) curve: Vec<f64>,
 }
@@ -267,7 +265,7 @@ pub(crate) fn judged(samples: &Samples) -> Result<Judged> {
             (0..points).map(|point| pooled.any_quantile(share(point))).collect()
         }
     };
-    Ok(Judged { figures: figures_of(&pooled), near_jitter: pooled.jitter(0.9), curve })
+    Ok(Judged { figures: figures_of(&pooled), curve })
 }
 
 fn boot_figures(observed: &Observed) -> Result<BootFigures> {

@@ -3,6 +3,7 @@
 use evenkeel_agent::samples::Unit;
 use evenkeel_stats::interval::log_sd_pseudo_values;
 use evenkeel_stats::modes::dip;
+use evenkeel_stats::moments::Moments;
 
 use super::Aspect;
 use super::policy::Policy;
@@ -61,10 +62,10 @@ pub(super) fn series(
         Aspect::Tail => {
             let far: Figure = ("jitter", |boot| boot.figures.jitter);
             let near: Figure = match is_latency {
-                true => ("p90_p50", |boot| boot.near_jitter),
-                false => ("p50_p10", |boot| boot.near_jitter),
+                true => ("worst_tenth", |boot| worst_tenth(boot.curve.iter().rev())),
+                false => ("worst_tenth", |boot| worst_tenth(boot.curve.iter())),
             };
-            // The farthest that every boot of both sides supports.
+            // Windows of rates are too few for p1: a mean does with fewer than a quantile.
             let supported = |figure: Figure| {
                 sides.iter().all(|side| side.iter().all(|start| figure.1(&start.judged).is_some()))
             };
@@ -104,6 +105,21 @@ fn plain(
         numbers.push(observed(&found.into_iter().map(value).collect::<Vec<_>>(), layer));
     }
     finish(figure, numbers, turned, notes)
+}
+
+/// Distance of the mean of the worst tenth from the median, of values of which the worst come first. `None` with fewer than twenty, of
+/// which the tenth would be one.
+fn worst_tenth<'v>(worst_first: impl ExactSizeIterator<Item = &'v f64> + Clone) -> Option<f64> {
+    let count = worst_first.len();
+    let tenth = count / 10;
+    if tenth < 2 {
+        return None;
+    }
+    let sum_of =
+        |skip: usize, take: usize| -> f64 { worst_first.clone().skip(skip).take(take).sum() };
+    // Two about the middle of an even count, one of an odd one.
+    let middle = sum_of((count - 1) / 2, 2 - count % 2) / (2 - count % 2) as f64;
+    Some((middle - sum_of(0, tenth) / tenth as f64).abs())
 }
 
 /// Shares of time in stalls. Most boots have none, and nothing has no logarithm: it counts as one stall of the shortest length, in the
@@ -217,7 +233,7 @@ fn parts(sorted: &[f64]) -> Option<[f64; 2]> {
     Some([sorted[cut / 2], sorted[cut + (sorted.len() - cut) / 2]])
 }
 
-/// The spread of boots' medians, a pseudo-value each: their mean is the logarithm of the standard deviation.
+/// The spread of boots' medians, a pseudo-value each: they vary as the logarithm of the standard deviation does.
 fn between(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
     const FIGURE: &str = "sd_between";
     let located = plain(("median", |boot| boot.figures.median), sides, layer, false)?;
@@ -225,9 +241,12 @@ fn between(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
         let values: Vec<f64> = side.iter().map(|observation| observation.value).collect();
         let pseudo = log_sd_pseudo_values(&values)
             .map_err(|reason| Untested::Unknown(Some(FIGURE), format!("no ratio: {reason}")))?;
-        let turned = side.iter().zip(pseudo);
-        let turned = turned.map(|(at, value)| Observation { block: at.block, value });
-        Ok(turned.collect::<Vec<_>>())
+        // About the plain figure: of a boot that lies far off, their mean is a number that nobody would recognise.
+        let plain = Moments::of(&values).sd().map_or(0.0, f64::ln);
+        let shift = plain - Moments::of(&pseudo).mean;
+        let moved = side.iter().zip(pseudo);
+        let moved = moved.map(|(at, value)| Observation { block: at.block, value: value + shift });
+        Ok(moved.collect::<Vec<_>>())
     };
     let numbers = vec![spread(&located.base)?, spread(&located.candidate)?];
     finish(FIGURE, numbers, false, located.notes)
@@ -252,5 +271,27 @@ fn finish(
             let reason = format!("boots have too few observations for {figure}");
             Err(Untested::Unknown(Some(figure), reason))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_tenth_is_a_mean_from_either_end() {
+        let values: Vec<f64> = (0..100).map(f64::from).collect();
+        // np.median(v) - np.mean(v[:10]), np.mean(v[-10:]) - np.median(v)
+        assert_eq!(worst_tenth(values.iter()), Some(45.0));
+        assert_eq!(worst_tenth(values.iter().rev()), Some(45.0));
+        assert_eq!(worst_tenth(values[..21].iter()), Some(9.5));
+        assert_eq!(worst_tenth(values[..19].iter()), None);
+    }
+
+    #[test]
+    fn two_parts_are_told_by_their_medians() {
+        let values: Vec<f64> = (0..60).map(|at| if at < 40 { 20.0 } else { 55.0 }).collect();
+        assert_eq!(parts(&values), Some([20.0, 55.0]));
+        assert_eq!(parts(&[1.0]), None);
     }
 }

@@ -22,7 +22,7 @@ fn the_built_in_policy_is_read_from_its_own_file_and_prints_every_threshold() {
     may be wrong: a flag anywhere 1 %, equivalent 5 % each, fails more often 0.1 %; suspect below p 0.05
     gates: location, dispersion, tail, stall, modes of workloads: all; a cell that only the candidate fails; emulated cells never by figures
     needs: 7 boots a side; power 90 %
-    void: medians that change beyond ×1.05 or spreads beyond ×1.5 with time, position or order, p below 0.001; informs below 90 % of blocks with both sides
+    void: medians that change beyond ×1.08 or spreads beyond ×1.5 with time, position or order, p below 0.001; informs below 90 % of blocks with both sides
     noise: a block with more than 25 % of time stolen is left out
     counts as: a stall: a transaction longer than 10 ms; a second mode: 10 % of observations apart
     calibration: a runner with more than 1 % false alarms may not gate

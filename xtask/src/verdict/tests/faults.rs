@@ -122,7 +122,7 @@ fn a_rate_that_falls_is_worse() {
     assert!((0.79..0.81).contains(&ratio) && low < ratio && ratio < high, "{ratio} {low} {high}");
     assert!(location.row.detectable_ratio.unwrap() < 1.0, "{:?}", location.row.detectable_ratio);
     assert!(of(&verdicts, Aspect::Stall).is_empty());
-    assert_eq!(of(&verdicts, Aspect::Tail)[0].row.figure.as_deref(), Some("p50_p10"));
+    assert_eq!(of(&verdicts, Aspect::Tail)[0].row.figure.as_deref(), Some("worst_tenth"));
 }
 
 /// Every cell whose id has this in it gets wider.
