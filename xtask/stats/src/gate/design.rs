@@ -326,6 +326,11 @@ impl Design {
             self.look(look, boots, &fresh);
         }
         self.correct();
+        let mut richest = BTreeMap::<u32, u32>::new();
+        for (subject, fresh) in self.subjects.iter().zip(&fresh) {
+            let of = richest.entry(subject.cell).or_default();
+            *of = count(fresh).max(*of);
+        }
         for (at, subject) in self.subjects.iter().enumerate() {
             let (margin, state) = (boots[at].margin, self.states[at]);
             if state.weight <= 0.0 {
@@ -335,11 +340,15 @@ impl Design {
             if state.corrected <= self.rules.alpha {
                 self.states[at].standing = Standing::Flagged;
             } else if state.standing == Standing::Suspect {
-                let over = state.looks == self.rules.looks.len() || self.cells[&subject.cell].ended;
+                let blocks = richest.get(&subject.cell).copied().unwrap_or(0);
+                let over = state.looks == self.rules.looks.len()
+                    || self.cells[&subject.cell].ended
+                    || blocks >= self.rules.looks.iter().map(|look| look.blocks).max().unwrap_or(0);
+                let gap = subject.target - margin;
                 let beyond = fresh[at].iter().map(|(_, value)| value - margin);
-                let futile = count(&fresh[at]) >= self.rules.first
-                    && Seen::of(beyond, self.prior(subject)).odds(subject.target - margin)
-                        < -self.rules.futile;
+                let futile = gap > 0.0
+                    && count(&fresh[at]) >= self.rules.first
+                    && Seen::of(beyond, self.prior(subject)).odds(gap) < -self.rules.futile;
                 if over || futile {
                     self.states[at].standing = Standing::Unconfirmed;
                 }
