@@ -199,7 +199,7 @@ pub enum Shape {
 /// `benchmark`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask benchmark               # every row\n  cargo xtask benchmark guest build   # some of them"
+    after_help = "Examples:\n  cargo xtask benchmark               # every row but those of the verdicts\n  cargo xtask benchmark guest build   # some of them\n  cargo xtask benchmark verdicts      # what the gate finds, simulated: a few minutes"
 )]
 pub struct Benchmark {
     /// Only these groups of rows.

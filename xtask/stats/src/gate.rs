@@ -17,10 +17,10 @@
 //!
 //! [`design`] decides how many boots that takes: it screens all cells with few, and confirms the suspects on fresh ones.
 
-// pub mod design;
+pub mod design;
 mod kernel;
 mod layout;
-// mod moderate;
+mod moderate;
 mod relabel;
 mod scale;
 

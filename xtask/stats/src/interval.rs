@@ -21,7 +21,7 @@
 
 use std::fmt;
 
-use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
+use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
 
 use crate::moments::Moments;
 use crate::quantile;
@@ -95,6 +95,25 @@ pub fn median(values: &[f64]) -> Result<Interval, NoInterval> {
     let estimate = quantile::median(&sorted).ok_or(NoInterval::TooFew)?;
     let first = below.checked_sub(1).ok_or(NoInterval::TooFew)?;
     Ok(Interval { low: sorted[first], estimate, high: sorted[sorted.len() - 1 - first] })
+}
+
+/// Interval of a share of which `hits` of `trials` were seen: exact, by Clopper & Pearson (1934), The use of confidence or fiducial limits
+/// illustrated in the case of the binomial. Both ends leave 2.5 %; where nothing or everything was seen, the only end leaves 5 %, so that
+/// 299 trials without a hit say "under 1 %".
+///
+/// # Errors
+/// No trials.
+pub fn share(hits: u64, trials: u64) -> Result<Interval, NoInterval> {
+    let misses = trials.checked_sub(hits).filter(|_| trials > 0).ok_or(NoInterval::TooFew)?;
+    let outside = if hits == 0 || misses == 0 { 0.05 } else { 0.025 };
+    let end = |a: u64, b: u64, q: f64| {
+        Beta::new(a as f64, b as f64).map(|law| law.inverse_cdf(q)).map_err(|_| NoInterval::TooFew)
+    };
+    Ok(Interval {
+        low: if hits == 0 { 0.0 } else { end(hits, misses + 1, outside)? },
+        estimate: hits as f64 / trials as f64,
+        high: if misses == 0 { 1.0 } else { end(hits + 1, misses, 1.0 - outside)? },
+    })
 }
 
 /// Interval of the ratio of geometric means, `to` / `from`, of positive values: the difference of the means of their logs.

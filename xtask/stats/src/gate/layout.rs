@@ -6,6 +6,9 @@ use super::{Hypothesis, Observation, scale};
 use crate::interval::{Interval, NoInterval};
 use crate::moments::Moments;
 
+/// The largest logarithm that is one of a figure: beyond, squares or sums of them would not be finite.
+const LARGEST: f64 = 1e100;
+
 /// The boots of a hypothesis that count, without the margin.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layout {
@@ -66,8 +69,7 @@ impl Layout {
             .enumerate()
             .flat_map(|(side, of)| of.iter().map(move |one| (side, *one)))
         {
-            // Beyond this a square, or a sum of them, would not be finite; no logarithm of a figure comes near.
-            if value.is_nan() || value.abs() > 1e100 {
+            if value.is_nan() || value.abs() > LARGEST {
                 return Err(NoInterval::NotPositive);
             }
             let stratum =
@@ -165,6 +167,18 @@ impl Layout {
             }
         }
     }
+}
+
+/// Of each block that holds both sides, ascending, the difference of their means. Values that are not finite count as missing.
+pub(super) fn pairs(hypothesis: &Hypothesis<'_>) -> Vec<(u32, f64)> {
+    let mut blocks = BTreeMap::<u32, [Moments; 2]>::new();
+    for (side, of) in [hypothesis.base, hypothesis.candidate].into_iter().enumerate() {
+        for one in of.iter().filter(|one| one.value.abs() <= LARGEST) {
+            blocks.entry(one.block).or_default()[side].push(one.value);
+        }
+    }
+    let whole = blocks.into_iter().filter(|(_, sides)| sides.iter().all(|side| side.count > 0));
+    whole.map(|(block, [base, candidate])| (block, candidate.mean - base.mean)).collect()
 }
 
 /// How many ways there are to choose `some` of `all`.

@@ -87,8 +87,15 @@ impl Digits {
             }
             Digits::Random(_) => 0,
         };
+        let (mut left, mut digit) = (below, 0);
         (0..count).map(move |n| match self {
-            Digits::All { .. } => n / below % ways,
+            Digits::All { .. } => {
+                if left == 0 {
+                    (left, digit) = (below, (digit + 1) % ways);
+                }
+                left -= 1;
+                digit
+            }
             Digits::Random(_) if n == 0 => 0,
             Digits::Random(random) => random.usize(..ways),
         })

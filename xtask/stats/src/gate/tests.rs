@@ -188,7 +188,7 @@ fn what_is_said_to_be_found_is_found() {
     // 12 pairs of spread 0.2, a family of one at 1 %.
     let mut random = fastrand::Rng::with_seed(3);
     let options = Options { permutations: 2_000, ..Options::default() };
-    let mut side = |shift: f64, random: &mut fastrand::Rng| -> Vec<Observation> {
+    let side = |shift: f64, random: &mut fastrand::Rng| -> Vec<Observation> {
         blocks(&(0..12).map(|_| shift + 0.2 * normal(random)).collect::<Vec<_>>())
     };
     let spread = 0.2 * 2f64.sqrt();
