@@ -89,7 +89,7 @@ fn plain(
     for side in sides {
         let found = side.iter().filter_map(|start| Some((start.record, of(&start.judged)?)));
         let found: Vec<(&Record, f64)> = found.collect();
-        if let Some((record, value)) = found.iter().find(|(_, value)| !(*value > 0.0)) {
+        if let Some((record, value)) = found.iter().find(|(_, value)| *value <= 0.0) {
             let reason = format!("{figure} of boot {} is {value}: it has no ratio", record.boot);
             return Err(Untested::Unknown(Some(figure), reason));
         }

@@ -169,7 +169,7 @@ fn cells_told(cells: &BTreeSet<&Cell>, decisions: &[Decision]) -> String {
     }
     let mut left = cells.clone();
     let mut parts = Vec::new();
-    while let Some((axis, value, with)) = factor(&left, cells, &compared) {
+    while let Some(Factor { axis, value, with }) = factor(&left, cells, &compared) {
         let value = match axis {
             Axis::Kernel | Axis::HostKernel => format!("{axis} {value}"),
             _ => value.to_owned(),
@@ -184,13 +184,20 @@ fn cells_told(cells: &BTreeSet<&Cell>, decisions: &[Decision]) -> String {
     parts.join(" and ")
 }
 
+/// Cells that share a value of an axis.
+struct Factor<'a> {
+    axis: Axis,
+    value: &'a str,
+    with: BTreeSet<&'a Cell>,
+}
+
 /// The value of an axis all of whose compared cells are among `cells`, and which tells most of those that are left, at least two.
 fn factor<'a>(
     left: &BTreeSet<&'a Cell>,
     cells: &BTreeSet<&'a Cell>,
     compared: &BTreeSet<&'a Cell>,
-) -> Option<(Axis, &'a str, BTreeSet<&'a Cell>)> {
-    let mut best: Option<(usize, (Axis, &str, BTreeSet<&Cell>))> = None;
+) -> Option<Factor<'a>> {
+    let mut best: Option<(usize, Factor<'a>)> = None;
     for axis in Axis::ALL {
         let values: BTreeSet<&str> = left.iter().map(|cell| cell.on(axis)).collect();
         for value in values {
@@ -199,7 +206,7 @@ fn factor<'a>(
             let tells = with.intersection(left).count();
             let agrees = with.is_subset(cells);
             if agrees && tells >= 2 && best.as_ref().is_none_or(|(most, _)| tells > *most) {
-                best = Some((tells, (axis, value, with)));
+                best = Some((tells, Factor { axis, value, with }));
             }
         }
     }

@@ -45,9 +45,6 @@ fn transactions(temper: &Temper, random: &mut fastrand::Rng) -> Vec<u64> {
     for ns in &mut all[slow..] {
         *ns = (from + 200.0 + (*ns as f64 - middle) * far) as u64;
     }
-    for ns in all.iter_mut().step_by(100).take(0) {
-        *ns *= 3;
-    }
     let second = (temper.second * all.len() as f64) as usize;
     for ns in &mut all[..second] {
         *ns = (*ns as f64 + 2.0 * middle) as u64;
@@ -89,7 +86,7 @@ fn interleaved(
         for (place, cell) in cells.iter().enumerate() {
             for (side, name) in [BASE, CANDIDATE].into_iter().enumerate() {
                 let samples = latencies(&transactions(&temper(cell, name), &mut random));
-                let order = if (block + place as u32) % 2 == 0 { side } else { 1 - side };
+                let order = if (block + place as u32).is_multiple_of(2) { side } else { 1 - side };
                 records.push(Record {
                     side: name.into(),
                     position: (2 * place + order) as u32,

@@ -29,7 +29,8 @@ impl Date {
     }
 
     fn is_real(self) -> bool {
-        let leap = self.year % 4 == 0 && (self.year % 100 != 0 || self.year % 400 == 0);
+        let of = |years| self.year.is_multiple_of(years);
+        let leap = of(4) && (!of(100) || of(400));
         let days = match self.month {
             2 if leap => 29,
             2 => 28,
