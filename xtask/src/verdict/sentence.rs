@@ -158,9 +158,15 @@ fn kind_told(group: &[&Decision]) -> String {
     }
 }
 
-/// Cells in words: a factor where it holds exactly, else names. `decisions` are all that were compared.
+/// Cells in words: a factor where it holds exactly, else names.
 fn cells_told(cells: &BTreeSet<&Cell>, decisions: &[Decision]) -> String {
-    let compared: BTreeSet<&Cell> = decisions.iter().map(|decision| &decision.cell).collect();
+    // What one side lacks was not measured: it neither agrees nor disagrees.
+    let lacking = |decision: &&Decision| {
+        decision.aspect == Aspect::Outcome
+            && matches!(decision.verdict, Verdict::Missing | Verdict::Inconclusive)
+    };
+    let compared: BTreeSet<&Cell> =
+        decisions.iter().filter(|d| !lacking(d)).map(|decision| &decision.cell).collect();
     if let [only] = cells.iter().collect::<Vec<_>>()[..] {
         return only.id();
     }

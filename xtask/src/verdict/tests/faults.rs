@@ -188,6 +188,61 @@ fn a_run_that_drifts_is_void_with_the_sign() {
 }
 
 #[test]
+fn a_run_in_which_order_or_place_matters_is_void() {
+    let void = |slower: &dyn Fn(&Record) -> f64| {
+        let (run, mut records) = interleaved(&cells(), 12, 22, |_, _| STEADY);
+        let mut random = fastrand::Rng::with_seed(3);
+        for record in &mut records {
+            let temper = Temper { middle: STEADY.middle * slower(record), ..STEADY };
+            record.workloads[0].samples = latencies(&transactions(&temper, &mut random));
+        }
+        let verdicts = judged(&(run, records));
+        assert_eq!(flagged(&verdicts), [""; 0], "{}", verdicts.overall.sentence);
+        match verdicts.gate {
+            Gate::Void { why } => why,
+            other => panic!("{other:?} {:?}", verdicts.checks),
+        }
+    };
+    let why = void(&|record| if record.position % 2 == 0 { 1.0 } else { 1.2 });
+    assert!(why.starts_with("the order of the sides matters: median of tcp-rr +"), "{why}");
+    // The cells lie at the same place in every block here, so the place is that of the order; blocks in turned order tell it.
+    let place = |record: &Record| {
+        let place = record.position / 2;
+        let place = if record.block % 2 == 0 { place } else { 11 - place };
+        (place, 1.0 + 0.03 * f64::from(place))
+    };
+    let (run, mut records) = interleaved(&cells(), 12, 23, |_, _| STEADY);
+    let mut random = fastrand::Rng::with_seed(4);
+    for record in &mut records {
+        let (at, slower) = place(record);
+        record.position = 2 * at + record.position % 2;
+        let temper = Temper { middle: STEADY.middle * slower, ..STEADY };
+        record.workloads[0].samples = latencies(&transactions(&temper, &mut random));
+    }
+    let verdicts = judged(&(run, records));
+    let Gate::Void { why } = &verdicts.gate else { panic!("{:?}", verdicts.checks) };
+    assert!(why.contains("the place in a block matters: median of tcp-rr +"), "{why}");
+}
+
+#[test]
+fn cells_that_one_side_lacks_do_not_speak_against_a_factor() {
+    let temper = |cell: &Cell, side: &str| match side {
+        CANDIDATE if cell.on(crate::matrix::Axis::Network) == "bridge" => {
+            Temper { width: 3_000.0, ..STEADY }
+        }
+        _ => STEADY,
+    };
+    let (run, mut records) = interleaved(&cells(), 20, 24, temper);
+    let lost = "running/netns/bridge/stock/noisy";
+    records.retain(|record| record.cell != lost || record.side == BASE);
+    let sentence = judged(&(run, records)).overall.sentence;
+    assert!(
+        sentence.contains("in all 3 bridge cells") && sentence.contains("1 missing"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn sides_in_blocks_of_their_own_inform() {
     let (run, mut records) = interleaved(&cells()[..2], 12, 13, |_, _| STEADY);
     for record in &mut records {
