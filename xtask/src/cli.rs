@@ -54,6 +54,19 @@ pub enum Command {
     #[command(after_help = "Example:
   cargo xtask report out/default-1767268800")]
     Report(Report),
+    /// Say whether determinism got worse from one run to another, or between the two sides of one run. Needs no root.
+    #[command(after_help = "\
+Exit codes: 0 nothing was flagged; 1 a regression in a run that measured both sides interleaved, or a cell that only the candidate fails
+altogether; 2 wrong input; 3 inconclusive, where --require-conclusive asks, or flagged in a run that drifted.
+
+Two runs that were measured one after the other inform: what they say has its verdict, but the exit code is 0.
+
+Examples:
+  cargo xtask compare out/before out/after              two runs
+  cargo xtask compare out/against-main                  both sides of one run
+  cargo xtask compare A B --format json | jq .overall
+  cargo xtask compare A B --policy strict.toml --require-conclusive")]
+    Compare(Compare),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
 Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
@@ -173,10 +186,42 @@ pub struct Report {
     pub out: Option<PathBuf>,
 }
 
+/// `compare`.
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// The run to compare with; alone, a run that holds both sides.
+    pub base: PathBuf,
+    /// The run that is judged.
+    pub candidate: Option<PathBuf>,
+    /// The policy; ./matrices/policy.toml or the built-in one if not given.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// How verdicts are printed.
+    #[arg(long, value_enum, default_value_t = Shape::Table)]
+    pub format: Shape,
+    /// Exit with 3 where something that gates cannot be told, or is missing.
+    #[arg(long)]
+    pub require_conclusive: bool,
+    /// Compare what different instruments measured, too; it is said beside every verdict. Never emulated with real processors.
+    #[arg(long)]
+    pub allow_different_host: bool,
+}
+
+/// How verdicts are printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For a comment.
+    Markdown,
+}
+
 /// `benchmark`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask benchmark               # every row\n  cargo xtask benchmark guest build   # some of them"
+    after_help = "Examples:\n  cargo xtask benchmark               # every row but those of the verdicts\n  cargo xtask benchmark guest build   # some of them\n  cargo xtask benchmark verdicts      # what the gate finds, simulated: a few minutes"
 )]
 pub struct Benchmark {
     /// Only these groups of rows.

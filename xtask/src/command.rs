@@ -16,13 +16,14 @@ use crate::doctor::provision;
 use crate::matrix::{self, Matrix};
 use crate::plan::attribution::expand;
 use crate::plan::{Json, Options, Plan, Table};
-use crate::record::{PlannedCell, Status};
+use crate::record::{PlannedCell, Record, Run, Status, store};
 use crate::run::host::{self, Host};
 use crate::run::judge::Judge;
 use crate::run::progress::{Detail, display};
 use crate::run::spec::BootSpec;
 use crate::run::{self, End, Order, boot, lab, rootless};
 use crate::streams::{print, print_by, say};
+use crate::verdict::{self, Comparison, Verdicts, policy};
 use crate::wrong::wrong;
 
 /// Exit codes, which callers rely on.
@@ -30,8 +31,12 @@ use crate::wrong::wrong;
 pub enum Exit {
     /// Fine.
     Fine = 0,
+    /// A regression was flagged.
+    Regressed = 1,
     /// The input was wrong.
     Input = 2,
+    /// It cannot be told.
+    Inconclusive = 3,
     /// The host failed us: nothing was measured, or a change was not undone.
     Host = 4,
     /// Interrupted, and the host restored.
@@ -139,7 +144,7 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         (None, None) => (false, default_out(&told.selection.matrix)?),
     };
     let order = if resume {
-        let (run, _, _) = crate::record::store::read(&out)?;
+        let (run, _, _) = store::read(&out)?;
         let mut options = Options { seed: run.seed, ..Options::default() };
         // A run of some cells only goes on with these.
         if run.cells.len() < run.matrix.cells.len() {
@@ -184,6 +189,40 @@ pub fn report(told: &cli::Report, detail: Detail) -> anyhow::Result<Exit> {
     }
     print(format_args!("{}\n", out.join(run::PAGE).display()))?;
     Ok(Exit::Fine)
+}
+
+/// `compare`.
+///
+/// # Errors
+/// A run cannot be read, or is no comparison; the policy is wrong.
+pub fn compare(told: &cli::Compare) -> anyhow::Result<Exit> {
+    let policy = policy::find(told.policy.as_deref()).map_err(wrong)?;
+    let base = read_run(&told.base)?;
+    let candidate = told.candidate.as_deref().map(read_run).transpose()?;
+    let comparison = match &candidate {
+        Some(candidate) => Comparison::of_runs((&base.0, &base.1), (&candidate.0, &candidate.1)),
+        None => Comparison::of_sides(&base.0, &base.1, &policy)
+            .map_err(|why| wrong(format!("`{}`: {why}", told.base.display())))?,
+    };
+    let options = verdict::Options { allow_different_host: told.allow_different_host };
+    let verdicts = Verdicts::new(&comparison, &policy, options);
+    match told.format {
+        cli::Shape::Table => print(verdict::Table(&verdicts))?,
+        cli::Shape::Markdown => print(verdict::Markdown(&verdicts))?,
+        cli::Shape::Json => print(verdict::json(&verdicts)? + "\n")?,
+    }
+    Ok(match verdicts.end(told.require_conclusive) {
+        verdict::End::Fine => Exit::Fine,
+        verdict::End::Regressed => Exit::Regressed,
+        verdict::End::Inconclusive => Exit::Inconclusive,
+    })
+}
+
+/// A run with its records. What of it cannot be read is said.
+fn read_run(dir: &std::path::Path) -> anyhow::Result<(Run, Vec<Record>)> {
+    let (run, records, warnings) = store::read(dir)?;
+    warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
+    Ok((run, records))
 }
 
 /// `restore`.

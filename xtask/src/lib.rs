@@ -17,5 +17,6 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod streams;
+pub mod verdict;
 pub mod workload;
 pub mod wrong;

@@ -36,6 +36,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Plan(told) => command::plan(told),
         Command::Bench(told) => command::bench(told, detail),
         Command::Report(told) => command::report(told, detail),
+        Command::Compare(told) => command::compare(told),
         Command::Restore => command::restore(),
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),

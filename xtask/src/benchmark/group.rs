@@ -17,4 +17,13 @@ pub enum Group {
     Plan,
     /// How long the shipped matrices take.
     Matrices,
+    /// What the gate finds, and its false alarms, simulated: minutes, so only where it is named.
+    Verdicts,
+}
+
+impl Group {
+    /// Whether it is measured where no group is named.
+    pub fn is_usual(self) -> bool {
+        self != Group::Verdicts
+    }
 }

@@ -22,6 +22,7 @@ mod recording;
 mod runs;
 mod share;
 mod table;
+mod verdicts;
 
 use group::Group;
 use runs::Runs;
@@ -36,6 +37,7 @@ fn rows(group: Group, runs: &Runs) -> anyhow::Result<Vec<Row>> {
         Group::Share => share::rows(runs),
         Group::Plan => plan::rows(runs),
         Group::Matrices => matrices::rows(runs),
+        Group::Verdicts => verdicts::rows(runs),
     }
 }
 
@@ -46,7 +48,10 @@ fn rows(group: Group, runs: &Runs) -> anyhow::Result<Vec<Row>> {
 pub fn benchmark(told: &cli::Benchmark, detail: Detail) -> anyhow::Result<Exit> {
     let runs = Runs::new(StateDir::of_user()?, detail)?;
     let mut table = Table::default();
-    let wanted = |group: &&Group| told.only.is_empty() || told.only.contains(*group);
+    let wanted = |group: &&Group| match told.only.is_empty() {
+        true => group.is_usual(),
+        false => told.only.contains(*group),
+    };
     for group in Group::value_variants().iter().filter(wanted) {
         if let (Some(group), true) = (group.to_possible_value(), detail > Detail::Quiet) {
             eprintln!("{}", group.get_help().map(ToString::to_string).unwrap_or_default());

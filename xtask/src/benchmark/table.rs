@@ -19,6 +19,10 @@ pub(super) enum Must {
     AtLeast(f64),
     /// The estimate at most this.
     AtMost(f64),
+    /// The upper end of the interval at most this: it is proven.
+    HighAtMost(f64),
+    /// The lower end of the interval at most this: nothing speaks against it.
+    LowAtMost(f64),
 }
 
 /// A value with the ends of its 95 % confidence interval, where boots vary.
@@ -63,11 +67,14 @@ impl Row {
         note: String,
     ) -> Row {
         let low = measured.interval.map_or(measured.value, |[low, _]| low);
+        let high = measured.interval.map_or(measured.value, |[_, high]| high);
         let must = must.into();
         let met = must.map(|must| match must {
             Must::LowAtLeast(least) => low >= least,
             Must::AtLeast(least) => measured.value >= least,
             Must::AtMost(most) => measured.value <= most,
+            Must::HighAtMost(most) => high <= most,
+            Must::LowAtMost(most) => low <= most,
         });
         Row { what: what.to_owned(), unit, measured: Some(measured), must, met, note }
     }
@@ -171,6 +178,8 @@ fn cells(row: &Row) -> [String; 5] {
             Some(Must::LowAtLeast(least)) => format!("low end >= {least}"),
             Some(Must::AtLeast(least)) => format!(">= {least}"),
             Some(Must::AtMost(most)) => format!("<= {most}"),
+            Some(Must::HighAtMost(most)) => format!("high end <= {most}"),
+            Some(Must::LowAtMost(most)) => format!("low end <= {most}"),
         },
         match row.met {
             None => "-",
@@ -193,6 +202,8 @@ mod tests {
         assert_eq!(met(Must::AtLeast(0.98)), Some(true));
         assert_eq!(met(Must::AtMost(1.0)), Some(true));
         assert_eq!(met(Must::AtMost(0.99)), Some(false));
+        assert_eq!(met(Must::HighAtMost(1.0)), Some(false));
+        assert_eq!(met(Must::LowAtMost(0.98)), Some(true));
     }
 
     #[test]

@@ -41,25 +41,36 @@ type Values<'t> = Vec<Spanned<&'t str>>;
 
 /// Reads a matrix from bytes, which need not be UTF-8. `file` is the name that errors call it by.
 pub fn parse_bytes(bytes: &[u8], file: &str, words: &Vocabulary) -> Result<Matrix, Errors> {
-    match str::from_utf8(bytes) {
-        Ok(text) => parse(text, file, words),
-        Err(error) => {
-            // What comes before the first wrong byte is the same in the readable copy.
-            let text = String::from_utf8_lossy(bytes);
-            let source = Source::new(file, &text);
-            let mut problems = Problems::new(&source);
-            let at = error.valid_up_to();
-            let wrong = bytes.get(at).copied().unwrap_or_default();
-            let message = format!("byte {wrong:#04x} is not UTF-8");
-            problems.add_with_help(at..at + 1, message, "save the file as UTF-8");
-            Err(problems.into_errors())
-        }
-    }
+    parse(utf8(bytes, file)?, file, words)
 }
 
 /// Reads a matrix. `file` is the name that errors call it by; `words` are the names that values of axes and workloads
 /// may have. Reports everything that is wrong, by position; of broken TOML the first place only.
 pub fn parse(text: &str, file: &str, words: &Vocabulary) -> Result<Matrix, Errors> {
+    document_of(text, file, |top, problems| document(top, words, problems))
+}
+
+/// The text of a file, or where it is none.
+pub(crate) fn utf8<'b>(bytes: &'b [u8], file: &str) -> Result<&'b str, Errors> {
+    str::from_utf8(bytes).map_err(|error| {
+        // What comes before the first wrong byte is the same in the readable copy.
+        let text = String::from_utf8_lossy(bytes);
+        let source = Source::new(file, &text);
+        let mut problems = Problems::new(&source);
+        let at = error.valid_up_to();
+        let wrong = bytes.get(at).copied().unwrap_or_default();
+        let message = format!("byte {wrong:#04x} is not UTF-8");
+        problems.add_with_help(at..at + 1, message, "save the file as UTF-8");
+        problems.into_errors()
+    })
+}
+
+/// What `read` makes of a TOML file, unless it or TOML finds a problem.
+pub(crate) fn document_of<T>(
+    text: &str,
+    file: &str,
+    read: impl FnOnce(&DeTable<'_>, &mut Problems<'_>) -> T,
+) -> Result<T, Errors> {
     let source = Source::new(file, text);
     let mut problems = Problems::new(&source);
     let top = match DeTable::parse(text) {
@@ -70,8 +81,8 @@ pub fn parse(text: &str, file: &str, words: &Vocabulary) -> Result<Matrix, Error
             return Err(problems.into_errors());
         }
     };
-    let matrix = document(top.get_ref(), words, &mut problems);
-    if problems.none() { Ok(matrix) } else { Err(problems.into_errors()) }
+    let document = read(top.get_ref(), &mut problems);
+    if problems.none() { Ok(document) } else { Err(problems.into_errors()) }
 }
 
 /// The whole document. What it returns is a valid matrix only if no problem was found.

@@ -86,7 +86,7 @@ struct Excerpt {
 }
 
 /// A file's name and text, with its lines found once.
-pub(super) struct Source<'s> {
+pub(crate) struct Source<'s> {
     file: &'s str,
     text: &'s str,
     line_starts: Vec<usize>,
@@ -94,7 +94,7 @@ pub(super) struct Source<'s> {
 
 impl<'s> Source<'s> {
     /// A text and the name to call it by.
-    pub(super) fn new(file: &'s str, text: &'s str) -> Source<'s> {
+    pub(crate) fn new(file: &'s str, text: &'s str) -> Source<'s> {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
         Source { file, text, line_starts: std::iter::once(0).chain(after_newlines).collect() }
     }
@@ -214,7 +214,7 @@ pub(crate) fn suggestion<'k>(
 }
 
 /// Collects problems while a file is read, so that all of them are reported in one go.
-pub(super) struct Problems<'s> {
+pub(crate) struct Problems<'s> {
     source: &'s Source<'s>,
     found: Vec<(usize, Problem)>,
     dropped: usize,
@@ -222,17 +222,17 @@ pub(super) struct Problems<'s> {
 
 impl<'s> Problems<'s> {
     /// None found yet.
-    pub(super) fn new(source: &'s Source<'s>) -> Problems<'s> {
+    pub(crate) fn new(source: &'s Source<'s>) -> Problems<'s> {
         Problems { source, found: Vec::new(), dropped: 0 }
     }
 
     /// Notes that something is wrong at a span of bytes.
-    pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.push(span, || (message.into(), None));
     }
 
     /// The same, with what would be right.
-    pub(super) fn add_with_help(
+    pub(crate) fn add_with_help(
         &mut self,
         span: Range<usize>,
         message: impl Into<String>,
@@ -242,7 +242,7 @@ impl<'s> Problems<'s> {
     }
 
     /// Notes a name that is not among the known ones.
-    pub(super) fn unknown<'k>(
+    pub(crate) fn unknown<'k>(
         &mut self,
         span: Range<usize>,
         what: impl fmt::Display,
@@ -262,17 +262,17 @@ impl<'s> Problems<'s> {
     }
 
     /// The 1-based line of a byte.
-    pub(super) fn line_of(&self, at: usize) -> usize {
+    pub(crate) fn line_of(&self, at: usize) -> usize {
         self.source.line_starts.partition_point(|start| *start <= at).max(1)
     }
 
     /// Whether nothing was found so far.
-    pub(super) fn none(&self) -> bool {
+    pub(crate) fn none(&self) -> bool {
         self.found.is_empty()
     }
 
     /// What was found, by position. For where something was.
-    pub(super) fn into_errors(mut self) -> Errors {
+    pub(crate) fn into_errors(mut self) -> Errors {
         self.found.sort_by_key(|(at, _)| *at);
         let problems = self.found.into_iter().map(|(_, problem)| problem).collect();
         Errors { problems, dropped: self.dropped }

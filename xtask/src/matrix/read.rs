@@ -11,7 +11,7 @@ use super::duration;
 use super::problem::{Problems, quoted};
 
 /// A table with its place in the file and the name to call it by.
-pub(super) struct Table<'t> {
+pub(crate) struct Table<'t> {
     /// What it is, for messages: "the matrix", "`[measure]`".
     what: String,
     span: Range<usize>,
@@ -20,7 +20,7 @@ pub(super) struct Table<'t> {
 
 impl<'t> Table<'t> {
     /// A table that may hold these keys only: others are reported with the nearest right one.
-    pub(super) fn new(
+    pub(crate) fn new(
         what: impl Into<String>,
         span: Range<usize>,
         entries: &'t DeTable<'t>,
@@ -41,28 +41,28 @@ impl<'t> Table<'t> {
     }
 
     /// Where the table is.
-    pub(super) fn span(&self) -> Range<usize> {
+    pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
     /// Where a key's value is, or the table where there is none.
-    pub(super) fn span_of(&self, key: &str) -> Range<usize> {
+    pub(crate) fn span_of(&self, key: &str) -> Range<usize> {
         self.entries.get(key).map_or_else(|| self.span(), Spanned::span)
     }
 
     /// Whether a key is there, with whatever value.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
     /// Whether a key's value is an array with nothing in it.
-    pub(super) fn is_empty_array(&self, key: &str) -> bool {
+    pub(crate) fn is_empty_array(&self, key: &str) -> bool {
         let value = self.entries.get(key).map(Spanned::get_ref);
         matches!(value, Some(DeValue::Array(array)) if array.is_empty())
     }
 
     /// Reports a key that is not there.
-    pub(super) fn require(&self, key: &str, example: &str, problems: &mut Problems<'_>) {
+    pub(crate) fn require(&self, key: &str, example: &str, problems: &mut Problems<'_>) {
         if !self.has(key) {
             let message = format!("missing key `{key}` in {}", self.what);
             problems.add_with_help(self.span(), message, format!("write it as: {example}"));
@@ -70,7 +70,7 @@ impl<'t> Table<'t> {
     }
 
     /// A string: not empty, without control characters.
-    pub(super) fn string(
+    pub(crate) fn string(
         &self,
         key: &str,
         problems: &mut Problems<'_>,
@@ -80,7 +80,7 @@ impl<'t> Table<'t> {
     }
 
     /// An array of such strings, none of them twice.
-    pub(super) fn strings(
+    pub(crate) fn strings(
         &self,
         key: &str,
         problems: &mut Problems<'_>,
@@ -107,7 +107,7 @@ impl<'t> Table<'t> {
     }
 
     /// A whole number in a range.
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &self,
         key: &str,
         range: RangeInclusive<u32>,
@@ -133,8 +133,37 @@ impl<'t> Table<'t> {
         number
     }
 
+    /// A number in a range, with or without a fraction.
+    pub(crate) fn number(
+        &self,
+        key: &str,
+        range: RangeInclusive<f64>,
+        problems: &mut Problems<'_>,
+    ) -> Option<f64> {
+        let value = self.entries.get(key)?;
+        let number = match value.get_ref() {
+            DeValue::Float(digits) => digits.as_str().replace('_', "").parse::<f64>().ok(),
+            DeValue::Integer(digits) => {
+                let digits = i64::from_str_radix(digits.as_str(), digits.radix()).ok();
+                digits.map(|digits| digits as f64)
+            }
+            _ => {
+                let message = format!("`{key}` must be a number, not {}", kind(value));
+                problems.add(value.span(), message);
+                return None;
+            }
+        };
+        // Neither bound holds for what is not a number.
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let help = format!("`{key}` is a number from {} to {}", range.start(), range.end());
+            problems.add_with_help(value.span(), format!("`{key}` is out of range"), help);
+        }
+        number
+    }
+
     /// A duration in a range, with its place.
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &self,
         key: &str,
         range: RangeInclusive<Duration>,
@@ -169,7 +198,7 @@ impl<'t> Table<'t> {
     }
 
     /// A table inside this one.
-    pub(super) fn table(
+    pub(crate) fn table(
         &self,
         key: &str,
         keys: &[&str],
@@ -180,7 +209,7 @@ impl<'t> Table<'t> {
     }
 
     /// An array of tables (`[[exclude]]`); nothing where the key is absent.
-    pub(super) fn tables(
+    pub(crate) fn tables(
         &self,
         key: &str,
         keys: &[&str],
@@ -199,7 +228,7 @@ impl<'t> Table<'t> {
     }
 
     /// Strings by names that the user chose, from a table inside this one; nothing where the key is absent.
-    pub(super) fn named_strings(
+    pub(crate) fn named_strings(
         &self,
         key: &str,
         problems: &mut Problems<'_>,
@@ -219,7 +248,7 @@ impl<'t> Table<'t> {
     }
 
     /// Tables by names that the user chose (`[kernel.NAME]`); nothing where the key is absent.
-    pub(super) fn named_tables(
+    pub(crate) fn named_tables(
         &self,
         key: &str,
         keys: &[&str],

@@ -105,7 +105,8 @@ fn read(path: &Path, shown: &str) -> Result<Found, NotFound> {
     Ok(Found { file: shown.to_owned(), bytes })
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// A file's bytes, unless there is no end of them.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST_BYTES {

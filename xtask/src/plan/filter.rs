@@ -67,6 +67,20 @@ impl std::str::FromStr for Filter {
 }
 
 impl Filter {
+    /// Whether one cell is meant. That a term matches nothing is no error here.
+    pub fn takes(&self, cell: &Cell) -> bool {
+        let only_takes_away = self.terms.iter().all(|term| term.takes_away);
+        let mut meant = only_takes_away;
+        for term in &self.terms {
+            let matches = Matcher::new(term).matches(cell);
+            if matches && term.takes_away {
+                return false;
+            }
+            meant |= matches;
+        }
+        meant
+    }
+
     /// Indices of the cells that are meant, in their order.
     pub fn select(&self, cells: &[Cell]) -> Result<Vec<usize>, BadFilter> {
         let mut terms: Vec<Matcher<'_>> = self.terms.iter().map(Matcher::new).collect();
@@ -302,6 +316,12 @@ mod tests {
         #[test]
         fn no_filter_panics(text in "[a-z*?!=,/é ]{0,30}|\\PC{0,30}") {
             if let Ok(filter) = text.parse::<Filter>() {
+                let all = cells();
+                if let Ok(taken) = filter.select(&all) {
+                    for (index, cell) in all.iter().enumerate() {
+                        prop_assert_eq!(filter.takes(cell), taken.contains(&index));
+                    }
+                }
                 let taken = filter.select(&cells());
                 prop_assert!(taken.is_err_and(|error| !error.to_string().is_empty()) || filter.select(&cells()).is_ok());
             }

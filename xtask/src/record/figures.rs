@@ -23,7 +23,7 @@ use hdrhistogram::Histogram;
 use self::observed::{Observed, Shape, distribution};
 use super::results::Figures;
 
-pub(crate) use self::contrast::{kernel_boot, path, unit_value};
+pub(crate) use self::contrast::{is_emulated, kernel_boot, path, threshold, unit_value};
 pub(crate) use self::summary::differences;
 pub use self::summary::results;
 
@@ -242,12 +242,41 @@ pub fn per_boot(samples: &Samples) -> Result<BootFigures> {
     boot_figures(&Observed::of(samples)?)
 }
 
+/// What verdicts need of a boot.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Judged {
+    /// Its figures.
+    pub(crate) figures: BootFigures,
+    /// Its distribution: quantiles at even steps in ascending order, or the values themselves where they are fewer.
+    pub(crate) curve: Vec<f64>,
+}
+
+/// Quantiles of [`Judged::curve`]: they tell a mode from chance down to a share of half a percent.
+const CURVE_POINTS: usize = 400;
+
+/// Figures and distribution of one boot. An error says what is wrong with its samples.
+pub(crate) fn judged(samples: &Samples) -> Result<Judged> {
+    let pooled = Pooled::of(&[&Observed::of(samples)?])?;
+    let curve = match &pooled.body {
+        Body::Values(sorted) if sorted.len() <= CURVE_POINTS => sorted.clone(),
+        _ => {
+            let points = (pooled.count() as usize).min(CURVE_POINTS);
+            let share = |point: usize| (point as f64 + 0.5) / points as f64;
+            (0..points).map(|point| pooled.any_quantile(share(point))).collect()
+        }
+    };
+    Ok(Judged { figures: figures_of(&pooled), curve })
+}
+
 fn boot_figures(observed: &Observed) -> Result<BootFigures> {
-    let pooled = Pooled::of(&[observed])?;
+    Ok(figures_of(&Pooled::of(&[observed])?))
+}
+
+fn figures_of(pooled: &Pooled) -> BootFigures {
     let figures = pooled.figures();
     let total = pooled.moments.mean * pooled.moments.count as f64;
     let floor = (STALL_THRESHOLD_NS as f64 / total).min(1.0);
-    Ok(BootFigures {
+    BootFigures {
         unit: pooled.unit,
         count: pooled.moments.count,
         median: figures.median,
@@ -263,7 +292,7 @@ fn boot_figures(observed: &Observed) -> Result<BootFigures> {
             Body::Transactions(distribution) => distribution.quantile_of_sum(0.95),
             Body::Values(_) => None,
         },
-    })
+    }
 }
 
 #[cfg(test)]

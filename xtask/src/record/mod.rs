@@ -21,6 +21,9 @@ pub const SCHEMA: u32 = 1;
 /// [`Record::side`] of what a run is about, also where nothing is compared with a base.
 pub const CANDIDATE: &str = "candidate";
 
+/// [`Record::side`] of what it is compared with, where another revision was measured beside.
+pub const BASE: &str = "base";
+
 /// `run.json`: what was planned, where, by whom.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Run {
@@ -47,6 +50,9 @@ pub struct Run {
     /// Kernels that its contrasts compare, and how they differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<kernels::KernelPair>,
+    /// The text of the policy that judges it, where it was measured against another revision: that revision's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 /// A cell of the plan.
@@ -85,7 +91,7 @@ pub struct Record {
     pub schema: u32,
     /// The cell's id.
     pub cell: String,
-    /// Which side of a comparison of revisions: `candidate` where there is only one.
+    /// Which side of a comparison of revisions: [`BASE`] or [`CANDIDATE`], which is also the only one where there is no base.
     pub side: String,
     /// Block of the plan.
     pub block: u32,

@@ -27,6 +27,9 @@ pub struct Results {
     pub attribution: Vec<AttributionResult>,
     /// Decisions; empty where nothing was compared with a base.
     pub verdicts: Vec<VerdictRow>,
+    /// What the verdicts rest on; absent where nothing was compared with a base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonResult>,
     /// The whole in a sentence.
     pub overall: Overall,
 }
@@ -240,8 +243,11 @@ pub struct VerdictRow {
     pub cell: String,
     /// Workload.
     pub workload: String,
-    /// Aspect.
+    /// `location`, `dispersion`, `tail`, `stall`, `modes`, `between-boot`; `outcome` where one side was not measured.
     pub aspect: String,
+    /// The figure that stands for the aspect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figure: Option<String>,
     /// `regressed`, `improved`, `equivalent`, `inconclusive`, `missing`.
     pub verdict: String,
     /// candidate / base.
@@ -250,14 +256,69 @@ pub struct VerdictRow {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
-    /// Raw p-value.
+    /// Raw one-sided p-value against the margin, of the direction that the ratio points to.
     pub p: Option<f64>,
-    /// Corrected p-value.
+    /// The same, corrected for all that gates (or for all that informs, where this only informs).
     pub p_corrected: Option<f64>,
-    /// Smallest ratio that could have been seen.
+    /// Smallest ratio for the worse that could have been seen.
     pub detectable_ratio: Option<f64>,
+    /// Fresh starts of base and candidate that were compared.
+    #[serde(default)]
+    pub boots: [u32; 2],
+    /// Fresh starts a side that would flag a change as large as it seems, or of twice the margin, where it is inconclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boots_needed: Option<u32>,
+    /// Whether the policy lets this row make an interleaved comparison fail.
+    #[serde(default)]
+    pub gates: bool,
+    /// The reason for which the policy accepts a regression; it does not gate then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
     /// In words.
     pub reason: String,
+}
+
+/// What verdicts rest on.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct ComparisonResult {
+    /// `gates`, `informs` where the sides were not measured interleaved, `void` where the run was not steady.
+    pub gate: String,
+    /// Why it does not gate.
+    pub why: Option<String>,
+    /// Whether the run was steady.
+    pub checks: Vec<CheckResult>,
+    /// What must be known beside.
+    pub notes: Vec<String>,
+    /// Every threshold, for people.
+    pub policy: Vec<PolicyLine>,
+}
+
+/// How much a circumstance mattered that may not.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct CheckResult {
+    /// `drift`, `position` in a block, `order` in a pair.
+    pub of: String,
+    /// Workload.
+    pub workload: String,
+    /// `location` or `dispersion`.
+    pub aspect: String,
+    /// Last / first, of geometric means over all cells.
+    pub ratio: f64,
+    /// p-value of its being 1.
+    pub p: f64,
+    /// Whether it makes the run void.
+    pub void: bool,
+    /// In words.
+    pub told: String,
+}
+
+/// A line of the policy.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PolicyLine {
+    /// What it is about.
+    pub name: String,
+    /// What it says.
+    pub value: String,
 }
 
 /// The whole in a sentence.

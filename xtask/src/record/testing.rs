@@ -164,5 +164,6 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             .map(|cell| PlannedCell { cell: cell.clone(), status: Status::Runnable })
             .collect(),
         kernels: Vec::new(),
+        policy: None,
     }
 }

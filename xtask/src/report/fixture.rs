@@ -525,6 +525,7 @@ fn empty_results() -> Results {
         contrasts: Vec::new(),
         attribution: Vec::new(),
         verdicts: Vec::new(),
+        comparison: None,
         overall: Overall { verdict: "measured".into(), sentence: "every cell was measured".into() },
     }
 }
@@ -565,5 +566,6 @@ fn run() -> Run {
         facts: facts(),
         cells: Vec::new(),
         kernels: Vec::new(),
+        policy: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fixture::{Fixture, thesis};
 use crate::record::kernels::Difference;
-use crate::record::results::{Overall, VerdictRow};
+use crate::record::results::{CheckResult, ComparisonResult, Overall, PolicyLine, VerdictRow};
 use crate::record::{Evidence, Outcome, Status};
 
 /// A run whose every text from outside is hostile.
@@ -77,6 +77,7 @@ pub(super) fn hostile() -> Fixture {
             cell: evil_id.clone(),
             workload: EVIL.into(),
             aspect: EVIL.into(),
+            figure: Some(EVIL.into()),
             verdict: verdict.into(),
             ratio: Some(1.6),
             low: Some(f64::NAN),
@@ -84,8 +85,29 @@ pub(super) fn hostile() -> Fixture {
             p: Some(0.01),
             p_corrected: None,
             detectable_ratio: Some(1e308),
+            boots: [5, u32::MAX],
+            boots_needed: Some(u32::MAX),
+            gates: true,
+            accepted: Some(EVIL.into()),
             reason: EVIL.into(),
         })
         .to_vec();
+    results.comparison = Some(ComparisonResult {
+        gate: EVIL.into(),
+        why: Some(EVIL.into()),
+        checks: [true, false]
+            .map(|void| CheckResult {
+                of: EVIL.into(),
+                workload: EVIL.into(),
+                aspect: EVIL.into(),
+                ratio: f64::NAN,
+                p: 2.0,
+                void,
+                told: EVIL.into(),
+            })
+            .to_vec(),
+        notes: vec![EVIL.into()],
+        policy: vec![PolicyLine { name: EVIL.into(), value: EVIL.into() }],
+    });
     fixture
 }

@@ -19,7 +19,7 @@ struct Suite<'a> {
     cases: Vec<Case<'a>>,
 }
 
-/// What CI systems show of a cell. A failure carries its kind: `failed`, `regressed`, `missing`.
+/// What CI systems show of a cell. A failure carries its kind: `failed`, `regressed`.
 #[derive(Serialize)]
 struct Case<'a> {
     class: String,
@@ -48,13 +48,15 @@ pub(super) fn render(
     for row in &results.verdicts {
         verdicts.entry(&row.cell).or_default().push(row);
     }
+    let gates = results.comparison.as_ref().is_some_and(|comparison| comparison.gate == "gates");
     let mut cases = Vec::new();
     for cell in &results.cells {
-        cases.extend(cases_of(cell, verdicts.remove(cell.id.as_str()), &measured_ns));
+        let rows = verdicts.remove(cell.id.as_str());
+        cases.extend(cases_of(cell, rows, gates, &measured_ns));
     }
     // A verdict on a cell that the candidate does not have (`missing`) is a case of its own.
     for row in results.verdicts.iter().filter(|row| verdicts.contains_key(row.cell.as_str())) {
-        cases.push(judged(row));
+        cases.push(judged(row, gates));
     }
     let suite = Suite {
         name: &results.matrix,
@@ -73,6 +75,7 @@ pub(super) fn render(
 fn cases_of<'a>(
     cell: &'a CellResult,
     verdicts: Option<Vec<&'a VerdictRow>>,
+    gates: bool,
     measured_ns: &HashMap<(&str, &str), u64>,
 ) -> Vec<Case<'a>> {
     let reason = cell.reason.as_deref().unwrap_or(NO_REASON);
@@ -88,7 +91,7 @@ fn cases_of<'a>(
         (CellOutcome::Skipped | CellOutcome::NotApplicable, None) => {
             vec![whole(None, Some(reason))]
         }
-        (_, Some(rows)) => rows.into_iter().map(judged).collect(),
+        (_, Some(rows)) => rows.into_iter().map(|row| judged(row, gates)).collect(),
         (CellOutcome::Measured, None) => cell
             .workloads
             .iter()
@@ -100,11 +103,14 @@ fn cases_of<'a>(
     }
 }
 
-fn judged(row: &VerdictRow) -> Case<'_> {
+/// A failure is what makes the exit code 1: a regression that gates in a run that gates. All else that is not fine is skipped, with
+/// its reason.
+fn judged(row: &VerdictRow, gates: bool) -> Case<'_> {
     let reason = row.reason.as_str();
+    let flags = row.verdict == "regressed" && row.gates && row.accepted.is_none();
     let (failure, skipped) = match row.verdict.as_str() {
-        kind @ ("regressed" | "missing") => (Some((kind, reason)), None),
-        "inconclusive" => (None, Some(reason)),
+        "regressed" if flags && gates => (Some(("regressed", reason)), None),
+        "regressed" | "missing" | "inconclusive" => (None, Some(reason)),
         _ => (None, None),
     };
     Case {

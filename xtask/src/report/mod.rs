@@ -26,6 +26,9 @@ mod hostile;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use format::{Quantity, interval, percent_change, probability, ratio};
+pub(crate) use text::escape_markdown;
+
 const PAGE: &str = include_str!("../../../reports/index.html");
 const KNOBS: &str = include_str!("../../../reports/knobs.html");
 const CELL: &str = include_str!("../../../reports/cell.html");

@@ -8,8 +8,8 @@ use super::fixture::{Fixture, large, small, thesis};
 use super::hostile::hostile;
 use super::*;
 use crate::matrix::{Axis, Contrast};
-use crate::record::Measured;
 use crate::record::results::{AttributionResult, WorkloadResult};
+use crate::record::{BASE, Measured};
 
 fn rendered(fixture: &Fixture) -> Rendered {
     render(&fixture.run, &fixture.records, &fixture.results, &[]).expect("renders")
@@ -559,6 +559,41 @@ fn results_follow_their_schema() {
     fixture.results.verdicts.truncate(1);
     let value = serde_json::to_value(&fixture.results).expect("JSON");
     conforms(&root, &root, &value, "");
+}
+
+/// A small run beside a base that was wider, judged.
+fn sided() -> Fixture {
+    let mut fixture = small();
+    let base = fixture.records.iter().map(|record| Record { side: BASE.into(), ..record.clone() });
+    let records: Vec<Record> = base.collect();
+    for record in &mut fixture.records {
+        record.position = 2 * record.position + u32::from(record.boot % 2 == 0);
+    }
+    fixture.records.extend(records.into_iter().map(|record| Record {
+        position: 2 * record.position + u32::from(record.boot % 2 == 1),
+        ..record
+    }));
+    let verdicts = crate::run::verdicts::of_run(&fixture.run, &fixture.records);
+    verdicts.expect("a policy").expect("two sides").into_results(&mut fixture.results);
+    fixture
+}
+
+#[test]
+fn a_run_with_a_base_shows_verdicts_first_with_what_they_rest_on() {
+    let fixture = sided();
+    assert!(!fixture.results.verdicts.is_empty());
+    let root: Json = serde_json::from_str(schema()).expect("JSON");
+    let value = serde_json::to_value(&fixture.results).expect("JSON");
+    conforms(&root, &root, &value, "");
+    let files = rendered(&fixture);
+    let [verdicts, map] = ["id=\"verdicts\"", "id=\"map\""].map(|id| files.html.find(id));
+    assert!(verdicts < map && verdicts.is_some());
+    for text in ["The policy", "location ×1.02"] {
+        assert!(files.html.contains(text), "{text}");
+    }
+    assert!(files.markdown.contains("<summary>Policy</summary>"));
+    // Nothing was flagged, so nothing fails.
+    assert!(!files.junit.contains("type=\"regressed\""));
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub mod prepare;
 pub mod progress;
 pub mod rootless;
 pub mod spec;
+pub mod verdicts;
 
 use event::{Event, Watcher};
 use here::Here;
@@ -228,7 +229,10 @@ pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String
 pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
     let (run, records, warnings) = store::read(dir)?;
     warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
-    let results = crate::record::figures::results(&run, &records)?;
+    let mut results = crate::record::figures::results(&run, &records)?;
+    if let Some(verdicts) = verdicts::of_run(&run, &records)? {
+        verdicts.into_results(&mut results);
+    }
     let rendered = report::render(&run, &records, &results, &warnings)?;
     let folder = out.join("report");
     std::fs::create_dir_all(&folder)
@@ -276,6 +280,7 @@ fn open(
         facts: facts_with_own_error(host)?,
         cells: plan.record(),
         kernels,
+        policy: None,
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }

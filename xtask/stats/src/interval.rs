@@ -21,7 +21,7 @@
 
 use std::fmt;
 
-use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
+use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
 
 use crate::moments::Moments;
 use crate::quantile;
@@ -97,6 +97,25 @@ pub fn median(values: &[f64]) -> Result<Interval, NoInterval> {
     Ok(Interval { low: sorted[first], estimate, high: sorted[sorted.len() - 1 - first] })
 }
 
+/// Interval of a share of which `hits` of `trials` were seen: exact, by Clopper & Pearson (1934), The use of confidence or fiducial limits
+/// illustrated in the case of the binomial. Both ends leave 2.5 %; where nothing or everything was seen, the only end leaves 5 %, so that
+/// 299 trials without a hit say "under 1 %".
+///
+/// # Errors
+/// No trials.
+pub fn share(hits: u64, trials: u64) -> Result<Interval, NoInterval> {
+    let misses = trials.checked_sub(hits).filter(|_| trials > 0).ok_or(NoInterval::TooFew)?;
+    let outside = if hits == 0 || misses == 0 { 0.05 } else { 0.025 };
+    let end = |a: u64, b: u64, q: f64| {
+        Beta::new(a as f64, b as f64).map(|law| law.inverse_cdf(q)).map_err(|_| NoInterval::TooFew)
+    };
+    Ok(Interval {
+        low: if hits == 0 { 0.0 } else { end(hits, misses + 1, outside)? },
+        estimate: hits as f64 / trials as f64,
+        high: if misses == 0 { 1.0 } else { end(hits + 1, misses, 1.0 - outside)? },
+    })
+}
+
 /// Interval of the ratio of geometric means, `to` / `from`, of positive values: the difference of the means of their logs.
 pub fn ratio(from: &[f64], to: &[f64], seed: u64) -> Result<Interval, NoInterval> {
     difference(&logs(from)?, &logs(to)?, seed).map(Interval::exp)
@@ -129,9 +148,9 @@ pub fn ratio_of_geometric_means(from: &[f64], to: &[f64]) -> Option<f64> {
 /// # Errors
 /// A side has fewer than three observations, or all but at most one of them are equal.
 pub fn ratio_of_sds(from: &[f64], to: &[f64]) -> Result<Interval, NoInterval> {
-    let [from, to] = [Jackknifed::of(from)?, Jackknifed::of(to)?];
-    let groups = [from.pseudo_values, to.pseudo_values];
-    let estimate = to.log_sd - from.log_sd;
+    let groups =
+        [log_sd_pseudo_values(from)?, log_sd_pseudo_values(to)?].map(|values| Moments::of(&values));
+    let estimate = log_sd(to)? - log_sd(from)?;
     let error = standard_error(&groups);
     if !(error.is_finite() && error > 0.0) {
         return Err(NoInterval::NoSpread);
@@ -140,29 +159,26 @@ pub fn ratio_of_sds(from: &[f64], to: &[f64]) -> Result<Interval, NoInterval> {
     Ok(Interval { low: estimate - reach, estimate, high: estimate + reach }.exp())
 }
 
-/// The logarithm of a group's standard deviation, and the moments of its pseudo-values.
-struct Jackknifed {
-    log_sd: f64,
-    pseudo_values: Moments,
+/// The logarithm of a group's standard deviation as one pseudo-value an observation (Tukey 1958): their mean estimates it without most
+/// of the bias of few observations, and their spread is its error.
+///
+/// # Errors
+/// Fewer than three observations, or all but at most one of them are equal.
+pub fn log_sd_pseudo_values(values: &[f64]) -> Result<Vec<f64>, NoInterval> {
+    if values.len() < 3 {
+        return Err(NoInterval::TooFew);
+    }
+    let (all, count) = (log_sd(values)?, values.len() as f64);
+    let without = |left_out| {
+        let others = [&values[..left_out], &values[left_out + 1..]].concat();
+        Ok(count * all - (count - 1.0) * log_sd(&others)?)
+    };
+    (0..values.len()).map(without).collect()
 }
 
-impl Jackknifed {
-    fn of(values: &[f64]) -> Result<Jackknifed, NoInterval> {
-        if values.len() < 3 {
-            return Err(NoInterval::TooFew);
-        }
-        let log_sd = |values: &[f64]| {
-            let sd = Moments::of(values).sd().filter(|sd| sd.is_finite() && *sd > 0.0);
-            sd.map(f64::ln).ok_or(NoInterval::NoSpread)
-        };
-        let (all, count) = (log_sd(values)?, values.len() as f64);
-        let mut pseudo_values = Moments::default();
-        for left_out in 0..values.len() {
-            let others = [&values[..left_out], &values[left_out + 1..]].concat();
-            pseudo_values.push(count * all - (count - 1.0) * log_sd(&others)?);
-        }
-        Ok(Jackknifed { log_sd: all, pseudo_values })
-    }
+fn log_sd(values: &[f64]) -> Result<f64, NoInterval> {
+    let sd = Moments::of(values).sd().filter(|sd| sd.is_finite() && *sd > 0.0);
+    sd.map(f64::ln).ok_or(NoInterval::NoSpread)
 }
 
 impl Interval {

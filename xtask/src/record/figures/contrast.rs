@@ -255,7 +255,7 @@ impl Found {
 }
 
 /// [`STALL_THRESHOLD_NS`] as people write it.
-pub(super) fn threshold() -> String {
+pub(crate) fn threshold() -> String {
     format!("{} ms", STALL_THRESHOLD_NS / 1_000_000)
 }
 
@@ -274,6 +274,6 @@ pub(crate) fn path(record: &Record) -> String {
 }
 
 /// Whether the boot ran under an emulator instead of a processor.
-pub(super) fn is_emulated(record: &Record) -> bool {
+pub(crate) fn is_emulated(record: &Record) -> bool {
     record.instrument.get("accelerator").is_some_and(|accelerator| accelerator == "tcg")
 }

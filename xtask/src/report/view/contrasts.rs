@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::source::Source;
 use crate::matrix::Axis;
-use crate::record::results::{CellResult, ContrastResult};
+use crate::record::results::{CellResult, ContrastResult, VerdictRow};
 use crate::report::format::{interval, probability, ratio};
 use crate::report::text::anchor;
 
@@ -75,6 +75,9 @@ pub(super) struct Verdict {
     p: Option<String>,
     detectable: Option<String>,
     reason: String,
+    /// `accepted` or `informs` where it cannot make the comparison fail.
+    aside: &'static str,
+    boots: String,
     emulated: bool,
 }
 
@@ -205,7 +208,8 @@ pub(super) fn verdicts(source: &Source<'_>) -> Vec<Verdict> {
     let mut rows: Vec<_> = source.results.verdicts.iter().collect();
     rows.sort_by(|a, b| {
         let size = |r: Option<f64>| r.filter(|r| *r > 0.0).map_or(0.0, |r| r.ln().abs());
-        rank(&a.verdict).cmp(&rank(&b.verdict)).then(size(b.ratio).total_cmp(&size(a.ratio)))
+        let key = |row: &VerdictRow| (rank(&row.verdict), aside(row));
+        key(a).cmp(&key(b)).then(size(b.ratio).total_cmp(&size(a.ratio)))
     });
     rows.into_iter()
         .take(ROWS)
@@ -220,9 +224,20 @@ pub(super) fn verdicts(source: &Source<'_>) -> Vec<Verdict> {
             p: row.p_corrected.or(row.p).map(probability),
             detectable: row.detectable_ratio.map(ratio),
             reason: row.reason.clone(),
+            aside: aside(row),
+            boots: format!("{} + {}", row.boots[0], row.boots[1]),
             emulated: source.emulated(&row.cell),
         })
         .collect()
+}
+
+/// Why a row cannot make the comparison fail.
+fn aside(row: &VerdictRow) -> &'static str {
+    match (&row.accepted, row.gates) {
+        (Some(_), _) => "accepted",
+        (None, false) => "informs",
+        (None, true) => "",
+    }
 }
 
 #[cfg(test)]

@@ -125,6 +125,8 @@ impl Detail {
         all_charts: bool,
     ) -> anyhow::Result<Detail> {
         let records = source.boots(&cell.id);
+        // What a base did with its knobs is not this run's evidence.
+        let mine: Vec<&Record> = source.starts(&cell.id).collect();
         let charts = cell
             .workloads
             .iter()
@@ -153,16 +155,16 @@ impl Detail {
             workloads: cell.workloads.iter().map(|w| w.name.clone()).collect(),
             groups: figure_groups(&cell.workloads),
             charts: charts.into_iter().flatten().collect(),
-            hops: evidence::hops(records),
-            knobs: evidence::knobs(records),
-            loads: evidence::loads(records),
-            losses: evidence::losses(records),
+            hops: evidence::hops(&mine),
+            knobs: evidence::knobs(&mine),
+            loads: evidence::loads(&mine),
+            losses: evidence::losses(&mine),
             instrument: source.instrument(&cell.id).map(Fact::all).unwrap_or_default(),
             partner: source.partner(&cell.id).map(|other| Partner::new(source, cell, other)),
             noise: evidence::noise(records, BOOTS),
             boots: records.iter().take(BOOTS).map(|record| BootRow::new(record)).collect(),
             more_boots: records.len().saturating_sub(BOOTS),
-            raw: raw(records),
+            raw: raw(&mine),
         })
     }
 }

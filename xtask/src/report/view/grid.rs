@@ -1,13 +1,13 @@
 //! The heat map: where something runs against what was done to it, one place for each cell.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::badge;
 use super::source::Source;
 use crate::matrix::{Axis, Cell};
-use crate::record::results::{CellOutcome, CellResult};
+use crate::record::results::{CellOutcome, CellResult, VerdictRow};
 use crate::report::format::Quantity;
 use crate::report::text::anchor;
 
@@ -140,13 +140,17 @@ fn place(source: &Source<'_>, cell: &CellResult, verdict: Option<&str>, levels: 
     }
 }
 
-/// The verdict to look at first, of each cell.
+/// The verdict to look at first, of each cell: of those that gate, where there are some.
 fn worst_verdicts<'a>(source: &Source<'a>) -> HashMap<&'a str, &'a str> {
     const WORST_FIRST: [&str; 5] =
         ["regressed", "missing", "inconclusive", "improved", "equivalent"];
     let rank = |verdict: &str| WORST_FIRST.iter().position(|known| *known == verdict);
+    let gates = |row: &VerdictRow| row.gates && row.accepted.is_none();
+    let rows = &source.results.verdicts;
+    let gated: HashSet<&str> =
+        rows.iter().filter(|row| gates(row)).map(|row| row.cell.as_str()).collect();
     let mut worst: HashMap<&str, &str> = HashMap::new();
-    for row in &source.results.verdicts {
+    for row in rows.iter().filter(|row| gates(row) || !gated.contains(row.cell.as_str())) {
         let Some(new) = rank(&row.verdict) else {
             continue;
         };

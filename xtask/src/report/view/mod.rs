@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use self::source::Source;
 use super::format::{Quantity, grouped, utc, wall};
-use crate::record::results::{CellOutcome, CellResult, Results};
+use crate::record::results::{CellOutcome, CellResult, ComparisonResult, Results};
 use crate::record::{Outcome, Record, Run, Status};
 
 mod attribution;
@@ -65,6 +65,7 @@ pub(crate) struct View {
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
+    comparison: Option<Comparison>,
     overview: Vec<overview::Panel>,
     latency: Option<String>,
     rate: Option<String>,
@@ -72,6 +73,31 @@ pub(crate) struct View {
     details: Vec<detail::Detail>,
     absent: Vec<Absent>,
     absent_count: usize,
+}
+
+/// What verdicts rest on.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    gate: String,
+    why: Option<String>,
+    /// Word and sentence: `void` or `steady`.
+    checks: Vec<(&'static str, String)>,
+    notes: Vec<String>,
+    policy: Vec<Fact>,
+}
+
+impl Comparison {
+    fn new(result: &ComparisonResult) -> Comparison {
+        let word = |void| if void { "void" } else { "steady" };
+        let checks = result.checks.iter().map(|check| (word(check.void), check.told.clone()));
+        Comparison {
+            gate: result.gate.clone(),
+            why: result.why.clone(),
+            checks: checks.collect(),
+            notes: result.notes.clone(),
+            policy: result.policy.iter().map(|line| Fact::new(&line.name, &line.value)).collect(),
+        }
+    }
 }
 
 /// A cell in the table of cells.
@@ -145,6 +171,7 @@ impl View {
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),
+            comparison: results.comparison.as_ref().map(Comparison::new),
             overview: overview::panels(&source)?,
             latency: source.latency().map(str::to_owned),
             rate: source.rate().map(str::to_owned),

@@ -7,10 +7,7 @@ use evenkeel_agent::samples::{Samples, Unit};
 use crate::matrix::{Axis, Cell};
 use crate::record::figures::Pooled;
 use crate::record::results::{CellResult, Results, WorkloadResult};
-use crate::record::{Measured, Outcome, Record, Run, Status};
-
-/// The side of a comparison of revisions that a run without one has, too.
-const CANDIDATE: &str = "candidate";
+use crate::record::{CANDIDATE, Measured, Outcome, Record, Run, Status};
 
 /// What a boot that was measured left of a workload.
 pub(crate) fn of_workload<'a>(

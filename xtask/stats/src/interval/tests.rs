@@ -27,6 +27,26 @@ fn few_boots_agree_with_scipy() {
 }
 
 #[test]
+fn shares_agree_with_scipy() {
+    // scipy.stats.binomtest(k, n).proportion_ci(.95, method="exact"); of none and of all .90
+    for (hits, trials, low, high) in [
+        (3, 10, 0.06673951117773447, 0.652452850060008),
+        (396, 400, 0.9745951990926637, 0.9972688040287574),
+    ] {
+        let found = share(hits, trials).unwrap();
+        close(found.low, low);
+        close(found.high, high);
+        close(found.estimate, hits as f64 / trials as f64);
+    }
+    let (none, all) = (share(0, 299).unwrap(), share(50, 50).unwrap());
+    assert_eq!((none.low, all.high), (0.0, 1.0));
+    close(none.high, 0.009969146792958022);
+    close(all.low, 0.9418449208830241);
+    assert_eq!(share(0, 0), Err(NoInterval::TooFew));
+    assert_eq!(share(2, 1), Err(NoInterval::TooFew));
+}
+
+#[test]
 fn the_median_lies_between_scipys_order_statistics() {
     // scipy.stats.quantile_test(x, q=1, p=.5).confidence_interval(.95)
     let x = [0.91, 1.3, 0.99, 1.02, 1.0, 1.001, 0.97, 1.004, 1.006, 1.01, 0.995, 1.003];

@@ -1,0 +1,323 @@
+//! From the records of two sides to verdicts: did determinism get worse, where, by how much, how sure. Pure.
+//!
+//! `sides` says what is compared with what, `aspects` makes one number of each fresh start, `tested` is the one place that asks the
+//! statistics, `judge` turns their answers into words, `validity` asks whether the run can be trusted, `sentence` tells the whole. The
+//! [`policy`] holds every threshold.
+
+use std::fmt;
+
+use rayon::prelude::*;
+
+use crate::matrix::Cell;
+use crate::record::results::{ComparisonResult, Overall, PolicyLine, Results, VerdictRow};
+
+mod aspects;
+mod judge;
+mod outcome;
+pub mod policy;
+mod sentence;
+mod show;
+mod sides;
+mod tested;
+#[cfg(test)]
+mod tests;
+mod units;
+mod validity;
+
+pub use policy::Policy;
+pub use show::{Markdown, Table, json};
+pub use sides::{Comparison, Design, NoComparison, Side, stolen_share};
+pub use validity::{Check, Circumstance};
+
+/// What a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Aspect {
+    /// Whether it was measured at all.
+    Outcome,
+    /// The level: medians.
+    Location,
+    /// The spread inside a boot.
+    Dispersion,
+    /// The bad end.
+    Tail,
+    /// Time spent inside transactions that hang.
+    Stall,
+    /// Whether observations fall into one heap or several.
+    Modes,
+    /// The spread between boots.
+    BetweenBoot,
+}
+
+impl Aspect {
+    /// Those that have a figure.
+    pub const FIGURES: [Aspect; 6] = [
+        Aspect::Location,
+        Aspect::Dispersion,
+        Aspect::Tail,
+        Aspect::Stall,
+        Aspect::Modes,
+        Aspect::BetweenBoot,
+    ];
+
+    /// As written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Aspect::Outcome => "outcome",
+            Aspect::Location => "location",
+            Aspect::Dispersion => "dispersion",
+            Aspect::Tail => "tail",
+            Aspect::Stall => "stall",
+            Aspect::Modes => "modes",
+            Aspect::BetweenBoot => "between-boot",
+        }
+    }
+}
+
+/// A decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Worse, beyond the margin.
+    Regressed,
+    /// One side is not there.
+    Missing,
+    /// It cannot be told.
+    Inconclusive,
+    /// Better, beyond the margin.
+    Improved,
+    /// The same, within the margin.
+    Equivalent,
+}
+
+impl Verdict {
+    /// All, what must be acted on first.
+    pub const ALL: [Verdict; 5] = [
+        Verdict::Regressed,
+        Verdict::Missing,
+        Verdict::Inconclusive,
+        Verdict::Improved,
+        Verdict::Equivalent,
+    ];
+
+    /// As written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Regressed => "regressed",
+            Verdict::Missing => "missing",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Improved => "improved",
+            Verdict::Equivalent => "equivalent",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One decision, with what it is about as values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The cell.
+    pub cell: Cell,
+    /// What it is about.
+    pub aspect: Aspect,
+    /// The decision.
+    pub verdict: Verdict,
+    /// How much worse the candidate is, as a natural logarithm; negative where it is better; absent where nothing was tested.
+    pub harm: Option<f64>,
+    /// The row of `results.json`.
+    pub row: VerdictRow,
+}
+
+impl Decision {
+    /// Whether it makes an interleaved comparison fail.
+    pub fn flags(&self) -> bool {
+        self.verdict == Verdict::Regressed && self.row.gates && self.row.accepted.is_none()
+    }
+}
+
+/// Whether verdicts may make a build fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Both sides were measured interleaved, and nothing speaks against the run.
+    Gates,
+    /// They were not.
+    Informs {
+        /// Why.
+        why: String,
+    },
+    /// They were, but the run cannot be trusted.
+    Void {
+        /// Why, with sign and size.
+        why: String,
+    },
+}
+
+/// How a comparison ended: exit codes follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing was flagged.
+    Fine,
+    /// A regression.
+    Regressed,
+    /// It cannot be told.
+    Inconclusive,
+}
+
+/// Everything that is said of a comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdicts {
+    /// The decisions, cell by cell.
+    pub decisions: Vec<Decision>,
+    /// The whole in a sentence.
+    pub overall: Overall,
+    /// Whether they gate.
+    pub gate: Gate,
+    /// Whether the run was steady.
+    pub checks: Vec<Check>,
+    /// What must be known beside.
+    pub notes: Vec<String>,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// What the caller decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Compare also what different instruments measured, and say so.
+    pub allow_different_host: bool,
+}
+
+impl Verdicts {
+    /// Decides.
+    pub fn new(comparison: &Comparison<'_>, policy: &Policy, options: Options) -> Verdicts {
+        let pairs = comparison.pairs(policy);
+        let mut notes = comparison.notes();
+        notes.extend(pairs.iter().flat_map(|pair| pair.notes.iter().cloned()));
+        let failing = outcome::more_often_failing(&pairs, policy);
+        let asked: Vec<judge::Asked<'_>> = pairs
+            .par_iter()
+            .flat_map_iter(|pair| judge::ask(pair, comparison, policy, options))
+            .collect();
+        let checks = match comparison.design() {
+            Design::Interleaved => validity::checks(&asked, policy),
+            Design::Apart { .. } => Vec::new(),
+        };
+        let mut decisions = judge::decide(asked, comparison, policy);
+        decisions.extend(failing.decisions);
+        notes.extend(failing.notes);
+        let order: std::collections::HashMap<&Cell, usize> =
+            pairs.iter().enumerate().map(|(at, pair)| (pair.cell, at)).collect();
+        decisions.sort_by(|a, b| {
+            let place = |decision: &Decision| order.get(&decision.cell).copied();
+            let aspect = |decision: &Decision| (decision.aspect, decision.verdict);
+            (place(a), &a.row.workload, aspect(a)).cmp(&(place(b), &b.row.workload, aspect(b)))
+        });
+        accept(&mut decisions, &mut notes, comparison, policy);
+        let gate = gate(comparison, &checks, policy);
+        let overall = sentence::overall(&decisions, &gate, &notes);
+        notes.dedup();
+        Verdicts { decisions, overall, gate, checks, notes, policy: policy.clone() }
+    }
+
+    /// Puts them into results, the sentence in front of what was measured.
+    pub fn into_results(self, results: &mut Results) {
+        results.verdicts = self.rows();
+        results.comparison = Some(self.comparison());
+        let measured = std::mem::take(&mut results.overall.sentence);
+        results.overall = self.overall;
+        results.overall.sentence.push_str(&format!("; {measured}"));
+    }
+
+    /// What they rest on.
+    pub fn comparison(&self) -> ComparisonResult {
+        let (gate, why) = match &self.gate {
+            Gate::Gates => ("gates", None),
+            Gate::Informs { why } => ("informs", Some(why.clone())),
+            Gate::Void { why } => ("void", Some(why.clone())),
+        };
+        let lines = self.policy.lines().into_iter();
+        ComparisonResult {
+            gate: gate.to_owned(),
+            why,
+            checks: self.checks.iter().map(|check| check.result(&self.policy)).collect(),
+            notes: self.notes.clone(),
+            policy: lines.map(|(name, value)| PolicyLine { name, value }).collect(),
+        }
+    }
+
+    /// The rows of `results.json`.
+    pub fn rows(&self) -> Vec<VerdictRow> {
+        self.decisions.iter().map(|decision| decision.row.clone()).collect()
+    }
+
+    /// How it ended. A cell that was measured in the base and fails altogether in the candidate needs no statistics, so it counts
+    /// however the two were measured.
+    pub fn end(&self, require_conclusive: bool) -> End {
+        let altogether = |row: &VerdictRow| row.figure.is_none();
+        let fails = |decision: &Decision| {
+            decision.aspect == Aspect::Outcome && decision.flags() && altogether(&decision.row)
+        };
+        let flagged = self.decisions.iter().any(Decision::flags);
+        if self.decisions.iter().any(fails) || flagged && self.gate == Gate::Gates {
+            return End::Regressed;
+        }
+        let void = matches!(self.gate, Gate::Void { .. });
+        let open = |decision: &Decision| {
+            decision.row.gates
+                && matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing)
+        };
+        let nothing = self.decisions.is_empty();
+        let undecided = void || nothing || flagged || self.decisions.iter().any(open);
+        // A flag of a void run is neither a regression nor nothing.
+        if undecided && require_conclusive || flagged && void {
+            return End::Inconclusive;
+        }
+        End::Fine
+    }
+}
+
+/// Marks what the policy accepts, and tells what it accepts no longer.
+fn accept(
+    decisions: &mut [Decision],
+    notes: &mut Vec<String>,
+    comparison: &Comparison<'_>,
+    policy: &Policy,
+) {
+    let now = comparison.candidate.run.started_unix;
+    let regressed = decisions.iter_mut().filter(|decision| decision.verdict == Verdict::Regressed);
+    for Decision { cell, aspect, harm, row, .. } in regressed {
+        let Some(harm) = *harm else { continue };
+        for accept in &policy.accept {
+            if !accept.is_about(cell, &row.workload, *aspect) {
+                continue;
+            }
+            let what = accept.told();
+            if accept.until.is_over(now) {
+                notes.push(format!("accepted no longer: {what}"));
+            } else if harm.exp() > accept.ratio {
+                row.reason = format!("{}; more than was accepted ({what})", row.reason);
+            } else {
+                row.reason = format!("{}; accepted ({what})", row.reason);
+                row.accepted = Some(accept.reason.clone());
+                break;
+            }
+        }
+    }
+}
+
+fn gate(comparison: &Comparison<'_>, checks: &[Check], policy: &Policy) -> Gate {
+    match comparison.design() {
+        Design::Apart { why } => Gate::Informs { why },
+        Design::Interleaved => {
+            let void = checks.iter().filter(|check| check.void(policy));
+            let void: Vec<String> = void.map(Check::accusation).collect();
+            match void.is_empty() {
+                true => Gate::Gates,
+                false => Gate::Void { why: void.join("; ") },
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The policy: every threshold of a verdict, as read from `matrices/policy.toml`. What a policy leaves out is as in the one that travels
+//! with the binary. [`find`] looks it up and is the only part that does I/O.
+
+use std::fmt::Write as _;
+
+use super::Aspect;
+use crate::matrix::Cell;
+use crate::plan::Filter;
+use crate::record::figures::threshold;
+
+mod date;
+mod read;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use date::Date;
+pub use read::parse;
+pub use source::{EMBEDDED, NotRead, find, find_in};
+
+/// What a verdict means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The name to call it by: a path, or `policy (built in)`.
+    pub file: String,
+    /// Factors beyond which a change counts.
+    pub margins: Margins,
+    /// How often a verdict may be wrong.
+    pub errors: Errors,
+    /// What can make a comparison fail.
+    pub gate: Gate,
+    /// What a verdict needs.
+    pub require: Require,
+    /// When an interleaved run is void.
+    pub validity: Validity,
+    /// Stolen time a second measured, all CPUs together, beyond which a block is left out.
+    pub steal: f64,
+    /// Share of a boot's observations that makes a second mode.
+    pub mode_share: f64,
+    /// The rate of false alarms above which a runner may not gate.
+    pub calibration: f64,
+    /// Permutations of a test.
+    pub permutations: u32,
+    /// Accepted changes.
+    pub accept: Vec<Accept>,
+}
+
+/// Factors, above 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margins {
+    /// Of medians.
+    pub location: f64,
+    /// Of spreads inside a boot.
+    pub dispersion: f64,
+    /// Of tails.
+    pub tail: f64,
+    /// Of shares of time in stalls.
+    pub stall: f64,
+    /// Of shares of observations outside of the main mode.
+    pub modes: f64,
+    /// Of spreads between boots.
+    pub between_boot: f64,
+}
+
+/// Rates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Errors {
+    /// Of a false flag anywhere in a comparison.
+    pub family: f64,
+    /// Of a false `equivalent`, of each.
+    pub equivalence: f64,
+    /// p-value below which a cell is a suspect.
+    pub screen: f64,
+    /// Of a false `fails more often` anywhere in a comparison.
+    pub failures: f64,
+}
+
+/// What gates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    /// Aspects.
+    pub aspects: Vec<Aspect>,
+    /// Workloads; absent: all.
+    pub workloads: Option<Vec<String>>,
+}
+
+/// What a verdict needs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Require {
+    /// Fresh starts a side.
+    pub boots: u32,
+    /// Power behind what is called detectable, and behind the boots that are called needed.
+    pub power: f64,
+}
+
+/// Bounds of the order and of drift.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validity {
+    /// Share of blocks that hold both sides.
+    pub alternating: f64,
+    /// Factor of medians.
+    pub location: f64,
+    /// Factor of spreads.
+    pub dispersion: f64,
+    /// p-value.
+    pub error: f64,
+}
+
+/// A change that somebody accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accept {
+    /// Of these cells; absent: all.
+    pub cells: Option<Filter>,
+    /// As written, for people.
+    pub cells_text: Option<String>,
+    /// Of this workload; absent: all.
+    pub workload: Option<String>,
+    /// Of this aspect; absent: all.
+    pub aspect: Option<Aspect>,
+    /// Up to this factor of harm.
+    pub ratio: f64,
+    /// Why.
+    pub reason: String,
+    /// Until the end of this day (UTC).
+    pub until: Date,
+}
+
+impl Policy {
+    /// The factor beyond which a change of an aspect counts. An outcome has none.
+    pub fn margin(&self, aspect: Aspect) -> f64 {
+        match aspect {
+            Aspect::Location => self.margins.location,
+            Aspect::Dispersion => self.margins.dispersion,
+            Aspect::Tail => self.margins.tail,
+            Aspect::Stall => self.margins.stall,
+            Aspect::Modes => self.margins.modes,
+            Aspect::BetweenBoot => self.margins.between_boot,
+            Aspect::Outcome => 1.0,
+        }
+    }
+
+    /// Whether figures of a cell that is not emulated can make a comparison fail.
+    pub fn gates(&self, workload: &str, aspect: Aspect) -> bool {
+        let workloads = self.gate.workloads.as_ref();
+        self.gate.aspects.contains(&aspect)
+            && workloads.is_none_or(|named| named.iter().any(|name| name == workload))
+    }
+
+    /// The policy in lines, for people: a name and its value.
+    pub fn lines(&self) -> Vec<(String, String)> {
+        let Policy { margins, errors, require, validity, .. } = self;
+        let factor = |ratio: f64| format!("×{ratio}");
+        let rate = |share: f64| format!("{} %", rounded(share * 100.0));
+        let aspects: Vec<&str> = self.gate.aspects.iter().map(|aspect| aspect.name()).collect();
+        let workloads = self.gate.workloads.as_ref().map_or("all".to_owned(), |w| w.join(", "));
+        let mut lines = vec![
+            ("policy", self.file.clone()),
+            (
+                "margins",
+                format!(
+                    "location {}, dispersion {}, tail {}, stall {}, modes {}, between boots {}",
+                    factor(margins.location),
+                    factor(margins.dispersion),
+                    factor(margins.tail),
+                    factor(margins.stall),
+                    factor(margins.modes),
+                    factor(margins.between_boot)
+                ),
+            ),
+            (
+                "may be wrong",
+                format!(
+                    "a flag anywhere {}, equivalent {} each, fails more often {}; suspect below p {}",
+                    rate(errors.family),
+                    rate(errors.equivalence),
+                    rate(errors.failures),
+                    errors.screen
+                ),
+            ),
+            (
+                "gates",
+                format!(
+                    "{} of workloads: {workloads}; a cell that only the candidate fails; emulated cells never by figures",
+                    aspects.join(", ")
+                ),
+            ),
+            (
+                "needs",
+                format!("{} boots a side; power {}", require.boots, rate(require.power)),
+            ),
+            (
+                "void",
+                format!(
+                    "medians that change beyond {} or spreads beyond {} with time, position or order, p below {}; informs below {} of blocks with both sides",
+                    factor(validity.location),
+                    factor(validity.dispersion),
+                    validity.error,
+                    rate(validity.alternating)
+                ),
+            ),
+            ("noise", format!("a block with more than {} of time stolen is left out", rate(self.steal))),
+            (
+                "counts as",
+                format!(
+                    "a stall: a transaction longer than {}; a second mode: {} of observations apart",
+                    threshold(),
+                    rate(self.mode_share)
+                ),
+            ),
+            ("calibration", format!("a runner with more than {} false alarms may not gate", rate(self.calibration))),
+            ("test", format!("{} permutations", self.permutations)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect::<Vec<_>>();
+        lines.extend(self.accept.iter().map(|accept| ("accepted".to_owned(), accept.told())));
+        lines
+    }
+}
+
+impl Accept {
+    /// Whether it is about this.
+    pub fn is_about(&self, cell: &Cell, workload: &str, aspect: Aspect) -> bool {
+        self.cells.as_ref().is_none_or(|cells| cells.takes(cell))
+            && self.workload.as_ref().is_none_or(|named| named == workload)
+            && self.aspect.is_none_or(|named| named == aspect)
+    }
+
+    /// `tail of tcp-rr in docker,!noisy up to x1.4 until 2027-06-30: reason`.
+    pub fn told(&self) -> String {
+        let mut told = self.aspect.map_or("everything", Aspect::name).to_owned();
+        // A `String` takes all that is written.
+        self.workload.iter().for_each(|name| write!(told, " of {name}").unwrap_or_default());
+        self.cells_text.iter().for_each(|name| write!(told, " in {name}").unwrap_or_default());
+        format!("{told} up to ×{} until {}: {}", self.ratio, self.until, self.reason)
+    }
+}
+
+/// Without the digits that a product of decimals leaves.
+fn rounded(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
+}

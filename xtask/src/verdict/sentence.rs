@@ -1,0 +1,224 @@
+//! The whole in a sentence: what regressed, where, by how much. Language of factors ("all 12 bridge cells") only where every cell that
+//! was compared and has that value agrees; a single cell is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Aspect, Decision, Gate, Verdict};
+use crate::matrix::{Axis, Cell};
+use crate::record::results::Overall;
+use crate::report::{interval, ratio};
+
+/// Groups of regressions that are told; the rest is counted.
+const GROUPS: usize = 3;
+
+/// Cells of a group that are named where no factor tells them.
+const NAMED: usize = 3;
+
+/// Tells it.
+pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> Overall {
+    let gating = || decisions.iter().filter(|decision| decision.row.gates);
+    let count = |verdict| gating().filter(|decision| decision.verdict == verdict).count();
+    let flags: Vec<&Decision> = decisions.iter().filter(|decision| decision.flags()).collect();
+    let cells: BTreeSet<&Cell> = decisions.iter().map(|decision| &decision.cell).collect();
+    let accepted = decisions.iter().filter(|decision| decision.row.accepted.is_some()).count();
+    let [missing, inconclusive, improved, equivalent] =
+        [Verdict::Missing, Verdict::Inconclusive, Verdict::Improved, Verdict::Equivalent]
+            .map(count);
+    let verdict = match () {
+        () if !flags.is_empty() => "regressed",
+        () if missing + inconclusive > 0 => "inconclusive",
+        () if improved > 0 => "improved",
+        () if equivalent + accepted > 0 => "equivalent",
+        () => "inconclusive",
+    };
+    let mut parts = vec![head(&flags, decisions, &cells)];
+    let better: Vec<&Decision> =
+        gating().filter(|decision| decision.verdict == Verdict::Improved).collect();
+    if !better.is_empty() {
+        parts.push(format!("improved: {}", grouped(&better, decisions)));
+    }
+    let mut rest = Vec::new();
+    for (count, what) in
+        [(equivalent, "equivalent"), (inconclusive, "inconclusive"), (missing, "missing")]
+    {
+        if count > 0 {
+            rest.push(format!("{count} {what}"));
+        }
+    }
+    if !rest.is_empty() {
+        parts.push(format!("of {} verdicts that gate {}", gating().count(), rest.join(", ")));
+    }
+    if accepted > 0 {
+        parts.push(format!("{accepted} accepted by the policy"));
+    }
+    let informs = informing(decisions);
+    parts.extend(informs);
+    let differing = decisions.iter().any(|d| d.row.reason.contains("on a different instrument"));
+    if differing {
+        parts.push(
+            "the sides were measured on different instruments (--allow-different-host)".to_owned(),
+        );
+    }
+    let failing = notes.iter().filter(|note| note.contains(" boots fail in the candidate")).count();
+    if failing > 0 {
+        parts.push(format!("some boots of {} fail", counted(failing, "cell")));
+    }
+    match gate {
+        Gate::Gates => {}
+        Gate::Informs { why } => parts.push(format!("figures inform and do not gate: {why}")),
+        Gate::Void { why } => parts.insert(0, format!("void: {why}")),
+    }
+    let verdict = if matches!(gate, Gate::Void { .. }) { "inconclusive" } else { verdict };
+    Overall { verdict: verdict.to_owned(), sentence: parts.join("; ") }
+}
+
+/// `2 of 24 cells regressed: ...`, or that none did.
+fn head(flags: &[&Decision], decisions: &[Decision], cells: &BTreeSet<&Cell>) -> String {
+    if cells.is_empty() {
+        return "nothing was compared".to_owned();
+    }
+    let regressed: BTreeSet<&Cell> = flags.iter().map(|decision| &decision.cell).collect();
+    let all = counted(cells.len(), "cell");
+    if regressed.is_empty() {
+        return format!("no regression in {all}");
+    }
+    format!("{} of {all} regressed: {}", regressed.len(), grouped(flags, decisions))
+}
+
+/// Regressions that only inform.
+fn informing(decisions: &[Decision]) -> Option<String> {
+    let told: Vec<&Decision> = decisions
+        .iter()
+        .filter(|decision| decision.verdict == Verdict::Regressed && !decision.row.gates)
+        .collect();
+    (!told.is_empty()).then(|| format!("only to inform: {}", grouped(&told, decisions)))
+}
+
+/// `tcp-rr dispersion x1.52 in all 12 bridge cells, ...`: aspects and workloads that concern the same cells are told together, the largest
+/// harm first.
+fn grouped(told: &[&Decision], decisions: &[Decision]) -> String {
+    let mut by_kind: BTreeMap<(&str, Aspect), Vec<&Decision>> = BTreeMap::new();
+    for decision in told {
+        by_kind.entry((&decision.row.workload, decision.aspect)).or_default().push(decision);
+    }
+    let mut by_cells: BTreeMap<BTreeSet<&Cell>, Vec<Vec<&Decision>>> = BTreeMap::new();
+    for group in by_kind.into_values() {
+        by_cells
+            .entry(group.iter().map(|decision| &decision.cell).collect())
+            .or_default()
+            .push(group);
+    }
+    let size = |group: &Vec<&Decision>| {
+        // What fails altogether is worse than any figure.
+        let harms = group.iter().map(|decision| decision.harm.map_or(f64::MAX, f64::abs));
+        harms.fold(0.0, f64::max)
+    };
+    let mut groups: Vec<(BTreeSet<&Cell>, Vec<Vec<&Decision>>)> = by_cells.into_iter().collect();
+    for (_, kinds) in &mut groups {
+        kinds.sort_by(|a, b| size(b).total_cmp(&size(a)));
+    }
+    groups.sort_by(|a, b| size(&b.1[0]).total_cmp(&size(&a.1[0])));
+    let mut parts: Vec<String> = groups
+        .iter()
+        .take(GROUPS)
+        .map(|(cells, kinds)| {
+            let kinds: Vec<String> = kinds.iter().map(|kind| kind_told(kind)).collect();
+            format!("{} in {}", kinds.join(" and "), cells_told(cells, decisions))
+        })
+        .collect();
+    if groups.len() > GROUPS {
+        let left: BTreeSet<&Cell> =
+            groups[GROUPS..].iter().flat_map(|(cells, _)| cells.iter().copied()).collect();
+        parts.push(format!("and more in {}", cells_told(&left, decisions)));
+    }
+    parts.join(", ")
+}
+
+/// `tcp-rr dispersion ×1.52 [1.40–1.65]`, or the range of several cells.
+fn kind_told(group: &[&Decision]) -> String {
+    let Some(first) = group.first() else { return String::new() };
+    let what = format!("{} {}", first.row.workload, first.aspect.name());
+    if first.aspect == Aspect::Outcome {
+        let of = if first.row.workload == "*" { "" } else { &first.row.workload };
+        let verb = match (first.verdict, first.row.figure.is_some()) {
+            (Verdict::Regressed, false) => "fails",
+            (Verdict::Regressed, true) => "fails more often",
+            (_, true) => "fails less often",
+            (_, false) => "fails no longer",
+        };
+        return format!("{of} {verb}").trim().to_owned();
+    }
+    let mut ratios: Vec<f64> = group.iter().filter_map(|decision| decision.row.ratio).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    match (&ratios[..], first.row.low.zip(first.row.high)) {
+        ([], _) => what,
+        ([one], Some((low, high))) => format!("{what} {} {}", ratio(*one), interval(low, high)),
+        ([one], None) => format!("{what} {}", ratio(*one)),
+        ([least, .., most], _) => format!("{what} {} to {}", ratio(*least), ratio(*most)),
+    }
+}
+
+/// Cells in words: a factor where it holds exactly, else names.
+fn cells_told(cells: &BTreeSet<&Cell>, decisions: &[Decision]) -> String {
+    // What one side lacks was not measured: it neither agrees nor disagrees.
+    let lacking = |decision: &&Decision| {
+        decision.aspect == Aspect::Outcome
+            && matches!(decision.verdict, Verdict::Missing | Verdict::Inconclusive)
+    };
+    let compared: BTreeSet<&Cell> =
+        decisions.iter().filter(|d| !lacking(d)).map(|decision| &decision.cell).collect();
+    if let [only] = cells.iter().collect::<Vec<_>>()[..] {
+        return only.id();
+    }
+    if cells.len() == compared.len() {
+        return format!("all {}", counted(cells.len(), "cell"));
+    }
+    let mut left = cells.clone();
+    let mut parts = Vec::new();
+    while let Some(Factor { axis, value, with }) = factor(&left, cells, &compared) {
+        let value = match axis {
+            Axis::Kernel | Axis::HostKernel => format!("{axis} {value}"),
+            _ => value.to_owned(),
+        };
+        parts.push(format!("all {} {value} cells", with.len()));
+        left.retain(|cell| !with.contains(cell));
+    }
+    parts.extend(left.iter().take(NAMED).map(|cell| cell.id()));
+    if left.len() > NAMED {
+        parts.push(format!("{} more", counted(left.len() - NAMED, "cell")));
+    }
+    parts.join(" and ")
+}
+
+/// Cells that share a value of an axis.
+struct Factor<'a> {
+    axis: Axis,
+    value: &'a str,
+    with: BTreeSet<&'a Cell>,
+}
+
+/// The value of an axis all of whose compared cells are among `cells`, and which tells most of those that are left, at least two.
+fn factor<'a>(
+    left: &BTreeSet<&'a Cell>,
+    cells: &BTreeSet<&'a Cell>,
+    compared: &BTreeSet<&'a Cell>,
+) -> Option<Factor<'a>> {
+    let mut best: Option<(usize, Factor<'a>)> = None;
+    for axis in Axis::ALL {
+        let values: BTreeSet<&str> = left.iter().map(|cell| cell.on(axis)).collect();
+        for value in values {
+            let with: BTreeSet<&Cell> =
+                compared.iter().copied().filter(|cell| cell.on(axis) == value).collect();
+            let tells = with.intersection(left).count();
+            let agrees = with.is_subset(cells);
+            if agrees && tells >= 2 && best.as_ref().is_none_or(|(most, _)| tells > *most) {
+                best = Some((tells, Factor { axis, value, with }));
+            }
+        }
+    }
+    best.map(|(_, found)| found)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

@@ -1,0 +1,294 @@
+//! Input that is not as one would wish: the right verdict, mostly inconclusive or missing, and never a panic or a number.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn both() -> [(Run, Vec<Record>); 2] {
+    let mut both = apart(&interleaved(&cells()[..2], 12, 20, |_, _| STEADY));
+    both[1].0.started_unix += 3600;
+    both
+}
+
+/// The verdicts of all rows, each once.
+fn words(verdicts: &Verdicts) -> Vec<&'static str> {
+    let mut words: Vec<_> = verdicts.decisions.iter().map(|d| d.verdict.name()).collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+fn reasons(verdicts: &Verdicts) -> String {
+    verdicts.decisions.iter().map(|d| format!("{}\n", d.row.reason)).collect()
+}
+
+#[test]
+fn cells_that_one_side_lacks_are_missing() {
+    let [mut base, mut candidate] = both();
+    let second = candidate.0.cells[1].cell.id();
+    candidate.0.cells.remove(1);
+    candidate.1.retain(|record| record.cell != second);
+    let verdicts = compared(&[base.clone(), candidate.clone()]);
+    let missing: Vec<_> = of(&verdicts, Aspect::Outcome);
+    assert_eq!(missing.len(), 1);
+    insta::assert_snapshot!(missing[0].row.reason, @"measured in the base, not in the candidate: it has no such cell");
+    assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
+    // The other way round, and skipped.
+    let verdicts = compared(&[candidate.clone(), base.clone()]);
+    insta::assert_snapshot!(of(&verdicts, Aspect::Outcome)[0].row.reason, @"nothing to compare with; the base: it has no such cell");
+    let skipped = Status::Skipped { reason: "no KVM".into(), remedy: String::new() };
+    base.0.cells[1].status = skipped.clone();
+    candidate.0.cells.push(PlannedCell { cell: base.0.cells[1].cell.clone(), status: skipped });
+    let verdicts = compared(&[base.clone(), candidate.clone()]);
+    insta::assert_snapshot!(of(&verdicts, Aspect::Outcome)[0].row.reason, @"measured in the base, not in the candidate: skipped: no KVM");
+    // Neither side was meant to measure it: nothing is said.
+    base.1.retain(|record| record.cell != second);
+    assert!(of(&compared(&[base, candidate]), Aspect::Outcome).is_empty());
+}
+
+#[test]
+fn a_cell_that_fails_in_the_candidate_regressed_and_fails_the_build() {
+    let [base, mut candidate] = both();
+    let id = candidate.0.cells[0].cell.clone();
+    candidate.1.retain(|record| record.cell != id.id());
+    candidate.1.extend(
+        (0..12).map(|boot| {
+            failed(&id, boot, if boot < 9 { "the guest panicked" } else { "no answer" })
+        }),
+    );
+    let verdicts = compared(&[base.clone(), candidate.clone()]);
+    let [outcome] = of(&verdicts, Aspect::Outcome)[..] else { panic!() };
+    assert_eq!(outcome.verdict, Verdict::Regressed);
+    insta::assert_snapshot!(outcome.row.reason, @"measured in the base, fails in the candidate: 12 of 12 boots failed: the guest panicked | another reason");
+    assert_eq!(verdicts.end(false), End::Regressed);
+    insta::assert_snapshot!(verdicts.overall.sentence, @"1 of 2 cells regressed: tcp-rr fails in running/netns/bridge/stock/idle; of 6 verdicts that gate 2 equivalent, 3 inconclusive; figures inform and do not gate: the two runs were not measured interleaved");
+    let verdicts = compared(&[candidate, base]);
+    assert_eq!(of(&verdicts, Aspect::Outcome)[0].verdict, Verdict::Improved);
+    assert_eq!(verdicts.end(false), End::Fine);
+}
+
+#[test]
+fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
+    let fail = |count: u32| {
+        let [base, mut candidate] = both();
+        let id = candidate.1[0].cell.clone();
+        for record in candidate.1.iter_mut().filter(|r| r.cell == id && r.boot < count) {
+            record.outcome = Outcome::Failed { reason: "no answer".into() };
+            record.workloads.clear();
+        }
+        compared(&[base, candidate])
+    };
+    let verdicts = fail(2);
+    assert!(of(&verdicts, Aspect::Outcome).is_empty());
+    insta::assert_snapshot!(verdicts.notes.join("\n"), @"`running/netns/bridge/stock/idle`: 2 of 12 boots fail in the candidate, 0 of 12 in the base: no answer");
+    assert!(
+        verdicts.overall.sentence.contains("some boots of 1 cell fail"),
+        "{}",
+        verdicts.overall.sentence
+    );
+    let verdicts = fail(10);
+    let [outcome] = of(&verdicts, Aspect::Outcome)[..] else { panic!("{:?}", verdicts.notes) };
+    assert_eq!(outcome.verdict, Verdict::Regressed);
+    // A stored run informs, as by figures.
+    assert_eq!(verdicts.end(false), End::Fine);
+}
+
+#[test]
+fn one_boot_is_no_verdict() {
+    let [mut base, mut candidate] = both();
+    for records in [&mut base.1, &mut candidate.1] {
+        records.retain(|record| record.boot == 0);
+    }
+    let verdicts = compared(&[base, candidate]);
+    assert_eq!(words(&verdicts), ["inconclusive"]);
+    let [location, _] = of(&verdicts, Aspect::Location)[..] else { panic!() };
+    assert!(location.row.ratio.is_some() && location.row.low.is_none());
+    assert!(location.row.reason.contains("fewer than two boots a side"), "{}", location.row.reason);
+}
+
+#[test]
+fn few_boots_are_a_look() {
+    let [mut base, mut candidate] = both();
+    for records in [&mut base.1, &mut candidate.1] {
+        records.retain(|record| record.boot < 3);
+    }
+    for record in &mut candidate.1 {
+        record.workloads[0].samples =
+            latencies(&bell(90_000.0 + f64::from(record.boot), 1_000.0, 1200));
+    }
+    let verdicts = compared(&[base, candidate]);
+    let [location, _] = of(&verdicts, Aspect::Location)[..] else { panic!() };
+    assert_eq!(location.verdict, Verdict::Inconclusive);
+    assert!(location.row.ratio.unwrap() > 4.0);
+    assert!(
+        location.row.reason.contains("the policy asks for 7 a side"),
+        "{}",
+        location.row.reason
+    );
+}
+
+#[test]
+fn what_does_not_vary_cannot_be_told() {
+    let [mut base, mut candidate] = both();
+    for record in base.1.iter_mut().chain(&mut candidate.1) {
+        record.workloads[0].samples = latencies(&bell(20_000.0, 1_000.0, 1200));
+    }
+    let verdicts = compared(&[base.clone(), candidate.clone()]);
+    for aspect in [Aspect::Location, Aspect::Dispersion, Aspect::Tail, Aspect::BetweenBoot] {
+        for decision in of(&verdicts, aspect) {
+            assert_eq!(decision.verdict, Verdict::Inconclusive, "{}", decision.row.reason);
+            assert!(
+                decision.row.reason.contains("have the same figure"),
+                "{}",
+                decision.row.reason
+            );
+        }
+    }
+    // No spread at all inside a boot.
+    for record in base.1.iter_mut().chain(&mut candidate.1) {
+        record.workloads[0].samples = latencies(&[20_000; 1200]);
+    }
+    let verdicts = compared(&[base, candidate]);
+    for decision in of(&verdicts, Aspect::Dispersion) {
+        assert_eq!(decision.verdict, Verdict::Inconclusive);
+        assert!(decision.row.ratio.is_none_or(f64::is_finite), "{:?}", decision.row);
+    }
+}
+
+#[test]
+fn different_instruments_are_not_compared_and_what_differs_is_named() {
+    let [base, mut candidate] = both();
+    for record in &mut candidate.1 {
+        record.fingerprint = "g".into();
+        record.instrument.insert("cpu".into(), "another".into());
+    }
+    let both = [base, candidate];
+    let verdicts = compared(&both);
+    assert_eq!(words(&verdicts), ["inconclusive"]);
+    insta::assert_snapshot!(verdicts.decisions[0].row.reason, @"not compared: cpu was not known and is `another`; --allow-different-host compares all the same, and says so");
+    assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
+    // All the same, and it is said everywhere.
+    let allowed = Options { allow_different_host: true };
+    let verdicts = compared_with([&both[0], &both[1]], allowed);
+    assert!(
+        words(&verdicts).len() > 1 || words(&verdicts) != ["inconclusive"],
+        "{:?}",
+        words(&verdicts)
+    );
+    assert!(verdicts.decisions.iter().all(|d| {
+        d.row.reason.contains("on a different instrument: cpu was not known and is `another`")
+    }));
+    assert!(
+        verdicts.overall.sentence.contains("different instruments"),
+        "{}",
+        verdicts.overall.sentence
+    );
+    // But never a processor with an emulator.
+    let [base, mut candidate] = both;
+    for record in &mut candidate.1 {
+        record.instrument.insert("accelerator".into(), "tcg".into());
+    }
+    let verdicts = compared_with([&base, &candidate], allowed);
+    assert_eq!(words(&verdicts), ["inconclusive"]);
+    assert!(reasons(&verdicts).contains("never compared"), "{}", reasons(&verdicts));
+}
+
+#[test]
+fn mixed_units_and_workloads_are_not_compared() {
+    let [base, candidate] = both();
+    let mut other = candidate.clone();
+    for record in &mut other.1 {
+        record.workloads[0].samples = rates(&[1e9, 1.1e9, 0.9e9]);
+    }
+    let verdicts = compared(&[base.clone(), other]);
+    assert_eq!(words(&verdicts), ["inconclusive"]);
+    insta::assert_snapshot!(verdicts.decisions[0].row.reason, @"not compared: in ns and bytes/s");
+    let mut other = candidate;
+    for record in &mut other.1 {
+        record.workloads[0].workload = "udp-rr".into();
+    }
+    let verdicts = compared(&[base, other]);
+    assert_eq!(words(&verdicts), ["missing"]);
+    assert!(
+        reasons(&verdicts).contains("the candidate left no tcp-rr that can be read"),
+        "{}",
+        reasons(&verdicts)
+    );
+}
+
+#[test]
+fn boots_that_cannot_be_read_are_told_and_left_out() {
+    let [base, mut candidate] = both();
+    for record in candidate.1.iter_mut().filter(|record| record.boot < 4) {
+        record.workloads[0].samples.histogram = Some("rubbish".into());
+    }
+    let verdicts = compared(&[base, candidate]);
+    let [location, _] = of(&verdicts, Aspect::Location)[..] else { panic!() };
+    assert_eq!(location.row.boots, [12, 8]);
+    assert!(location.row.reason.contains("cannot be read"), "{}", location.row.reason);
+}
+
+#[test]
+fn swapped_and_equal_arguments_are_suspected() {
+    let [mut base, candidate] = both();
+    assert!(compared(&[base.clone(), base.clone()]).notes[0].contains("one and the same run"));
+    base.0.started_unix = candidate.0.started_unix + 1;
+    base.0.matrix.measure.windows += 1;
+    insta::assert_snapshot!(compared(&[base, candidate]).notes.join("\n"), @r"
+    the candidate was measured before the base: are they swapped?
+    the sides were measured differently: windows was 51 and is 50
+    ");
+}
+
+#[test]
+fn a_run_with_one_side_is_no_comparison() {
+    let [(run, mut records), _] = both();
+    let why = |records: &[Record]| {
+        Comparison::of_sides(&run, records, &policy()).unwrap_err().to_string()
+    };
+    insta::assert_snapshot!(why(&records), @"it has no records of a base: name the run to compare it with");
+    records[0].side = "third".into();
+    insta::assert_snapshot!(why(&records), @"it has records of side `third`, neither `base` nor `candidate`");
+    assert!(Comparison::of_sides(&run, &[], &policy()).is_err());
+}
+
+#[test]
+fn nothing_at_all_is_said_to_be_nothing() {
+    let [(run, _), _] = both();
+    let verdicts = compared(&[(run.clone(), Vec::new()), (run, Vec::new())]);
+    assert_eq!(
+        verdicts.overall.sentence,
+        "nothing was compared; figures inform and do not gate: the two runs were not measured interleaved"
+    );
+    assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_was_measured_is_judged_without_a_number_that_is_none(
+        middles in proptest::collection::vec((1f64..1e12, 0f64..1e9, 1usize..60), 2..14), seed: u64,
+    ) {
+        let cell = &cells()[..1];
+        let mut random = fastrand::Rng::with_seed(seed);
+        let records = middles.iter().enumerate().map(|(at, (middle, width, count))| Record {
+            side: [BASE, CANDIDATE][at % 2].into(),
+            position: random.u32(0..3),
+            ..record(&cell[0], (at / 2) as u32, "tcp-rr", latencies(&bell(*middle, *width, *count)))
+        });
+        let both = (run(cell), records.collect::<Vec<_>>());
+        let verdicts = judged(&both);
+        for decision in &verdicts.decisions {
+            let row = &decision.row;
+            for number in [row.ratio, row.low, row.high, row.p, row.p_corrected, row.detectable_ratio].into_iter().flatten() {
+                prop_assert!(number.is_finite() && number >= 0.0, "{row:?}");
+            }
+            prop_assert!(!row.reason.is_empty());
+        }
+        prop_assert!(json(&verdicts).is_ok());
+        prop_assert!(!Table(&verdicts).to_string().contains("NaN"));
+        // The same input gives the same answer.
+        prop_assert_eq!(&judged(&both), &verdicts);
+    }
+}

@@ -1,0 +1,273 @@
+//! `compare` and the report of a run with two sides, from outside: exit codes, and input that is not as one would wish.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use evenkeel_agent::samples::{Moments, Samples, Unit};
+use serde_json::Value;
+use tempfile::TempDir;
+use xtask::matrix;
+use xtask::record::store::{BOOTS, RUN, Store};
+use xtask::record::{BASE, CANDIDATE, Measured, Outcome, PlannedCell, Record, Run, SCHEMA, Status};
+use xtask::run::host;
+
+mod common;
+use common::{Said, run, xtask};
+
+const MATRIX: &str = "schema = 1\nname = 'two'\n[axes]\nkernel = ['running']\nvirtualization = ['netns', 'docker']\n\
+    network = ['bridge']\ntuning = ['stock']\nload = ['idle']\n[measure]\nworkloads = ['tcp-stream']\n";
+
+/// One rate a window: about `level`, quartiles `width` times a thousandth from it.
+fn samples(level: f64, width: f64, boot: u32) -> Samples {
+    let hash = |at: u32| f64::from(at.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24) - 0.5;
+    let level = level * (1.0 + 0.01 * hash(boot * 2 + level as u32 % 7));
+    let width = width * (1.0 + 0.2 * hash(boot * 3 + width as u32));
+    let values: Vec<f64> = (0..120).map(|at| level * (1.0 + width * 0.004 * hash(at))).collect();
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let m2 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Samples {
+        unit: Unit::BytesPerSecond,
+        moments: Moments { count: values.len() as u64, mean, m2 },
+        histogram: None,
+        min: values.iter().copied().fold(f64::INFINITY, f64::min),
+        max: values.iter().copied().fold(0.0, f64::max),
+        values,
+        windows: Vec::new(),
+        began_monotonic_ns: 0,
+        measured_ns: 1_000_000_000,
+        crossed_operations: 1,
+        crossed_bytes: 1,
+        closed_view: None,
+        loss: None,
+        raw: None,
+    }
+}
+
+/// Writes a run: for each side and cell the width of its rates, or why it fails.
+fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64) {
+    let matrix = matrix::parse(MATRIX, "two", &host::vocabulary()).unwrap();
+    let planned =
+        |cell: &matrix::Cell| PlannedCell { cell: cell.clone(), status: Status::Runnable };
+    let made = Run {
+        schema: SCHEMA,
+        tool: "0.1.0".into(),
+        tag: format!("ek{started_unix}"),
+        matrix_text: MATRIX.into(),
+        cells: matrix.cells.iter().map(planned).collect(),
+        matrix,
+        seed: 1,
+        started_unix,
+        quick: false,
+        facts: BTreeMap::new(),
+        kernels: Vec::new(),
+        policy: None,
+    };
+    let mut store = Store::create(dir, &made).unwrap();
+    for boot in 0..12 {
+        for (at, planned) in made.cells.iter().enumerate() {
+            for (second, (side, widths)) in sides.iter().enumerate() {
+                let outcome = match widths[at] {
+                    Ok(_) => Outcome::Measured,
+                    Err(reason) => Outcome::Failed { reason: reason.into() },
+                };
+                let measured = widths[at].ok().map(|width| Measured {
+                    workload: "tcp-stream".into(),
+                    samples: samples(1e9, width, boot + 100 * second as u32),
+                });
+                let order = if boot % 2 == 0 { second } else { 1 - second };
+                let record = Record {
+                    schema: SCHEMA,
+                    cell: planned.cell.id(),
+                    side: (*side).into(),
+                    block: boot,
+                    position: (2 * at + order) as u32,
+                    boot,
+                    host_boot: "host".into(),
+                    guest_boot: None,
+                    started_unix,
+                    fingerprint: "f".into(),
+                    instrument: BTreeMap::from([("cpu".into(), "one".into())]),
+                    outcome,
+                    timing_ns: BTreeMap::new(),
+                    noise: None,
+                    evidence: Vec::new(),
+                    workloads: measured.into_iter().collect(),
+                };
+                store.append(&record).unwrap();
+            }
+        }
+    }
+}
+
+const STEADY: [Result<f64, &str>; 2] = [Ok(1.0), Ok(1.0)];
+const WIDE: [Result<f64, &str>; 2] = [Ok(1.0), Ok(3.0)];
+const FAILS: [Result<f64, &str>; 2] = [Ok(1.0), Err("no answer\u{1b}[2J")];
+
+/// A folder with runs: `steady`, `wide` and `fails` of one side, `both` of two, `same` of two that are alike.
+fn place() -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let runs = [("steady", STEADY), ("wide", WIDE), ("fails", FAILS)];
+    for (at, (name, widths)) in (0..).zip(runs) {
+        write(&place.path().join(name), &[(CANDIDATE, widths)], 1_800_000_000 + at);
+    }
+    write(&place.path().join("both"), &[(BASE, STEADY), (CANDIDATE, WIDE)], 1_800_000_009);
+    write(&place.path().join("same"), &[(BASE, STEADY), (CANDIDATE, STEADY)], 1_800_000_009);
+    place
+}
+
+fn compare(place: &TempDir, arguments: &[&str]) -> Said {
+    run(xtask(&["compare"]).args(arguments).current_dir(place.path()))
+}
+
+#[test]
+fn exit_codes_say_what_was_found() {
+    let place = place();
+    for (arguments, code, words) in [
+        (
+            &["both"][..],
+            1,
+            &[
+                "1 of 2 cells regressed: tcp-stream ",
+                "dispersion ×3.09",
+                "running/docker/bridge/stock/idle",
+            ][..],
+        ),
+        (&["same"], 0, &["no regression in 2 cells"]),
+        (&["steady", "wide"], 0, &["1 of 2 cells regressed", "figures inform and do not gate"]),
+        (&["steady", "wide", "--require-conclusive"], 3, &["regressed"]),
+        (
+            &["steady", "fails"],
+            1,
+            &["tcp-stream fails in running/docker/bridge/stock/idle", "no answer"],
+        ),
+        (&["fails", "steady"], 0, &["fails no longer", "are they swapped?"]),
+    ] {
+        let said = compare(&place, arguments);
+        said.ends_with(code);
+        for word in words {
+            assert!(said.stdout.contains(word), "`{word}`: {said}");
+        }
+        assert!(
+            said.stdout.contains("location ×1.02, dispersion ×1.1"),
+            "the policy is printed: {said}"
+        );
+    }
+}
+
+#[test]
+fn verdicts_are_printed_for_programs_and_for_comments() {
+    let place = place();
+    let said = compare(&place, &["both", "--format", "json"]);
+    let json: Value = serde_json::from_str(&said.ends_with(1).stdout).unwrap();
+    assert_eq!(json["overall"]["verdict"], "regressed");
+    let rows = json["verdicts"].as_array().unwrap();
+    let flags: Vec<&Value> =
+        rows.iter().filter(|row| row["verdict"] == "regressed" && row["gates"] == true).collect();
+    assert!(
+        !flags.is_empty()
+            && flags.iter().all(|row| row["cell"] == "running/docker/bridge/stock/idle")
+    );
+    for key in [
+        "cell",
+        "workload",
+        "aspect",
+        "verdict",
+        "ratio",
+        "low",
+        "high",
+        "p",
+        "p_corrected",
+        "detectable_ratio",
+        "reason",
+    ] {
+        assert!(rows.iter().all(|row| row.get(key).is_some()), "{key}");
+    }
+    assert!(rows.iter().any(|row| row["verdict"] == "equivalent"), "{rows:?}");
+    assert_eq!(json["comparison"]["gate"], "gates");
+    let said = compare(&place, &["both", "--format", "markdown"]);
+    let said = said.ends_with(1);
+    assert!(said.stdout.starts_with("**1 of 2 cells regressed: "), "{said}");
+    assert!(
+        said.stdout
+            .contains("| regressed | running/docker/bridge/stock/idle | tcp-stream | dispersion |"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_report_of_two_sides_has_the_verdicts() {
+    let place = place();
+    let dir = place.path().join("both");
+    run(&mut xtask(&["report", dir.to_str().unwrap()]))
+        .ends_with(0)
+        .says(&["1 of 2 cells regressed"]);
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    let json: Value = serde_json::from_str(&read("results.json")).unwrap();
+    assert_eq!(json["overall"]["verdict"], "regressed");
+    // Figures are of the candidate alone: half of the boots.
+    assert_eq!(json["cells"][0]["workloads"][0]["boots"], 12);
+    for (name, words) in [
+        ("report/index.html", &["Verdicts against the base", "The policy", "location ×1.02"][..]),
+        ("summary.md", &["### Against the base", "<summary>Policy</summary>"]),
+        ("junit.xml", &["<failure type=\"regressed\"", "name=\"tcp-stream dispersion\""]),
+    ] {
+        let text = read(name);
+        words.iter().for_each(|word| assert!(text.contains(word), "{name}: {word}"));
+    }
+}
+
+#[test]
+fn what_is_no_run_or_no_policy_is_refused_with_its_place() {
+    let place = place();
+    let refused =
+        |arguments: &[&str], words: &[&str]| compare(&place, arguments).is_refused_with(words);
+    refused(&["nothing", "steady"], &["no run in `nothing`: `run.json` is missing"]);
+    refused(
+        &["steady"],
+        &["`steady`: it has no records of a base", "name the run to compare it with"],
+    );
+    fs::write(place.path().join("p.toml"), "schema = 1\n[margins]\nlocatoin = 2\n").unwrap();
+    refused(
+        &["both", "--policy", "p.toml"],
+        &["p.toml:3:1: unknown key in `[margins]`: `locatoin`", "did you mean `location`?"],
+    );
+    refused(&["both", "--policy", "none.toml"], &["failed to read policy `none.toml`"]);
+    let header = place.path().join("wide").join(RUN);
+    let text = fs::read_to_string(&header).unwrap();
+    fs::write(&header, text.replacen("\"schema\": 1", "\"schema\": 2", 1)).unwrap();
+    refused(&["steady", "wide"], &["has schema 2, this tool reads schema 1"]);
+    fs::write(&header, &text[..text.len() / 2]).unwrap();
+    refused(&["steady", "wide"], &["is not a run"]);
+}
+
+#[test]
+fn damaged_records_are_told_and_left_out() {
+    let place = place();
+    let boots = place.path().join("both").join(BOOTS);
+    let text = fs::read_to_string(&boots).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let broken = [
+        ("\"min\":", "\"min\":-1e9,\"was\":"),
+        ("\"max\":", "\"max\":1e300,\"was\":"),
+        ("\"mean\":", "\"mean\":NaN,\"was\":"),
+    ];
+    for (line, (from, to)) in lines.iter_mut().zip(broken) {
+        *line = line.replacen(from, to, 1);
+    }
+    let cut = lines.pop().unwrap();
+    fs::write(&boots, lines.join("\n") + "\n" + &cut[..cut.len() / 2]).unwrap();
+    let said = compare(&place, &["both"]);
+    said.ends_with(1).says(&[
+        "boots.jsonl` line 1 is left out",
+        "line 2 is left out",
+        "line 3 is left out",
+        "is cut off",
+    ]);
+    // Another version of a record ends it: guessing would be worse.
+    fs::write(&boots, text.replacen("\"schema\":1", "\"schema\":9", 1)).unwrap();
+    compare(&place, &["both"]).is_refused_with(&["line 1 has schema 9"]);
+}
