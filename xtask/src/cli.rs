@@ -9,7 +9,9 @@ use crate::plan::{Filter, Shard};
 const EXIT_CODES: &str = "\
 Exit codes:
   0    fine
+  1    determinism regressed against a base, or a cell fails that the base measured
   2    wrong input
+  3    it cannot be told, where --require-conclusive asks; or flagged in a run that drifted
   4    the host failed us: nothing was measured, or a change was not undone
   130  interrupted; the host is as it was";
 
@@ -48,6 +50,7 @@ pub enum Command {
   cargo xtask bench --provision            install what is missing, then measure the default matrix
   cargo xtask bench smoke --out D          one cell of every virtualization, into D
   cargo xtask bench --only docker,netns    some cells of the default matrix
+  cargo xtask bench --against origin/main  did what is changed here make determinism worse?
   cargo xtask bench --resume D             go on with a run that was stopped")]
     Bench(Bench),
     /// Write the report of a run again, from its records alone. Needs no root.
@@ -165,8 +168,18 @@ pub struct Bench {
     /// Where the run is written; `out/NAME-SECONDS` if not given.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Measure this revision's inputs too (matrix, profiles, kernels' images), a boot of one beside a boot of the other, and judge
+    /// what changed by its policy. Exits with 1 where determinism regressed.
+    #[arg(long, value_name = "REV", conflicts_with = "lab")]
+    pub against: Option<String>,
+    /// With --against, exit with 3 where something that gates cannot be told, or is missing.
+    #[arg(long, requires = "against")]
+    pub require_conclusive: bool,
+    /// For `git bisect run`: exit with 125 instead of 3 and 4.
+    #[arg(long)]
+    pub bisect: bool,
     /// Go on with the run in this directory.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "matrix", "seed", "only", "shard", "boots", "quick"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["against", "out", "matrix", "seed", "only", "shard", "boots", "quick"])]
     pub resume: Option<PathBuf>,
     /// Install what is missing first, after listing it.
     #[arg(long)]

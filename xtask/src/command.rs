@@ -1,7 +1,8 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -16,15 +17,16 @@ use crate::doctor::provision;
 use crate::matrix::{self, Matrix};
 use crate::plan::attribution::expand;
 use crate::plan::{Json, Options, Plan, Table};
-use crate::record::{PlannedCell, Record, Run, Status, store};
+use crate::record::{Base, PlannedCell, Record, Run, Status, store};
 use crate::run::host::{self, Host};
 use crate::run::judge::Judge;
 use crate::run::progress::{Detail, display};
+use crate::run::revision::Revision;
 use crate::run::spec::BootSpec;
 use crate::run::{self, End, Order, boot, lab, rootless};
 use crate::streams::{print, print_by, say};
 use crate::verdict::{self, Comparison, Verdicts, policy};
-use crate::wrong::wrong;
+use crate::wrong::{WrongInput, wrong};
 
 /// Exit codes, which callers rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub enum Exit {
     Inconclusive = 3,
     /// The host failed us: nothing was measured, or a change was not undone.
     Host = 4,
+    /// `git bisect run` shall skip this commit.
+    Untestable = 125,
     /// Interrupted, and the host restored.
     Interrupted = 130,
 }
@@ -87,7 +91,7 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     // The host is asked by many small programs, and a large matrix takes as long to read: both at once.
     let (host, loaded) = std::thread::scope(|scope| {
         let host = scope.spawn(|| Host::look(&cache));
-        let loaded = load(&told.selection);
+        let loaded = load(Path::new("."), &told.selection);
         (host.join(), loaded)
     });
     let (matrix, _) = loaded?;
@@ -137,12 +141,26 @@ fn update_kernels(matrix: &Matrix) -> anyhow::Result<()> {
 /// # Errors
 /// Wrong input, or the host failed us.
 pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
+    let is_wrong = |error: &anyhow::Error| error.downcast_ref::<WrongInput>().is_some();
+    match measure(told, detail) {
+        Ok(Exit::Inconclusive | Exit::Host) if told.bisect => Ok(Exit::Untestable),
+        Err(error) if told.bisect && !is_wrong(&error) => {
+            say(format_args!("error: {error:#}"));
+            Ok(Exit::Untestable)
+        }
+        ended => ended,
+    }
+}
+
+fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
     let state = StateDir::of_user()?;
     let (resume, out) = match (&told.resume, &told.out) {
         (Some(dir), _) => (true, dir.clone()),
         (None, Some(dir)) => (false, dir.clone()),
         (None, None) => (false, default_out(&told.selection.matrix)?),
     };
+    // Its files must be there until the run is over.
+    let revision = told.against.as_deref().map(Revision::unpack).transpose()?;
     let order = if resume {
         let (run, _, _) = store::read(&out)?;
         let mut options = Options { seed: run.seed, ..Options::default() };
@@ -157,11 +175,14 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         };
         let lab = told.lab || run.cells.iter().any(in_lab);
         let (text, matrix, quick) = (run.matrix_text, run.matrix, run.quick);
-        Order { text, matrix, options, out, resume, quick, lab }
+        let base = run.base.zip(run.policy);
+        Order { text, matrix, options, base, out, resume, quick, lab }
     } else {
-        let (matrix, text) = load(&told.selection)?;
+        let (mut matrix, text) = load(Path::new("."), &told.selection)?;
         let (quick, lab) = (told.selection.quick, told.lab);
-        Order { text, matrix, options: options(&told.selection), out, resume, quick, lab }
+        let against = revision.as_ref().map(|of| base(of, &told.selection, &mut matrix));
+        let (options, base) = (options(&told.selection), against.transpose()?);
+        Order { text, matrix, options, base, out, resume, quick, lab }
     };
     if told.provision {
         install(&Cache::open()?)?;
@@ -171,10 +192,53 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         print(format_args!("{}\n", order.out.join(run::PAGE).display()))?;
     }
     Ok(match end {
+        End::Measured if order.base.is_some() => {
+            let (run, records) = read_run(&order.out)?;
+            let verdicts = run::verdicts::of_run(&run, &records)?;
+            verdicts.map_or(Exit::Host, |found| exit(found.end(told.require_conclusive)))
+        }
         End::Measured => Exit::Fine,
         End::Nothing => Exit::Host,
         End::Interrupted => Exit::Interrupted,
     })
+}
+
+fn exit(end: verdict::End) -> Exit {
+    match end {
+        verdict::End::Fine => Exit::Fine,
+        verdict::End::Regressed => Exit::Regressed,
+        verdict::End::Inconclusive => Exit::Inconclusive,
+    }
+}
+
+/// What a revision says of the same selection, and its policy. How it measures is how both are measured: a change of `[measure]` is none of
+/// what is measured. And the policy is the base's: a change is not its own judge.
+fn base(
+    of: &Revision,
+    told: &cli::Selection,
+    candidate: &mut Matrix,
+) -> anyhow::Result<(Base, String)> {
+    if candidate.attribution.is_some() {
+        return Err(wrong(format!(
+            "matrix `{}` attributes effects to knobs: it has no base",
+            candidate.name
+        )));
+    }
+    let there = of.directory();
+    let in_base = |error: anyhow::Error| wrong(format!("in the base, `{}`: {error:#}", of.name));
+    let (mut matrix, matrix_text) = load(&there, told).map_err(in_base)?;
+    for source in matrix.kernels.values_mut() {
+        for path in [&mut source.image, &mut source.modules].into_iter().flatten() {
+            *path = of.own(path);
+        }
+    }
+    if candidate.measure != matrix.measure {
+        say("note: `[measure]` differs from the base's: both sides are measured as the base says");
+        candidate.measure = matrix.measure.clone();
+    }
+    let policy = policy::text_in(&there).map_err(|why| in_base(wrong(why)))?;
+    let (revision, commit) = (of.name.clone(), of.commit.clone());
+    Ok((Base { revision, commit, matrix_text, matrix }, policy))
 }
 
 /// `report`.
@@ -211,11 +275,7 @@ pub fn compare(told: &cli::Compare) -> anyhow::Result<Exit> {
         cli::Shape::Markdown => print(verdict::Markdown(&verdicts))?,
         cli::Shape::Json => print(verdict::json(&verdicts)? + "\n")?,
     }
-    Ok(match verdicts.end(told.require_conclusive) {
-        verdict::End::Fine => Exit::Fine,
-        verdict::End::Regressed => Exit::Regressed,
-        verdict::End::Inconclusive => Exit::Inconclusive,
-    })
+    Ok(exit(verdicts.end(told.require_conclusive)))
 }
 
 /// A run with its records. What of it cannot be read is said.
@@ -277,11 +337,11 @@ fn options(told: &cli::Selection) -> Options {
     Options { seed: told.seed, only: told.only.clone(), shard: told.shard }
 }
 
-/// The matrix that was named, and its text.
-fn load(told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
-    let found = matrix::find(&told.matrix).map_err(wrong)?;
-    let mut matrix =
-        matrix::parse_bytes(&found.bytes, &found.file, &host::vocabulary()).map_err(wrong)?;
+/// The matrix that was named, as a directory has it, and its text.
+fn load(directory: &Path, told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
+    let found = matrix::find_in(directory, &told.matrix).map_err(wrong)?;
+    let words = host::vocabulary_in(directory);
+    let mut matrix = matrix::parse_bytes(&found.bytes, &found.file, &words).map_err(wrong)?;
     if told.quick {
         matrix = matrix::quick(&matrix);
     }
@@ -294,9 +354,19 @@ fn load(told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
         matrix = expand(matrix, &profile?, &base?, &tuning::names())
             .map_err(|why| wrong(format!("{}: {why}", found.file)))?;
     }
-    let profiles: BTreeSet<&str> = matrix.cells.iter().map(|cell| &*cell.tuning).collect();
-    for profile in profiles {
-        Profile::of(&matrix, profile).map_err(|error| wrong(format!("{error:#}")))?;
+    let derived = |name: &str| {
+        let mut arms = matrix.study.iter().flat_map(|study| &study.arms);
+        arms.any(|arm| arm.tuning == name && arm.is_derived())
+    };
+    let named: BTreeSet<&str> = matrix.cells.iter().map(|cell| &*cell.tuning).collect();
+    let mut profiles = BTreeMap::new();
+    for name in named.into_iter().filter(|name| !derived(name)) {
+        let text = Profile::text(directory, name).map_err(wrong)?;
+        profiles.insert(name.to_owned(), text);
+    }
+    matrix.profiles = profiles;
+    for name in matrix.profiles.keys() {
+        Profile::of(&matrix, name).map_err(wrong)?;
     }
     Ok((matrix, String::from_utf8_lossy(&found.bytes).into_owned()))
 }

@@ -10,6 +10,8 @@ use xtask::wrong::WrongInput;
 use xtask::{benchmark, check, streams};
 
 fn main() -> ExitCode {
+    // An older kernel passes them on, which only concerns what outlives us.
+    evenkeel_agent::command::keep_files_from_children().ok();
     let done = if evenkeel_agent::entry::is_agent() {
         evenkeel_agent::entry::main().map(|()| Exit::Fine)
     } else {

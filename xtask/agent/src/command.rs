@@ -14,6 +14,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub use crate::sys::keep_files_from_children;
+
 use anyhow::Context as _;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 

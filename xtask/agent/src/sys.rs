@@ -39,6 +39,22 @@ pub fn ticks_per_second() -> u64 {
     u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
 }
 
+/// Keeps files that this process was started with, beyond the standard streams, from the programs that it starts: an engine that outlives us
+/// would hold the lock of whoever ran us under `flock` for as long as it runs.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9, `EINVAL` before 5.11: they are passed on then.
+pub fn keep_files_from_children() -> io::Result<()> {
+    let (first, last) = (3 as libc::c_uint, libc::c_uint::MAX);
+    // SAFETY: no descriptor is closed; those that are open get a flag.
+    match unsafe {
+        libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC)
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Gives the calling thread a file table of its own that holds nothing but those `kept` and the
 /// standard streams; the tables of other threads stay as they are.
 ///
@@ -102,6 +118,21 @@ pub fn set_option(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_were_inherited_are_not_passed_on() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        // As one that a shell has opened for us: without the flag that the standard library sets.
+        let flags = |file: &std::fs::File| {
+            let flags = nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+            nix::fcntl::FdFlag::from_bits_retain(flags)
+        };
+        let none = nix::fcntl::FdFlag::empty();
+        nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(none)).unwrap();
+        assert_eq!(flags(&file), none);
+        keep_files_from_children().unwrap();
+        assert_eq!(flags(&file), nix::fcntl::FdFlag::FD_CLOEXEC);
+    }
     use std::io::Write;
     use std::os::fd::AsFd;
 

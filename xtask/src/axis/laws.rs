@@ -52,7 +52,7 @@ fn site(cell: Cell, family: Family) -> Site {
 }
 
 fn spec(site: &Site) -> BootSpec {
-    let place = Place { block: 0, position: 0, boot: 0 };
+    let place = Place { block: 0, position: 0, boot: 0, side: crate::record::Side::Candidate };
     BootSpec::new(site, &Measure::default(), &Default::default(), Default::default(), place)
         .unwrap()
 }

@@ -125,6 +125,7 @@ impl Runs {
             text: text.to_owned(),
             matrix,
             options: Options { seed: u64::from(number) + 1, only, shard: None },
+            base: None,
             out: out.clone(),
             resume: false,
             quick: false,

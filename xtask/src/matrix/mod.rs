@@ -299,6 +299,9 @@ pub struct Matrix {
     pub contrasts: Vec<Contrast>,
     /// Kernels by name; `running` is not among them.
     pub kernels: BTreeMap<String, KernelSource>,
+    /// The texts of the tuning profiles that its cells name, as they were read: what a run was measured with stays with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<String, String>,
     /// The form that its report has besides its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Form>,

@@ -1,14 +1,14 @@
 //! The plan: which cells of a matrix are measured, in what order, how long it takes, and why not the rest.
 //! Pure: what the host can do is asked through closures. What a boot does is not known here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rayon::prelude::*;
 
 use crate::matrix::{Cell, Matrix, pairs};
-use crate::record::{PlannedCell, Status};
+use crate::record::{PlannedCell, Side, Status};
 
 pub mod attribution;
 mod estimate;
@@ -23,6 +23,7 @@ mod tests;
 pub use estimate::{Limits, TooLarge, boot_time, human};
 pub use filter::{BadFilter, Filter};
 pub use json::Json;
+use order::sides;
 pub use order::{block, id_hash};
 pub use shard::{BadShard, Shard};
 pub use table::Table;
@@ -63,6 +64,8 @@ pub struct Planned<'m> {
     pub status: Arc<Status>,
     /// Estimated time of one boot, building and undoing included.
     pub boot_time: Duration,
+    /// Of which revision it is.
+    pub side: Side,
     /// Whether it is measured in a lab: a virtual machine that runs its kernel, started for each block.
     pub lab: bool,
 }
@@ -81,8 +84,8 @@ struct Ground {
     name: u64,
     /// By which its cells are ordered.
     ids: Vec<u64>,
-    /// Indices into [`Plan::cells`].
-    cells: Vec<usize>,
+    /// Indices into [`Plan::cells`]: those of one cell, where it is there for two revisions.
+    cells: Vec<Vec<usize>>,
 }
 
 /// One boot of a plan.
@@ -137,9 +140,49 @@ impl<'m> Plan<'m> {
                 *last = status;
             }
             let (status, boot_time) = (Arc::clone(last), time(cell));
-            Planned { cell, status, boot_time, lab: false }
+            Planned { cell, status, boot_time, side: Side::Candidate, lab: false }
         });
         Ok(Plan { matrix, cells: cells.collect(), options, lab_starts: Duration::ZERO })
+    }
+
+    /// The same plan beside another revision of its matrix: each cell is there for both, as each has it. What only one of both has is
+    /// skipped with that reason. `judge` tells whether a cell of `base` can be measured.
+    #[must_use]
+    pub fn against(
+        mut self,
+        base: &'m Matrix,
+        judge: &(dyn Fn(&Cell) -> Arc<Status> + Sync),
+    ) -> Plan<'m> {
+        let skipped = |reason: &str| {
+            Arc::new(Status::Skipped { reason: reason.to_owned(), remedy: String::new() })
+        };
+        let there: HashMap<&Cell, &'m Cell> = base.cells.iter().map(|cell| (cell, cell)).collect();
+        let mut beside = Vec::new();
+        for planned in &mut self.cells {
+            match there.get(planned.cell) {
+                Some(cell) => beside.push(Planned {
+                    cell,
+                    status: judge(cell),
+                    side: Side::Base,
+                    ..planned.clone()
+                }),
+                None => planned.status = skipped("the base has no such cell: there is nothing to compare it with"),
+            }
+        }
+        // What was selected is known of the candidate's cells only: of all of them, the base's others have gone.
+        if self.options.only.is_none() && self.options.shard.is_none() {
+            let here: HashSet<&Cell> = self.cells.iter().map(|planned| planned.cell).collect();
+            let gone = base.cells.iter().filter(|cell| !here.contains(cell)).map(|cell| Planned {
+                cell,
+                status: skipped("only the base has this cell: the candidate took it away"),
+                boot_time: Duration::ZERO,
+                side: Side::Base,
+                lab: false,
+            });
+            beside.extend(gone);
+        }
+        self.cells.extend(beside);
+        self
     }
 
     /// The same plan, where cells that `needs` one are measured in labs, each of which takes `starts` to start.
@@ -162,7 +205,8 @@ impl<'m> Plan<'m> {
             let order = block(&names, seed, number, blocks);
             let of = |at: usize| {
                 let Ground { ids, cells, .. } = &grounds[at];
-                block(ids, seed, number, blocks).into_iter().map(|at| cells[at])
+                let of_cell = move |at: usize| sides(&cells[at], seed ^ ids[at], number);
+                block(ids, seed, number, blocks).into_iter().flat_map(of_cell)
             };
             let cells: Vec<usize> = order.into_iter().flat_map(of).collect();
             (0..).zip(cells).map(move |(position, cell)| PlannedBoot {
@@ -190,24 +234,38 @@ impl<'m> Plan<'m> {
         block.saturating_add(labs).saturating_mul(self.matrix.measure.boots)
     }
 
-    /// The cells and what becomes of them, for the header of a run.
+    /// The cells and what becomes of them, for the header of a run: those of the candidate, and those that only the base has.
     pub fn record(&self) -> Vec<PlannedCell> {
         let own = |planned: &Planned<'_>| PlannedCell {
             cell: planned.cell.clone(),
             status: Status::clone(&planned.status),
         };
-        self.cells.iter().map(own).collect()
+        let mut known = HashSet::new();
+        // Those of the candidate come first.
+        self.cells.iter().filter(|planned| known.insert(planned.cell)).map(own).collect()
     }
 
     /// What can be measured, by where: the kernel of a lab, or none for the host itself.
     fn grounds(&self) -> BTreeMap<Option<&str>, Ground> {
         let mut grounds: BTreeMap<Option<&str>, Ground> = BTreeMap::new();
+        let mut first: HashMap<(Option<&str>, &Cell), usize> = HashMap::new();
         for (index, planned) in self.runnable() {
             let lab = planned.lab.then_some(&*planned.cell.kernel);
             let ground = grounds.entry(lab).or_default();
             ground.name = lab.map_or(0, id_hash);
-            ground.ids.push(id_hash(&planned.cell.id()));
-            ground.cells.push(index);
+            // The base's cells come after all of the candidate's.
+            let beside = match planned.side {
+                Side::Base => first.get(&(lab, planned.cell)).copied(),
+                Side::Candidate => None,
+            };
+            match beside {
+                Some(at) => ground.cells[at].push(index),
+                None => {
+                    first.insert((lab, planned.cell), ground.cells.len());
+                    ground.ids.push(id_hash(&planned.cell.id()));
+                    ground.cells.push(vec![index]);
+                }
+            }
         }
         grounds
     }

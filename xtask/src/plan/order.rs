@@ -30,6 +30,16 @@ pub fn block(ids: &[u64], seed: u64, block: u32, blocks: u32) -> Vec<usize> {
     }
 }
 
+/// The sides of one cell in the order in which a block has them, one right after the other: what is slower than a boot meets both
+/// alike. Which comes first is a matter of chance in each pair of blocks, and the second block of a pair has them the other way round.
+pub fn sides(of_cell: &[usize], seed: u64, block: u32) -> Vec<usize> {
+    let mut order = of_cell.to_vec();
+    if (mix(seed ^ mix(u64::from(block / 2))) ^ u64::from(block)) & 1 == 1 {
+        order.reverse();
+    }
+    order
+}
+
 /// Position in row 1 or 2 of what is at position `rank` in row 0, of `n`. For odd `n` the three positions sum to
 /// `3 (n - 1) / 2`; for even `n` to one of the two whole numbers beside it.
 /// (A. Kotzig, On magic valuations of trichromatic graphs, 1971.)

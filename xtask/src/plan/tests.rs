@@ -1,6 +1,6 @@
 //! Plans of whole matrices.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -32,6 +32,7 @@ fn matrix(profiles: usize, boots: u32) -> Matrix {
         measure: Measure { boots, ..Measure::default() },
         contrasts: vec![contrast],
         kernels: Default::default(),
+        profiles: Default::default(),
         form: None,
         attribution: None,
         study: None,
@@ -88,6 +89,60 @@ fn the_table_tells_every_reason_once() {
     not applicable: `qemu` and `t1` share no port
       running/qemu/bridge/t1/idle
       running/qemu/bridge/t1/noisy
+    ");
+}
+
+/// Of each boot of a plan its cell, its side, its block.
+fn sides_of(plan: &Plan<'_>) -> Vec<(String, Side, u32)> {
+    let of = |boot: PlannedBoot| {
+        let Planned { cell, side, .. } = &plan.cells[boot.cell];
+        (cell.id(), *side, boot.block)
+    };
+    plan.boots().map(of).collect()
+}
+
+proptest! {
+    #[test]
+    fn both_sides_of_a_cell_are_neighbours_and_take_turns(seed: u64, blocks in 1u32..9) {
+        let (matrix, base) = (matrix(2, blocks), matrix(2, blocks));
+        let options = Options { seed, ..Options::default() };
+        let plan = Plan::new(&matrix, options, &runnable, &overhead).unwrap();
+        let alone: Vec<_> = sides_of(&plan).into_iter().map(|(cell, _, block)| (cell, block)).collect();
+        let plan = plan.against(&base, &runnable);
+        let boots = sides_of(&plan);
+        let mut candidate_first = BTreeMap::<String, i32>::new();
+        for (pair, alone) in boots.chunks(2).zip(&alone) {
+            let [(cell, first, block), (other, second, _)] = pair else { panic!("{pair:?}") };
+            prop_assert_eq!((cell, block), (&alone.0, &alone.1), "cells keep their order");
+            prop_assert_eq!(cell, other);
+            prop_assert_ne!(first, second);
+            *candidate_first.entry(cell.clone()).or_default() += if *first == Side::Candidate { 1 } else { -1 };
+        }
+        prop_assert_eq!(boots.len(), 2 * alone.len());
+        let balance = i32::from(blocks % 2 == 1);
+        prop_assert!(candidate_first.values().all(|of| of.abs() == balance), "{candidate_first:?}");
+    }
+}
+
+#[test]
+fn what_one_side_alone_has_is_told_and_not_measured() {
+    let (mut matrix, base) = (matrix(1, 2), matrix(1, 2));
+    let new = Cell { tuning: "new".into(), ..matrix.cells[0].clone() };
+    matrix.cells[0] = new;
+    let plan = Plan::new(&matrix, Options::default(), &runnable, &overhead).unwrap();
+    let plan = plan.against(&base, &runnable);
+    assert_eq!(plan.boot_count(), 2 * 2 * 5);
+    let told: Vec<String> = plan
+        .record()
+        .into_iter()
+        .filter_map(|planned| match planned.status {
+            Status::Skipped { reason, .. } => Some(format!("{}: {reason}", planned.cell.id())),
+            _ => None,
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r"
+    running/netns/bridge/new/idle: the base has no such cell: there is nothing to compare it with
+    running/netns/bridge/t0/idle: only the base has this cell: the candidate took it away
     ");
 }
 

@@ -24,6 +24,40 @@ pub const CANDIDATE: &str = "candidate";
 /// [`Record::side`] of what it is compared with, where another revision was measured beside.
 pub const BASE: &str = "base";
 
+/// Of which revision's inputs a boot is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// What a run is about.
+    #[default]
+    Candidate,
+    /// What it is compared with.
+    Base,
+}
+
+impl Side {
+    /// As [`Record::side`] has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Candidate => CANDIDATE,
+            Side::Base => BASE,
+        }
+    }
+}
+
+/// The inputs of the revision that a run is compared with.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Base {
+    /// The revision as the user named it.
+    pub revision: String,
+    /// Its commit.
+    pub commit: String,
+    /// Its matrix as it is written there.
+    pub matrix_text: String,
+    /// Its matrix, checked, with its profiles.
+    pub matrix: Matrix,
+}
+
 /// `run.json`: what was planned, where, by whom.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Run {
@@ -47,6 +81,9 @@ pub struct Run {
     pub facts: BTreeMap<String, String>,
     /// Every cell of the plan, with what became of it.
     pub cells: Vec<PlannedCell>,
+    /// What it is compared with, boot by boot, where another revision is measured beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
     /// Kernels that its contrasts compare, and how they differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<kernels::KernelPair>,

@@ -151,6 +151,7 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             },
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
+            profiles: Default::default(),
             form: None,
             attribution: None,
             study: None,
@@ -165,5 +166,6 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             .collect(),
         kernels: Vec::new(),
         policy: None,
+        base: None,
     }
 }

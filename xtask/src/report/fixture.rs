@@ -556,6 +556,7 @@ fn run() -> Run {
             },
             contrasts: vec![contrast],
             kernels: BTreeMap::new(),
+            profiles: Default::default(),
             form: None,
             attribution: None,
             study: None,
@@ -567,5 +568,6 @@ fn run() -> Run {
         cells: Vec::new(),
         kernels: Vec::new(),
         policy: None,
+        base: None,
     }
 }

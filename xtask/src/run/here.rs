@@ -18,7 +18,7 @@ use super::{Ground, Told};
 use crate::axis::names::RunTag;
 use crate::fingerprint::fingerprint;
 use crate::matrix::{Cell, Matrix};
-use crate::record::{CANDIDATE, Outcome, Record, SCHEMA};
+use crate::record::{Outcome, Record, SCHEMA, Side};
 
 /// The most that a boot's report may be, bytes.
 const REPORT: usize = 1 << 28;
@@ -31,18 +31,26 @@ pub const PHASE: &str = "phase ";
 /// This machine, as boots need it.
 #[derive(Debug)]
 pub struct Here<'a> {
-    /// The matrix.
-    pub matrix: &'a Matrix,
+    /// What boots of each side start from; a base only where there is one.
+    pub inputs: [Option<Inputs<'a>>; 2],
     /// What this machine is.
     pub host: &'a Host,
     /// What was made before the first boot.
-    pub prepared: &'a Prepared,
     /// The run's tag.
     pub tag: &'a RunTag,
     /// Where the journals are.
     pub state: &'a StateDir,
     /// How much longer than usual a boot may take here.
     pub patience: u32,
+}
+
+/// What boots of one revision start from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Its matrix.
+    pub matrix: &'a Matrix,
+    /// What was made for it.
+    pub prepared: &'a Prepared,
 }
 
 impl Ground for Here<'_> {
@@ -123,10 +131,12 @@ impl Here<'_> {
 
     fn spec(&self, told: &Told<'_>) -> anyhow::Result<BootSpec> {
         let Told { cell, place, number } = *told;
+        let Inputs { matrix, prepared } = self.inputs[place.side as usize]
+            .with_context(|| format!("nothing was prepared for side `{}`", place.side.name()))?;
         let (site, instrument) =
-            self.prepared.site(cell, self.host, self.matrix, self.tag, number)?;
-        let expect = self.matrix.kernels.get(&*cell.kernel).map(|source| source.expect.clone());
-        BootSpec::new(&site, &self.matrix.measure, &expect.unwrap_or_default(), instrument, place)
+            prepared.site(cell, self.host, matrix, self.tag, number)?;
+        let expect = matrix.kernels.get(&*cell.kernel).map(|source| source.expect.clone());
+        BootSpec::new(&site, &matrix.measure, &expect.unwrap_or_default(), instrument, place)
     }
 }
 
@@ -139,7 +149,7 @@ pub(super) fn failed(cell: &Cell, place: Place, reason: String) -> anyhow::Resul
     Ok(Record {
         schema: SCHEMA,
         cell: cell.id(),
-        side: CANDIDATE.to_owned(),
+        side: place.side.name().to_owned(),
         block: place.block,
         position: place.position,
         boot: place.boot,

@@ -283,13 +283,18 @@ pub fn overhead(cell: &Cell) -> Duration {
 
 /// The names that matrices may use.
 pub fn vocabulary() -> Vocabulary {
+    vocabulary_in(Path::new("."))
+}
+
+/// [`vocabulary`] with another working directory.
+pub fn vocabulary_in(directory: &Path) -> Vocabulary {
     fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<String> {
         all.map(str::to_owned).collect()
     }
     Vocabulary {
         virtualization: names(virtualization::ALL.iter().map(|kind| kind.name())),
         network: names(network::ALL.iter().map(|kind| kind.name())),
-        tuning: crate::axis::tuning::names(),
+        tuning: crate::axis::tuning::names_in(directory),
         load: names(load::ALL.iter().map(|kind| kind.name())),
         workloads: names(workload::ALL.iter().map(|workload| workload.name())),
     }

@@ -17,7 +17,7 @@ use crate::matrix::{Cell, Expect, Matrix};
 use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
 use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
-use crate::record::{Outcome, Record, Run, SCHEMA, Status};
+use crate::record::{Base, Outcome, Record, Run, SCHEMA, Side, Status};
 use crate::report;
 use crate::wrong::wrong;
 
@@ -33,11 +33,12 @@ pub mod prepare;
 pub mod progress;
 pub mod rootless;
 pub mod spec;
+pub mod revision;
 pub mod verdicts;
 
 use event::{Event, Watcher};
 use here::Here;
-pub use here::PHASE;
+pub use here::{Inputs, PHASE};
 use host::Host;
 use judge::Judge;
 use lab::Labs;
@@ -53,6 +54,8 @@ pub struct Order {
     pub matrix: Matrix,
     /// Seed, filter, shard.
     pub options: Options,
+    /// What it is measured against, boot by boot, and the policy that judges it.
+    pub base: Option<(Base, String)>,
     /// Where it is written.
     pub out: PathBuf,
     /// Whether it goes on with the run that is there.
@@ -89,25 +92,42 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let mut host = Host::look(&cache).with_labs(order.lab);
     let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
     let judge = Judge::new(&host, &order.matrix);
+    let base = order.base.as_ref().map(|(base, _)| &base.matrix);
+    let judge_of_base = base.map(|matrix| Judge::new(&host, matrix));
     let mut plan = Plan::new(
         &order.matrix,
         order.options.clone(),
         &|cell| judge.status(cell),
         &host::overhead,
     )
-    .map_err(wrong)?
-    .with_labs(&host::needs_lab, lab::STARTS);
+    .map_err(wrong)?;
+    if let (Some(base), Some(judge)) = (base, &judge_of_base) {
+        plan = plan.against(base, &|cell| judge.status(cell));
+    }
+    plan = plan.with_labs(&host::needs_lab, lab::STARTS);
     plan.check(Limits::default()).map_err(wrong)?;
     watcher.see(&Event::Preparing("root file systems and guest kernels"));
-    let runnable: Vec<Cell> =
-        plan.cells.iter().filter(|c| c.is_runnable()).map(|c| c.cell.clone()).collect();
+    let runnable_of = |side: Side| -> Vec<Cell> {
+        let of_side = plan.cells.iter().filter(|c| c.is_runnable() && c.side == side);
+        of_side.map(|c| c.cell.clone()).collect()
+    };
+    let [runnable, of_base] = [Side::Candidate, Side::Base].map(runnable_of);
     let agent = std::env::current_exe().context("failed to find this program's own file")?;
     let lock = kernel::lock::Lock::of(Path::new("."), state);
-    let prepared = Prepared::new(runnable.iter(), &order.matrix, &cache, &lock, agent, &tag)?;
+    let prepared =
+        Prepared::new(runnable.iter(), &order.matrix, &cache, &lock, agent.clone(), &tag)?;
+    let prepared_base = base
+        .map(|matrix| Prepared::new(of_base.iter(), matrix, &cache, &lock, agent, &tag))
+        .transpose()?;
     host.facts.extend(prepared.facts());
     let kits = lab::kits(runnable.iter(), &order.matrix, &cache, &lock, &prepared);
     for planned in &mut plan.cells {
-        if let (true, Some(reason)) = (planned.is_runnable(), prepared.missing(planned.cell)) {
+        let prepared = match planned.side {
+            Side::Candidate => Some(&prepared),
+            Side::Base => prepared_base.as_ref(),
+        };
+        let missing = prepared.and_then(|prepared| prepared.missing(planned.cell));
+        if let (true, Some(reason)) = (planned.is_runnable(), missing) {
             planned.status = Arc::new(Status::Skipped {
                 reason: reason.to_owned(),
                 remedy: "cargo xtask doctor --provision".to_owned(),
@@ -134,7 +154,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let uses_labs = !in_labs.is_empty();
     let is_made = |boot: &PlannedBoot| {
         let cell = plan.cells[boot.cell].cell.id();
-        done.iter().any(|(known, number)| *number == boot.boot && *known == cell)
+        let side = plan.cells[boot.cell].side.name();
+        done.iter().any(|(known, of, number)| *number == boot.boot && of == side && *known == cell)
     };
     let left = match done.is_empty() {
         true => plan.boot_count(),
@@ -144,7 +165,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         tag: tag.clone(),
         boots: left,
         made: plan.boot_count() - left,
-        cells: (plan.cells.iter().filter(|c| c.is_runnable()).count(), plan.cells.len()),
+        cells: (
+            plan.cells.iter().filter(|c| c.is_runnable() && c.side == Side::Candidate).count(),
+            plan.record().len(),
+        ),
         estimate: plan.estimate().mul_f64(left as f64 / plan.boot_count().max(1) as f64),
         out: order.out.clone(),
     });
@@ -159,7 +183,17 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let (host, prepared, tag) = (&host, &prepared, &tag);
     let mut boots = Boots {
         plan: &plan,
-        here: Here { matrix, host, prepared, tag, state, patience: 1 },
+        here: Here {
+            inputs: [
+                Some(Inputs { matrix, prepared }),
+                base.zip(prepared_base.as_ref())
+                    .map(|(matrix, prepared)| Inputs { matrix, prepared }),
+            ],
+            host,
+            tag,
+            state,
+            patience: 1,
+        },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
     };
     let looped = boots.run(&mut store, &done, &stop, watcher);
@@ -251,6 +285,9 @@ pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow:
     Ok(results.overall.sentence)
 }
 
+/// A boot that was made: its cell, its side, its number.
+type Made = (String, String, u32);
+
 /// Begins the run's directory, or goes on with it: which boots are there already.
 fn open(
     order: &Order,
@@ -258,14 +295,15 @@ fn open(
     host: &Host,
     tag: &RunTag,
     kernels: Vec<KernelPair>,
-) -> anyhow::Result<(Store, Vec<(String, u32)>)> {
+) -> anyhow::Result<(Store, Vec<Made>)> {
     if order.resume {
         let (run, records, _) = store::read(&order.out)?;
         if run.matrix != order.matrix || run.seed != order.options.seed {
             let out = order.out.display();
             return Err(wrong(format!("{out} is a run of another matrix or seed")));
         }
-        let done = records.into_iter().map(|record| (record.cell, record.boot)).collect();
+        let done =
+            records.into_iter().map(|record| (record.cell, record.side, record.boot)).collect();
         return Ok((Store::resume(&order.out)?, done));
     }
     let run = Run {
@@ -280,7 +318,8 @@ fn open(
         facts: facts_with_own_error(host)?,
         cells: plan.record(),
         kernels,
-        policy: None,
+        policy: order.base.as_ref().map(|(_, policy)| policy.clone()),
+        base: order.base.as_ref().map(|(base, _)| base.clone()),
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }
@@ -333,13 +372,13 @@ impl Boots<'_> {
     fn run(
         &mut self,
         store: &mut Store,
-        done: &[(String, u32)],
+        done: &[Made],
         stop: &AtomicBool,
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<()> {
         for (number, planned) in (0_u32..).zip(self.plan.boots()) {
-            let Planned { cell, lab, .. } = self.plan.cells[planned.cell];
-            if done.contains(&(cell.id(), planned.boot)) {
+            let Planned { cell, lab, side, .. } = self.plan.cells[planned.cell];
+            if done.contains(&(cell.id(), side.name().to_owned(), planned.boot)) {
                 continue;
             }
             if stop.load(Ordering::Relaxed) {
@@ -347,7 +386,7 @@ impl Boots<'_> {
                 return Ok(());
             }
             let PlannedBoot { block, position, boot, .. } = planned;
-            let told = Told { cell, place: Place { block, position, boot }, number };
+            let told = Told { cell, place: Place { block, position, boot, side }, number };
             let ground: &mut dyn Ground = match lab {
                 true => &mut self.labs,
                 // A lab would keep the host busy beside its boots.
@@ -414,7 +453,7 @@ pub fn explain(id: &str, matrix: &Matrix, host: &Host) -> anyhow::Result<String>
     };
     let cell = &matrix.cells[at];
     let site = prepare::imagined(cell, host, matrix)?;
-    let place = Place { block: 0, position: 0, boot: 0 };
+    let place = Place { block: 0, position: 0, boot: 0, side: Side::Candidate };
     let spec =
         BootSpec::new(&site, &matrix.measure, &Expect::default(), Default::default(), place)?;
     let mut text = format!("{id}\n");

@@ -14,6 +14,7 @@ use crate::axis::names::Names;
 use crate::axis::tuning::Turned;
 use crate::axis::{Hop, Port, Powers, Site, kernel, load, network, peer, virtualization};
 use crate::matrix::{Cell, Expect, Family, Measure};
+use crate::record::Side;
 
 /// One boot.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -89,6 +90,9 @@ pub struct Place {
     pub position: u32,
     /// Which fresh start of the cell.
     pub boot: u32,
+    /// Of which revision.
+    #[serde(default)]
+    pub side: Side,
 }
 
 impl BootSpec {
@@ -139,7 +143,7 @@ impl BootSpec {
         Ok(BootSpec {
             cell: cell.clone(),
             powers: site.powers,
-            side: "candidate".to_owned(),
+            side: place.side.name().to_owned(),
             block: place.block,
             position: place.position,
             boot: place.boot,

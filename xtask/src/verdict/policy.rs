@@ -16,7 +16,7 @@ mod tests;
 
 pub use date::Date;
 pub use read::parse;
-pub use source::{EMBEDDED, NotRead, find, find_in};
+pub use source::{EMBEDDED, NotRead, find, find_in, text_in};
 
 /// What a verdict means.
 #[derive(Clone, Debug, PartialEq)]

@@ -438,6 +438,14 @@ fn check_groups(file: &File) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where profiles lie, below a working directory.
+const FOLDER: &str = "matrices/tuning";
+
+/// A profile in errors: by its file, also where it is one that the binary carries.
+fn said_of(name: &str) -> String {
+    format!("profile {FOLDER}/{name}.toml")
+}
+
 /// The line that gives a knob its value, counted from 1; the first where none is found.
 fn line_of(text: &str, knob: &str) -> usize {
     let gives = |line: &str| {
@@ -448,8 +456,13 @@ fn line_of(text: &str, knob: &str) -> usize {
 
 /// Names of all profiles that can be found from the working directory.
 pub fn names() -> Vec<String> {
+    names_in(Path::new("."))
+}
+
+/// [`names`] with another working directory.
+pub fn names_in(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let folder = std::fs::read_dir("matrices/tuning").into_iter().flatten().flatten();
+    let folder = std::fs::read_dir(directory.join(FOLDER)).into_iter().flatten().flatten();
     names.extend(folder.filter_map(|entry| {
         let path = entry.path();
         let is_toml = path.extension().is_some_and(|extension| extension == "toml");
@@ -466,19 +479,25 @@ impl Profile {
     /// # Errors
     /// There is none, or it cannot be read; names the file.
     pub fn find(name: &str) -> anyhow::Result<Profile> {
-        let path = Path::new("matrices/tuning").join(format!("{name}.toml"));
+        Profile::parse(name, &Profile::text(Path::new("."), name)?).with_context(|| said_of(name))
+    }
+
+    /// The text of the profile of this name, with another working directory.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read; names the file.
+    pub fn text(directory: &Path, name: &str) -> anyhow::Result<String> {
+        let path = directory.join(FOLDER).join(format!("{name}.toml"));
         let embedded = EMBEDDED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-        let text = match (std::fs::read_to_string(&path), embedded) {
-            (Ok(text), _) => text,
+        match (std::fs::read_to_string(&path), embedded) {
+            (Ok(text), _) => Ok(text),
             (Err(error), Some(text)) if error.kind() == std::io::ErrorKind::NotFound => {
-                text.to_owned()
+                Ok(text.to_owned())
             }
             (Err(error), _) => {
-                return Err(error)
-                    .with_context(|| format!("failed to read profile {}", path.display()));
+                Err(error).with_context(|| format!("failed to read {}", said_of(name)))
             }
-        };
-        Profile::parse(name, &text).with_context(|| format!("profile {}", path.display()))
+        }
     }
 
     /// Parses a profile.
@@ -512,7 +531,7 @@ impl Profile {
         }
     }
 
-    /// The profile that a cell of a matrix names: one that the matrix derives, else [`Profile::find`].
+    /// The profile that a cell of a matrix names: one that the matrix derives, or holds the text of, else [`Profile::find`].
     ///
     /// # Errors
     /// As [`Profile::find`].
@@ -520,7 +539,10 @@ impl Profile {
         let derived = matrix.study.iter().flat_map(|study| &study.arms);
         match derived.into_iter().find(|arm| arm.tuning == name && arm.is_derived()) {
             Some(arm) => Ok(Profile::of_knobs(name, &arm.about, &arm.knobs)),
-            None => Profile::find(name),
+            None => match matrix.profiles.get(name) {
+                Some(text) => Profile::parse(name, text).with_context(|| said_of(name)),
+                None => Profile::find(name),
+            },
         }
     }
 

@@ -54,9 +54,8 @@ fn live(input: impl Read, output: &mut impl Write) -> anyhow::Result<()> {
     write_line(output, &Said::Begun { facts: host.facts.clone() })?;
 
     let mut here = Here {
-        matrix: &matrix,
+        inputs: [Some(Inputs { matrix: &matrix, prepared: &prepared }), None],
         host: &host,
-        prepared: &prepared,
         tag: &tag,
         state: &state,
         patience: PATIENCE,

@@ -189,7 +189,7 @@ mod tests {
         let mut channel = Channel::new(host.try_clone().unwrap(), host).unwrap();
         let long = "k".repeat(4 << 20);
         let cell = Cell::of([&*long, "netns", "veth", "stock", "idle", crate::matrix::RUNNING]);
-        let place = Place { block: 0, position: 0, boot: 0 };
+        let place = Place { block: 0, position: 0, boot: 0, side: crate::record::Side::Candidate };
         channel.ask(Ask::Boot { cell, place, number: 0 }).unwrap();
         assert_eq!(channel.hear(Duration::from_millis(1)).unwrap(), None);
         drop(lab);

@@ -50,6 +50,23 @@ pub fn find(named: Option<&Path>) -> Result<Policy, NotRead> {
     find_in(Path::new("."), named)
 }
 
+/// The text of the policy of a working directory, checked: its own, or the one that travels with the binary.
+///
+/// # Errors
+/// As [`find`].
+pub fn text_in(directory: &Path) -> Result<String, NotRead> {
+    find_in(directory, None)?;
+    let local = directory.join(LOCAL);
+    if !local.exists() {
+        return Ok(EMBEDDED.to_owned());
+    }
+    let unreadable = |error: std::io::Error| NotRead::Unreadable {
+        file: LOCAL.to_owned(),
+        reason: error.to_string(),
+    };
+    std::fs::read_to_string(&local).map_err(unreadable)
+}
+
 /// [`find`] with another working directory.
 ///
 /// # Errors

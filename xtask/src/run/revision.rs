@@ -1,0 +1,78 @@
+//! Another revision of the repository that a run is made in: its inputs, and nothing that it would do with them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use evenkeel_agent::command::{self, Ended};
+
+use crate::wrong::wrong;
+
+/// Deadline of a question to git.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Deadline for unpacking a tree.
+const UNPACKED: Duration = Duration::from_secs(300);
+
+/// The files of a revision below the working directory, in a folder that goes away with this.
+#[derive(Debug)]
+pub struct Revision {
+    /// As the user named it.
+    pub name: String,
+    /// The commit, 40 digits.
+    pub commit: String,
+    folder: tempfile::TempDir,
+}
+
+impl Revision {
+    /// Unpacks a revision. The working tree, the index and the repository stay as they are.
+    ///
+    /// # Errors
+    /// There is no git, no repository, or no such revision in it.
+    pub fn unpack(name: &str) -> anyhow::Result<Revision> {
+        if command::which("git").is_none() {
+            bail!("`--against` needs git, which is not installed: `apt install git`");
+        }
+        let asked = git(&["rev-parse", "--verify", "--end-of-options", &format!("{name}^{{commit}}")])?;
+        if asked.code != Some(0) {
+            return Err(wrong(format!("no revision `{name}`: git says: {}", asked.last_words())));
+        }
+        let commit = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+        let folder = tempfile::tempdir().context("failed to make a folder for the base")?;
+        let tree = folder.path().join("tree.tar").to_string_lossy().into_owned();
+        let files = folder.path().join("files");
+        std::fs::create_dir(&files).context("failed to make a folder for the base")?;
+        let files = files.to_string_lossy().into_owned();
+        for argv in [
+            &["git", "archive", "--format=tar", "--output", &tree, &commit][..],
+            &["tar", "--extract", "--no-same-owner", "--file", &tree, "--directory", &files],
+        ] {
+            let ended = command::run(argv, UNPACKED)?;
+            if ended.code != Some(0) {
+                bail!("failed to unpack revision `{name}`: {}: {}", argv[0], ended.last_words());
+            }
+        }
+        Ok(Revision { name: name.to_owned(), commit, folder })
+    }
+
+    /// What was below the working directory.
+    pub fn directory(&self) -> PathBuf {
+        self.folder.path().join("files")
+    }
+
+    /// A path that this revision has as a file of its own, where it has one; else the path as it is, below the working directory.
+    pub fn own(&self, path: &Path) -> PathBuf {
+        let own = self.directory().join(path);
+        if path.is_relative() && own.exists() { own } else { path.to_owned() }
+    }
+}
+
+/// What the working tree is of: its commit, and whether something in it differs. Nothing where there is no repository.
+pub fn working_tree() -> Option<String> {
+    let said = git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]).ok()?;
+    (said.code == Some(0)).then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+}
+
+fn git(words: &[&str]) -> anyhow::Result<Ended> {
+    command::run(&[&["git"], words].concat(), SOON)
+}

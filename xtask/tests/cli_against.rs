@@ -1,0 +1,122 @@
+//! `bench --against` from outside: another revision's inputs beside this one's, in repositories of the tests' own.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::{Host, Said, run, xtask};
+use evenkeel_agent::command;
+
+/// Netns, pinned and realtime beside noisy neighbours: what a profile's knobs do there is large. Enough boots for a verdict.
+const MATRIX: &str = "schema = 1\nname = 'gate'\n[axes]\nkernel = ['running']\nvirtualization = ['netns']\n\
+    network = ['veth']\ntuning = ['mine']\nload = ['noisy']\n[measure]\nworkloads = ['tcp-rr']\nboots = 12\n\
+    warmup = '20ms'\nwindow = '20ms'\nwindows = 10\n";
+
+const TUNED: &str = "schema = 1\nabout = 'a test'\n[knobs]\nplacement = 'auto'\npolicy = 'fifo'\nrt-throttle = 'off'\n";
+const UNTUNED: &str = "schema = 1\nabout = 'a test'\n";
+
+/// A repository with one commit.
+struct Repository(PathBuf);
+
+impl Repository {
+    fn new(place: &Path) -> Repository {
+        let repository = Repository(place.join("repository"));
+        std::fs::create_dir_all(repository.0.join("matrices/tuning")).unwrap();
+        repository.git(&["init", "--quiet"]);
+        repository.commit("matrices/gate.toml", MATRIX);
+        repository
+    }
+
+    fn git(&self, words: &[&str]) {
+        let place = self.0.to_string_lossy();
+        let start = ["git", "-C", &place, "-c", "user.name=t", "-c", "user.email=t@example.org"];
+        let ended = command::run(&[&start[..], words].concat(), Duration::from_secs(60)).unwrap();
+        assert_eq!(ended.code, Some(0), "git {words:?}: {}", ended.last_words());
+    }
+
+    fn commit(&self, file: &str, text: &str) {
+        std::fs::write(self.0.join(file), text).unwrap();
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", file]);
+    }
+
+    fn bench(&self, host: &Host, out: &str, more: &[&str]) -> Said {
+        let out = host.path(out);
+        let words = ["bench", "gate", "--out", &out];
+        run(host.xtask(&[&words[..], more].concat()).current_dir(&self.0))
+    }
+}
+
+/// The run's verdict on one aspect of tcp-rr, and its sentence.
+fn verdict(host: &Host, out: &str, aspect: &str) -> (String, String) {
+    let text = std::fs::read_to_string(host.path(&format!("{out}/results.json"))).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = results["verdicts"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["aspect"] == aspect).unwrap_or(&serde_json::Value::Null);
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    (word(&row["verdict"]), word(&results["overall"]["sentence"]))
+}
+
+#[test]
+fn real_a_commit_that_takes_the_tuning_away_is_flagged_and_the_opposite_is_not() {
+    let host = Host::take();
+    let repository = Repository::new(host.place.path());
+    repository.commit("matrices/tuning/mine.toml", TUNED);
+    repository.commit("matrices/tuning/mine.toml", UNTUNED);
+    let said = repository.bench(&host, "worse", &["--against", "HEAD~1"]);
+    said.ends_with(1);
+    let (found, sentence) = verdict(&host, "worse", "dispersion");
+    assert_eq!(found, "regressed", "{sentence}");
+    assert!(sentence.contains("regressed"), "{sentence}");
+    host.is_restored();
+
+    // Both sides are in the run, one beside the other, and it says what it was measured against.
+    let header = std::fs::read_to_string(host.path("worse/run.json")).unwrap();
+    let header: serde_json::Value = serde_json::from_str(&header).unwrap();
+    assert_eq!(header["base"]["revision"], "HEAD~1");
+    assert_eq!(header["base"]["commit"].as_str().map(str::len), Some(40));
+    assert_eq!(header["base"]["matrix"]["profiles"]["mine"], TUNED);
+    assert_eq!(header["matrix"]["profiles"]["mine"], UNTUNED);
+    let boots = std::fs::read_to_string(host.path("worse/boots.jsonl")).unwrap();
+    let sides: Vec<bool> = boots.lines().map(|line| line.contains(r#""side":"base""#)).collect();
+    assert_eq!(sides.len(), 24);
+    assert!(sides.chunks(2).all(|block| block[0] != block[1]), "{sides:?}");
+
+    repository.commit("matrices/tuning/mine.toml", TUNED);
+    let said = repository.bench(&host, "better", &["--against", "HEAD~1"]);
+    said.ends_with(0);
+    assert_eq!(verdict(&host, "better", "dispersion").0, "improved", "{said}");
+
+    repository.commit("README", "of no consequence");
+    repository.bench(&host, "same", &["--against", "HEAD~1"]).ends_with(0);
+    let (found, sentence) = verdict(&host, "same", "dispersion");
+    assert_ne!(found, "regressed", "{sentence}");
+    host.is_restored();
+}
+
+#[test]
+fn revisions_that_are_none_and_bases_that_are_wrong_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let bench = |at: &Path, words: &[&str]| {
+        let state = place.path().join("state");
+        let words = [&["bench", "gate", "--out", "/nonexistent/run"], words].concat();
+        run(xtask(&words).current_dir(at).env("EVENKEEL_STATE", state))
+    };
+    let repository = Repository::new(place.path());
+    repository.commit("matrices/tuning/mine.toml", "schema = 1\nabout = 'x'\n[knobs]\npolcy = 'fifo'\n");
+    repository.commit("matrices/tuning/mine.toml", TUNED);
+    let none = bench(&repository.0, &["--against", "v9"]);
+    none.is_refused_with(&["no revision `v9`"]);
+    let option = bench(&repository.0, &["--against", "--all"]);
+    assert_eq!(option.code, Some(2), "{option}");
+    let wrong = bench(&repository.0, &["--against", "HEAD~1"]);
+    wrong.is_refused_with(&["in the base, `HEAD~1`", "mine.toml", "line 4", "did you mean `policy`?"]);
+    let both = bench(&repository.0, &["--against", "HEAD", "--resume", "x"]);
+    assert_eq!(both.code, Some(2), "{both}");
+    let outside = place.path().join("outside");
+    std::fs::create_dir_all(outside.join("matrices/tuning")).unwrap();
+    std::fs::write(outside.join("matrices/gate.toml"), MATRIX).unwrap();
+    std::fs::write(outside.join("matrices/tuning/mine.toml"), TUNED).unwrap();
+    bench(&outside, &["--against", "HEAD"]).is_refused_with(&["no revision `HEAD`", "git"]);
+}
