@@ -44,6 +44,22 @@ pub enum Command {
     #[command(after_help = "Example:
   cargo xtask report out/default-1767268800")]
     Report(Report),
+    /// Make runs of other tools' measurements: `report` and the other commands read them.
+    #[command(after_help = "Examples:
+  cargo xtask import csv rows.csv --out D              columns series,run,boot,value,unit and, if known, time,commit
+  cargo xtask import netperf rr.txt --out D            what `netperf ... -- -k` or `-o` printed; each result is a boot
+  cargo xtask import iperf3 1.json 2.json --out D --cell running/docker/bridge/stock/idle
+  cargo xtask export csv out/default-1767268800 | cargo xtask import csv /dev/stdin --out D
+
+A csv file with several runs becomes a folder for each in D. Units: ns, us, ms, s; bytes/s, MB/s, MiB/s, bits/s, Mbit/s, Gbit/s; transactions/s.")]
+    Import(Import),
+    /// Write a run for other tools.
+    #[command(after_help = "Examples:
+  cargo xtask export csv out/default-1767268800 --out rows.csv      every observation; `import csv` reads it
+  cargo xtask export hgrm out/default-1767268800 --out percentiles  HdrHistogram's text, a file a series
+  cargo xtask export bmf out/default-1767268800                     Bencher Metric Format
+  cargo xtask export github-action-benchmark out/default-1767268800 --out smaller.json")]
+    Export(Export),
     /// Bring this host back after a run that could not do so itself.
     Restore,
     /// Measure how fast the tool itself is: the table of its speeds, as ratios from one run.
@@ -149,6 +165,69 @@ pub struct Report {
     /// Where the report is written; the run's directory if not given.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// `import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// What the files are.
+    #[arg(value_enum)]
+    pub format: ImportFormat,
+    /// The files; results of several become boots of one run.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where the run is written.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The cell that a tool's results are of.
+    #[arg(long, value_name = "CELL")]
+    pub cell: Option<String>,
+}
+
+/// What can be imported.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportFormat {
+    /// Rows of values.
+    Csv,
+    /// netperf's omni output, `-k` or `-o`.
+    Netperf,
+    /// iperf3's JSON.
+    Iperf3,
+}
+
+/// `export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// How it is written.
+    #[arg(value_enum)]
+    pub format: ExportFormat,
+    /// The run's directory.
+    pub run: PathBuf,
+    /// The file that is written, of percentiles the folder; standard output if not given.
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+}
+
+/// What can be exported.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Rows of values, one an observation.
+    Csv,
+    /// HdrHistogram's percentile text of latencies.
+    Hgrm,
+    /// Bencher Metric Format.
+    Bmf,
+    /// github-action-benchmark's customSmallerIsBetter.
+    GithubActionBenchmark,
+    /// Its customBiggerIsBetter: rates.
+    GithubActionBenchmarkBigger,
+}
+
+impl std::fmt::Display for ExportFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // No format is hidden, so each has its value.
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// `benchmark`.

@@ -10,6 +10,7 @@ pub mod check;
 pub mod cli;
 pub mod command;
 pub mod doctor;
+pub mod exchange;
 pub mod fingerprint;
 pub mod matrix;
 pub mod plan;

@@ -7,7 +7,7 @@ use xtask::cli::{Cli, Command};
 use xtask::command::{self, Exit};
 use xtask::run::progress::Detail;
 use xtask::wrong::WrongInput;
-use xtask::{benchmark, check, streams};
+use xtask::{benchmark, check, exchange, streams};
 
 fn main() -> ExitCode {
     let done = if evenkeel_agent::entry::is_agent() {
@@ -36,6 +36,8 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Plan(told) => command::plan(told),
         Command::Bench(told) => command::bench(told, detail),
         Command::Report(told) => command::report(told, detail),
+        Command::Import(told) => exchange::import(told),
+        Command::Export(told) => exchange::export(told),
         Command::Restore => command::restore(),
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),
