@@ -29,8 +29,12 @@ use crate::wrong::wrong;
 pub enum Exit {
     /// Fine.
     Fine = 0,
+    /// A change for the worse.
+    Regressed = 1,
     /// The input was wrong.
     Input = 2,
+    /// Nothing can be said, where an answer was asked for.
+    Inconclusive = 3,
     /// The host failed us: nothing was measured, or a change was not undone.
     Host = 4,
     /// Interrupted, and the host restored.

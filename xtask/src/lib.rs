@@ -12,6 +12,7 @@ pub mod command;
 pub mod doctor;
 pub mod exchange;
 pub mod fingerprint;
+pub mod history;
 pub mod matrix;
 pub mod plan;
 pub mod record;

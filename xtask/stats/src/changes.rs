@@ -21,8 +21,12 @@
 //! The p-value of the largest deviate of all splits is that of the largest standardised Brownian bridge (Miller & Siegmund 1982), see
 //! [`p_of_largest`]; what estimating from few points adds was simulated, see [`changes`].
 
+mod drift;
+
 use std::f64::consts::PI;
 use std::fmt;
+
+pub use drift::{Drift, drift};
 
 /// Fewer points say nothing.
 pub const FEWEST: usize = 20;
