@@ -70,6 +70,25 @@ Examples:
   cargo xtask compare A B --format json | jq .overall
   cargo xtask compare A B --policy strict.toml --require-conclusive")]
     Compare(Compare),
+    /// Make runs of other tools' measurements: `report` and the other commands read them.
+    #[command(after_help = "Examples:
+  cargo xtask import csv rows.csv --out D              columns series,run,boot,value,unit and, if known, time,commit
+  cargo xtask import netperf rr.txt --out D            what `netperf ... -- -k` or `-o` printed; each result is a boot
+  cargo xtask import iperf3 1.json 2.json --out D --cell running/docker/bridge/stock/idle
+  cargo xtask export csv out/default-1767268800 | cargo xtask import csv /dev/stdin --out D
+
+A csv file with several runs becomes a folder for each in D. Units: ns, us, ms, s; bytes/s, MB/s, MiB/s, bits/s, Mbit/s, Gbit/s; transactions/s.")]
+    Import(Import),
+    /// Write a run for other tools.
+    #[command(after_help = "Examples:
+  cargo xtask export csv out/default-1767268800 --out rows.csv      every observation; `import csv` reads it
+  cargo xtask export hgrm out/default-1767268800 --out percentiles  HdrHistogram's text, a file a series
+  cargo xtask export bmf out/default-1767268800                     Bencher Metric Format
+  cargo xtask export github-action-benchmark out/default-1767268800 --out smaller.json")]
+    Export(Export),
+    /// Runs over time: add one, or find what changed.
+    #[command(subcommand)]
+    History(History),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
 Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
@@ -229,6 +248,158 @@ pub enum Shape {
     Json,
     /// For a comment.
     Markdown,
+}
+
+/// `import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// What the files are.
+    #[arg(value_enum)]
+    pub format: ImportFormat,
+    /// The files; results of several become boots of one run.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where the run is written.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The cell that a tool's results are of.
+    #[arg(long, value_name = "CELL")]
+    pub cell: Option<String>,
+}
+
+/// What can be imported.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportFormat {
+    /// Rows of values.
+    Csv,
+    /// netperf's omni output, `-k` or `-o`.
+    Netperf,
+    /// iperf3's JSON.
+    Iperf3,
+}
+
+/// `export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// How it is written.
+    #[arg(value_enum)]
+    pub format: ExportFormat,
+    /// The run's directory.
+    pub run: PathBuf,
+    /// The file that is written, of percentiles the folder; standard output if not given.
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+}
+
+/// What can be exported.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Rows of values, one an observation.
+    Csv,
+    /// HdrHistogram's percentile text of latencies.
+    Hgrm,
+    /// Bencher Metric Format.
+    Bmf,
+    /// github-action-benchmark's customSmallerIsBetter.
+    GithubActionBenchmark,
+    /// Its customBiggerIsBetter: rates.
+    GithubActionBenchmarkBigger,
+}
+
+impl std::fmt::Display for ExportFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // No format is hidden, so each has its value.
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+/// `history`.
+#[derive(Subcommand, Debug)]
+pub enum History {
+    /// Add a run, or the runs below a folder, to a history. A run that is there already is not added again.
+    #[command(after_help = "Example:
+  cargo xtask history add out/default-1767268800 --history history/
+
+The history is a file of lines that is only added to; several may add at once. Beyond --keep lines, of the older half every second one is dropped,
+the oldest first; lines with a --mark stay.")]
+    Add(HistoryAdd),
+    /// Find the changes of level and steadiness of every series, and name the commits between.
+    #[command(after_help = "Examples:
+  cargo xtask history check --history history/
+  cargo xtask history check --history history/ --accept accepted.toml --against v1.0 --drift 5
+
+Exit code 1: a change for the worse that is not accepted, or a series beyond the drift budget. A file of accepted changes:
+  schema = 1
+  [[accept]]
+  series = \"*/docker/*:tcp-rr\"            # CELL:WORKLOAD, * for any letters
+  commit = \"1a2b3c4d\"                     # that made the change
+  scope = [\"location\"]                    # location, dispersion, tail, stall, between-boot, all
+  reason = \"the bridge filters now\"
+  expires = \"2027-01-31\"")]
+    Check(HistoryCheck),
+}
+
+/// `history add`.
+#[derive(Args, Debug)]
+pub struct HistoryAdd {
+    /// The run's directory, or one with runs below it.
+    pub run: PathBuf,
+    /// The history: a file, or a folder with a history.jsonl.
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub history: PathBuf,
+    /// What was measured; the run's own, or that of the repository here, if not given.
+    #[arg(long, value_name = "COMMIT")]
+    pub commit: Option<String>,
+    /// There were changes beside the commit.
+    #[arg(long)]
+    pub dirty: bool,
+    /// A name of the run, such as that of a release.
+    #[arg(long, value_name = "NAME")]
+    pub mark: Option<String>,
+    /// Lines that are kept.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(40..))]
+    pub keep: u32,
+}
+
+/// `history check`.
+#[derive(Args, Debug)]
+pub struct HistoryCheck {
+    /// The history: a file, or a folder with a history.jsonl.
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub history: PathBuf,
+    /// Changes that were reviewed and accepted.
+    #[arg(long, value_name = "FILE")]
+    pub accept: Option<PathBuf>,
+    /// The commit or mark from which no series may slide further than the drift budget.
+    #[arg(long, value_name = "COMMIT|MARK")]
+    pub against: Option<String>,
+    /// How far a location may slide for the worse, percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent, requires = "against")]
+    pub drift: f64,
+    /// How far any other figure may.
+    #[arg(long, value_name = "PERCENT", default_value_t = 25.0, value_parser = percent, requires = "against")]
+    pub drift_of_others: f64,
+    /// Share of checks of an unchanged history that find something.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = share)]
+    pub false_alarms: f64,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Exit code 3 where a series has too few points to tell.
+    #[arg(long)]
+    pub require_conclusive: bool,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
+    number
+        .filter(|number| (0.0..=1e6).contains(number))
+        .ok_or_else(|| "it is a number of percent, from 0 on".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 0.5);
+    number.ok_or_else(|| "it is a number above 0, at most 0.5".to_owned())
 }
 
 /// `benchmark`.

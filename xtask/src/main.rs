@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use xtask::cli::{Cli, Command};
+use xtask::cli::{Cli, Command, History};
 use xtask::command::{self, Exit};
 use xtask::run::progress::Detail;
 use xtask::wrong::WrongInput;
-use xtask::{benchmark, check, streams};
+use xtask::{benchmark, check, exchange, history, streams};
 
 fn main() -> ExitCode {
     // An older kernel passes them on, which only concerns what outlives us.
@@ -39,6 +39,10 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Bench(told) => command::bench(told, detail),
         Command::Report(told) => command::report(told, detail),
         Command::Compare(told) => command::compare(told),
+        Command::Import(told) => exchange::import(told),
+        Command::Export(told) => exchange::export(told),
+        Command::History(History::Add(told)) => history::commands::add(told),
+        Command::History(History::Check(told)) => history::commands::check_history(told),
         Command::Restore => command::restore(),
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),

@@ -125,7 +125,8 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
         kernels.entry(name).or_insert(source);
     }
     let name = name.map_or_else(String::new, |name| name.into_inner().to_owned());
-    Matrix { name, cells, measure, contrasts, kernels, form, attribution, study: None }
+    let profiles = BTreeMap::new();
+    Matrix { name, cells, measure, contrasts, kernels, profiles, form, attribution, study: None }
 }
 
 /// The further form that `[report]` asks for.

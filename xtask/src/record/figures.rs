@@ -7,6 +7,7 @@
 pub mod attribution;
 mod contrast;
 mod observed;
+pub mod run;
 mod sentence;
 mod summary;
 
@@ -235,6 +236,14 @@ pub struct BootFigures {
     pub stall_floor: Option<f64>,
     /// The 95th percentile over time instead of over transactions; absent for rates.
     pub time_p95: Option<f64>,
+}
+
+/// The histogram of samples that have one. An error says what is wrong with them.
+pub fn histogram(samples: &Samples) -> Result<Option<Histogram<u64>>> {
+    Ok(match Observed::of(samples)?.shape {
+        Shape::Transactions(histogram) => Some(histogram),
+        Shape::Values(_) => None,
+    })
 }
 
 /// Figures of one boot. An error says what is wrong with its samples.

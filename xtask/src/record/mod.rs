@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::matrix::{Cell, Matrix};
 
 pub mod check;
+pub mod export;
 pub mod figures;
+pub mod import;
 pub mod kernels;
 pub mod results;
 pub mod store;

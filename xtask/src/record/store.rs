@@ -67,12 +67,22 @@ impl Store {
     /// Adds a record and waits until it is on the disk. A record that could not be read back is refused; a
     /// line that was not written whole is taken back.
     pub fn append(&mut self, record: &Record) -> Result<()> {
-        check(record)
-            .with_context(|| format!("record of boot {} of `{}`", record.boot, record.cell))?;
-        let mut line = serde_json::to_vec(record).context("failed to write a record as JSON")?;
-        line.push(b'\n');
+        self.append_all(std::slice::from_ref(record))
+    }
+
+    /// Adds records that are all there already, as [`Store::append`] does, and waits for the disk once.
+    pub fn append_all(&mut self, records: &[Record]) -> Result<()> {
         let before = self.boots.metadata().map(|metadata| metadata.len());
-        let written = self.boots.write_all(&line).and_then(|()| self.boots.sync_data());
+        let mut written = Ok(());
+        for record in records {
+            check(record)
+                .with_context(|| format!("record of boot {} of `{}`", record.boot, record.cell))?;
+            let mut line =
+                serde_json::to_vec(record).context("failed to write a record as JSON")?;
+            line.push(b'\n');
+            written = written.and_then(|()| self.boots.write_all(&line));
+        }
+        let written = written.and_then(|()| self.boots.sync_data());
         let Err(error) = written else { return Ok(()) };
         let failure = format!("failed to write file `{}`: {error}", self.path.display());
         match before.and_then(|length| self.boots.set_len(length)) {
@@ -141,7 +151,12 @@ fn read_run(dir: &Path) -> Result<Run> {
     let name = path.display().to_string();
     let text = match std::fs::read(&path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Err(wrong(format!("no run in `{}`: `{RUN}` is missing", dir.display())));
+            let inside = runs_below(dir).map(|inside| format!("; it holds {inside}"));
+            return Err(wrong(format!(
+                "no run in `{}`: `{RUN}` is missing{}",
+                dir.display(),
+                inside.unwrap_or_default()
+            )));
         }
         read => read.with_context(|| format!("failed to read file `{name}`"))?,
     };
@@ -151,6 +166,26 @@ fn read_run(dir: &Path) -> Result<Run> {
         return Err(other_version(&format!("`{name}`"), header.schema));
     }
     serde_json::from_slice(&text).map_err(no_run)
+}
+
+/// The first folders of runs in a folder, in words: somebody may have named the folder around them.
+fn runs_below(dir: &Path) -> Option<String> {
+    let mut inside: Vec<PathBuf> = dir
+        .read_dir()
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join(RUN).is_file())
+        .collect();
+    inside.sort();
+    let count = inside.len();
+    let named: Vec<String> =
+        inside.iter().take(3).map(|path| format!("`{}`", path.display())).collect();
+    let more = if count > named.len() {
+        format!(" and {} more", count - named.len())
+    } else {
+        String::new()
+    };
+    (count > 0).then(|| format!("{}{more}", named.join(", ")))
 }
 
 /// All that is believed of a file before its version is known.

@@ -19,6 +19,8 @@ mod summary;
 mod text;
 mod view;
 
+pub(crate) use format::utc;
+
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

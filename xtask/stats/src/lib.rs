@@ -11,6 +11,7 @@
 //!
 //! What may be missing is an `Option`: a figure that its input cannot support is never a number.
 
+pub mod changes;
 pub mod components;
 pub mod distribution;
 pub mod effect;

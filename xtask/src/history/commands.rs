@@ -1,0 +1,147 @@
+//! `history add` and `history check`: what they read, ask and print.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use evenkeel_agent::command;
+
+use super::check::{Question, check};
+use super::entry::Entry;
+use super::show::Table;
+use super::{accept, file};
+use crate::cli;
+use crate::command::Exit;
+use crate::record::{Record, Run, store};
+use crate::streams::{print, say};
+use crate::wrong::wrong;
+
+/// How long git may take.
+const GIT: Duration = Duration::from_secs(20);
+
+/// `history add`.
+///
+/// # Errors
+/// The run cannot be read, or the history not written.
+pub fn add(told: &cli::HistoryAdd) -> anyhow::Result<Exit> {
+    let history = file::file_of(&told.history);
+    let mut runs = Vec::new();
+    for folder in run_folders(&told.run) {
+        let (run, records, warnings) = store::read(&folder)?;
+        warnings.iter().for_each(say);
+        runs.push((run, records, folder));
+    }
+    runs.sort_by_key(|(run, ..)| run.started_unix);
+    for (run, records, folder) in &runs {
+        let entry =
+            entry(told, run, records).with_context(|| format!("run in `{}`", folder.display()))?;
+        let added = file::add(&history, &entry, told.keep as usize)?;
+        if added.mended {
+            say(format_args!(
+                "{}: a line that was not written whole was cut off",
+                history.display()
+            ));
+        }
+        if added.dropped > 0 {
+            say(format_args!(
+                "{}: {} older lines dropped (--keep {})",
+                history.display(),
+                added.dropped,
+                told.keep
+            ));
+        }
+        let commit = entry.commit.as_deref().unwrap_or("no commit");
+        let what = if added.known { "is there already" } else { "added" };
+        print(format_args!("{}: run {} of {commit} {what}\n", history.display(), entry.run))?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// The folder itself, or the runs right below it, as `import csv` leaves several.
+fn run_folders(named: &Path) -> Vec<PathBuf> {
+    let mut below: Vec<PathBuf> = match named.join(store::RUN).exists() {
+        true => Vec::new(),
+        false => named
+            .read_dir()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.join(store::RUN).is_file())
+            .collect(),
+    };
+    below.sort();
+    if below.is_empty() { vec![named.to_owned()] } else { below }
+}
+
+fn entry(told: &cli::HistoryAdd, run: &Run, records: &[Record]) -> anyhow::Result<Entry<'static>> {
+    let (mut commit, mut dirty) = (told.commit.clone(), told.dirty);
+    // Somebody else's measurement says nothing about the repository that we happen to be in.
+    let ours =
+        !run.matrix_text.is_empty() && !run.facts.contains_key(crate::record::import::COMMIT);
+    if commit.is_none() && ours {
+        commit = git(&["rev-parse", "HEAD"]).map(|commit| commit.trim().to_owned());
+        dirty |= commit.is_some()
+            && git(&["status", "--porcelain"]).is_some_and(|status| !status.trim().is_empty());
+    }
+    Entry::of(run, records, commit, dirty, told.mark.clone()).map_err(wrong)
+}
+
+/// What git says here; nothing where there is no repository, no git or no such commit.
+fn git(arguments: &[&str]) -> Option<String> {
+    let mut argv = vec!["git"];
+    argv.extend(arguments);
+    command::output(&argv, GIT).ok()
+}
+
+/// `history check`.
+///
+/// # Errors
+/// The history or the accepted changes cannot be read.
+pub fn check_history(told: &cli::HistoryCheck) -> anyhow::Result<Exit> {
+    let path = file::file_of(&told.history);
+    let accepted = match &told.accept {
+        None => Vec::new(),
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| wrong(format!("failed to read file `{name}`: {error}")))?;
+            accept::parse(&text, &name).map_err(wrong)?
+        }
+    };
+    let (history, notes) = file::read(&path)?;
+    let asked = Question {
+        false_alarms: told.false_alarms,
+        accepted,
+        now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs(),
+        reference: told.against.clone(),
+        budget: [told.drift, told.drift_of_others].map(|percent| 1.0 + percent / 100.0),
+    };
+    let mut answer =
+        check(&history, &asked).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    for change in &mut answer.changes {
+        let [before, after] = &change.between;
+        // A commit may be any text: git must not take it for an option.
+        if let (Some(before), Some(after)) = (&before.commit, &after.commit)
+            && [before, after].iter().all(|commit| commit.bytes().all(|c| c.is_ascii_hexdigit()))
+            && before != after
+            && let Some(list) = git(&[
+                "rev-list",
+                "--abbrev-commit",
+                "--max-count=100",
+                &format!("{before}..{after}"),
+            ])
+        {
+            change.commits = list.lines().map(str::to_owned).collect();
+        }
+    }
+    notes.iter().chain(&answer.notes).for_each(say);
+    match told.format {
+        cli::Format::Table => print(Table(&answer))?,
+        cli::Format::Json => print(serde_json::to_string_pretty(&answer)? + "\n")?,
+    }
+    Ok(match answer.verdict {
+        "regressed" => Exit::Regressed,
+        "inconclusive" if told.require_conclusive => Exit::Inconclusive,
+        _ => Exit::Fine,
+    })
+}
