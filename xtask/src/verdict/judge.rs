@@ -116,6 +116,11 @@ pub(super) fn ask<'a>(
             all.push(whole(Verdict::Inconclusive, format!("not compared: {told}; {hint}")));
             continue;
         }
+        if let Some((verdict, reason)) = outcome::of_workload(sides, workload) {
+            // As of a whole cell: no figure is needed for it.
+            all.push(Asked { gates: true, ..whole(verdict, reason) });
+            continue;
+        }
         let mut notes = notes.clone();
         let [base, candidate] =
             [(BASE, sides[0]), (CANDIDATE, sides[1])].map(|side| read(side, workload, &mut notes));
@@ -209,13 +214,14 @@ impl Instruments {
     }
 }
 
-/// Workloads of both sides, in the order in which they were measured.
+/// Workloads of both sides, in the order in which they were measured, those that failed behind the others of their boot.
 fn workloads<'a>(sides: [&[&'a Record]; 2]) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for record in sides.iter().flat_map(|side| side.iter()) {
-        for measured in &record.workloads {
-            if !names.contains(&measured.workload.as_str()) {
-                names.push(&measured.workload);
+        let failed = record.failed.iter().map(|failed| failed.workload.as_str());
+        for name in record.workloads.iter().map(|one| one.workload.as_str()).chain(failed) {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
     }

@@ -5,7 +5,7 @@ use evenkeel_stats::exact::more_often;
 use super::policy::Policy;
 use super::sides::{Half, Pair};
 use super::{Aspect, Decision, Verdict};
-use crate::record::Status;
+use crate::record::{Record, Status};
 use crate::record::results::VerdictRow;
 
 /// A cell that one side lacks.
@@ -59,6 +59,48 @@ pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
         ),
     };
     Some(Decided { verdict, reason, workloads: workloads(pair) })
+}
+
+/// What is decided of one workload of a cell without figures: it fails in every boot of a side that was measured for others.
+pub(super) fn of_workload(sides: [&[&Record]; 2], workload: &str) -> Option<(Verdict, String)> {
+    let [base, candidate] = sides.map(|side| Alone::of(side, workload));
+    let (verdict, what, told) = match (base, candidate) {
+        (Alone::Measured, Alone::Fails(told)) => {
+            (Verdict::Regressed, "measured in the base, fails in the candidate", told)
+        }
+        (Alone::Fails(told), Alone::Measured) => {
+            (Verdict::Improved, "fails in the base, measured in the candidate", told)
+        }
+        (Alone::Fails(_), Alone::Fails(told)) => {
+            (Verdict::Inconclusive, "fails on both sides", told)
+        }
+        _ => return None,
+    };
+    Some((verdict, format!("{what}: {told}")))
+}
+
+/// What became of a workload in boots that were measured.
+enum Alone {
+    Measured,
+    Fails(String),
+    Absent,
+}
+
+impl Alone {
+    fn of(side: &[&Record], workload: &str) -> Alone {
+        let has = |record: &&Record| record.workloads.iter().any(|one| one.workload == workload);
+        let reasons = side.iter().flat_map(|record| &record.failed);
+        let mut reasons = reasons.filter(|failed| failed.workload == workload).peekable();
+        match (side.iter().any(has), reasons.peek()) {
+            (true, _) => Alone::Measured,
+            (false, None) => Alone::Absent,
+            (false, Some(first)) => {
+                let first = first.reason.clone();
+                let count = reasons.count();
+                Alone::Fails(format!("in {count} of {} boots: {first}", side.len()))
+            }
+        }
+    }
 }
 
 /// What became of a side's boots.
@@ -125,30 +167,40 @@ pub(super) struct Failing {
     pub(super) notes: Vec<String>,
 }
 
-/// Cells that fail more often on one side, by Fisher's exact test with Bonferroni's correction for all cells; and all others that fail
-/// sometimes, as notes.
+/// Cells, and workloads of cells, that fail more often on one side, by Fisher's exact test with Bonferroni's correction for all; and all others
+/// that fail sometimes, as notes.
 pub(super) fn more_often_failing(pairs: &[Pair<'_>], policy: &Policy) -> Failing {
     let mut failing = Failing { decisions: Vec::new(), notes: Vec::new() };
-    let cells = pairs.len() as f64;
-    for pair in pairs {
+    let subjects: Vec<(&Pair<'_>, Option<&str>)> = pairs
+        .iter()
+        .flat_map(|pair| {
+            let alone = failing_alone(pair).into_iter().map(move |name| (pair, Some(name)));
+            std::iter::once((pair, None)).chain(alone)
+        })
+        .collect();
+    let tests = subjects.len() as f64;
+    for (pair, alone) in subjects {
         let (base, candidate) = (&pair.base, &pair.candidate);
-        let counts =
-            [base, candidate].map(|half| (half.failures.len() as u64, half.boots() as u64));
-        if counts[0].0 + counts[1].0 == 0 || of(pair).is_some() {
+        let counts = [base, candidate].map(|half| (failures(half, alone), half.boots() as u64));
+        let sides = [&base.measured[..], &candidate.measured[..]];
+        let told = alone.is_some_and(|workload| of_workload(sides, workload).is_some());
+        if counts[0].0 + counts[1].0 == 0 || of(pair).is_some() || told {
             continue;
         }
         let [(base_failed, base_of), (failed, of)] = counts;
         let worse = more_often(base_failed, base_of, failed, of);
         let better = more_often(failed, of, base_failed, base_of);
-        let reason = candidate.failures.first().or(base.failures.first()).copied().unwrap_or("");
+        let reason = [candidate, base].into_iter().find_map(|half| reason(half, alone));
+        let what = alone.map_or("boots fail".to_owned(), |name| format!("boots lack {name}"));
         let counted = format!(
-            "{failed} of {of} boots fail in the candidate, {base_failed} of {base_of} in the base: {reason}"
+            "{failed} of {of} {what} in the candidate, {base_failed} of {base_of} in the base: {}",
+            reason.unwrap_or_default()
         );
         let (p, verdict) = match worse <= better {
             true => (worse, Verdict::Regressed),
             false => (better, Verdict::Improved),
         };
-        let corrected = (p * cells).min(1.0);
+        let corrected = (p * tests).min(1.0);
         if corrected > policy.errors.failures {
             failing.notes.push(format!("`{}`: {counted}", pair.id));
             continue;
@@ -174,7 +226,8 @@ pub(super) fn more_often_failing(pairs: &[Pair<'_>], policy: &Policy) -> Failing
             accepted: None,
             reason: counted.clone(),
         };
-        failing.decisions.extend(workloads(pair).into_iter().map(|workload| Decision {
+        let named = alone.map_or_else(|| workloads(pair), |workload| vec![workload.to_owned()]);
+        failing.decisions.extend(named.into_iter().map(|workload| Decision {
             cell: pair.cell.clone(),
             aspect: Aspect::Outcome,
             verdict,
@@ -183,4 +236,32 @@ pub(super) fn more_often_failing(pairs: &[Pair<'_>], policy: &Policy) -> Failing
         }));
     }
     failing
+}
+
+/// Workloads that fail in boots of which others are measured.
+fn failing_alone<'a>(pair: &Pair<'a>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for record in pair.base.measured.iter().chain(&pair.candidate.measured) {
+        for failed in &record.failed {
+            if !names.contains(&failed.workload.as_str()) {
+                names.push(&failed.workload);
+            }
+        }
+    }
+    names
+}
+
+/// Boots of a side that fail, or that leave nothing of a workload.
+fn failures(half: &Half<'_>, workload: Option<&str>) -> u64 {
+    let lack = |name: &str| half.measured.iter().filter(|boot| boot.lacks(name)).count();
+    (half.failures.len() + workload.map_or(0, lack)) as u64
+}
+
+/// Why the first of them does.
+fn reason<'a>(half: &Half<'a>, workload: Option<&str>) -> Option<&'a str> {
+    let of_workload = |name: &str| {
+        let mut failed = half.measured.iter().flat_map(|boot| &boot.failed);
+        failed.find(|failed| failed.workload == name).map(|failed| failed.reason.as_str())
+    };
+    workload.and_then(of_workload).or_else(|| half.failures.first().copied())
 }

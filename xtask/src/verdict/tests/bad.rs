@@ -94,6 +94,28 @@ fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
 }
 
 #[test]
+fn a_workload_that_fails_in_the_candidate_regressed_as_its_cell_would() {
+    let lost = |record: &mut Record| {
+        let workload = record.workloads.remove(0);
+        let mut other = workload.clone();
+        other.workload = "tcp-stream".into();
+        record.workloads.push(other);
+        let reason = "the path is stuck".to_owned();
+        record.failed.push(Unmeasured { workload: workload.workload, reason });
+    };
+    let [base, mut candidate] = both();
+    candidate.1.iter_mut().for_each(lost);
+    let verdicts = compared(&[base, candidate]);
+    let rows = of(&verdicts, Aspect::Outcome);
+    let row = rows.iter().find(|row| row.row.workload == "tcp-rr").unwrap();
+    assert_eq!(row.verdict, Verdict::Regressed);
+    let reason = &row.row.reason;
+    assert!(reason.starts_with("measured in the base, fails in the candidate: in "), "{reason}");
+    assert!(reason.ends_with("boots: the path is stuck"), "{reason}");
+    assert_eq!(verdicts.end(false), End::Regressed);
+}
+
+#[test]
 fn one_boot_is_no_verdict() {
     let [mut base, mut candidate] = both();
     for records in [&mut base.1, &mut candidate.1] {
