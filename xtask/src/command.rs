@@ -229,7 +229,7 @@ fn base(
     let (mut matrix, matrix_text) = load(&there, told).map_err(in_base)?;
     for source in matrix.kernels.values_mut() {
         for path in [&mut source.image, &mut source.modules].into_iter().flatten() {
-            *path = of.own(path);
+            *path = of.own(Path::new(path)).to_string_lossy().into_owned();
         }
     }
     if candidate.measure != matrix.measure {

@@ -104,14 +104,20 @@ fn revisions_that_are_none_and_bases_that_are_wrong_are_refused() {
         run(xtask(&words).current_dir(at).env("EVENKEEL_STATE", state))
     };
     let repository = Repository::new(place.path());
-    repository.commit("matrices/tuning/mine.toml", "schema = 1\nabout = 'x'\n[knobs]\npolcy = 'fifo'\n");
+    repository
+        .commit("matrices/tuning/mine.toml", "schema = 1\nabout = 'x'\n[knobs]\npolcy = 'fifo'\n");
     repository.commit("matrices/tuning/mine.toml", TUNED);
     let none = bench(&repository.0, &["--against", "v9"]);
     none.is_refused_with(&["no revision `v9`"]);
     let option = bench(&repository.0, &["--against", "--all"]);
     assert_eq!(option.code, Some(2), "{option}");
     let wrong = bench(&repository.0, &["--against", "HEAD~1"]);
-    wrong.is_refused_with(&["in the base, `HEAD~1`", "mine.toml", "line 4", "did you mean `policy`?"]);
+    wrong.is_refused_with(&[
+        "in the base, `HEAD~1`",
+        "mine.toml",
+        "line 4",
+        "did you mean `policy`?",
+    ]);
     let both = bench(&repository.0, &["--against", "HEAD", "--resume", "x"]);
     assert_eq!(both.code, Some(2), "{both}");
     let outside = place.path().join("outside");

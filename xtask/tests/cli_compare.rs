@@ -65,6 +65,7 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
         facts: BTreeMap::new(),
         kernels: Vec::new(),
         policy: None,
+        base: None,
     };
     let mut store = Store::create(dir, &made).unwrap();
     for boot in 0..12 {
@@ -96,6 +97,7 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
                     noise: None,
                     evidence: Vec::new(),
                     workloads: measured.into_iter().collect(),
+                    failed: Vec::new(),
                 };
                 store.append(&record).unwrap();
             }

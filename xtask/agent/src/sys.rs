@@ -47,9 +47,7 @@ pub fn ticks_per_second() -> u64 {
 pub fn keep_files_from_children() -> io::Result<()> {
     let (first, last) = (3 as libc::c_uint, libc::c_uint::MAX);
     // SAFETY: no descriptor is closed; those that are open get a flag.
-    match unsafe {
-        libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC)
-    } {
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

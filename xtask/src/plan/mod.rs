@@ -166,7 +166,10 @@ impl<'m> Plan<'m> {
                     side: Side::Base,
                     ..planned.clone()
                 }),
-                None => planned.status = skipped("the base has no such cell: there is nothing to compare it with"),
+                None => {
+                    planned.status =
+                        skipped("the base has no such cell: there is nothing to compare it with")
+                }
             }
         }
         // What was selected is known of the candidate's cells only: of all of them, the base's others have gone.

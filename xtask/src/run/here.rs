@@ -18,7 +18,7 @@ use super::{Ground, Told};
 use crate::axis::names::RunTag;
 use crate::fingerprint::fingerprint;
 use crate::matrix::{Cell, Matrix};
-use crate::record::{Outcome, Record, SCHEMA, Side};
+use crate::record::{Outcome, Record, SCHEMA};
 
 /// The most that a boot's report may be, bytes.
 const REPORT: usize = 1 << 28;
@@ -133,8 +133,7 @@ impl Here<'_> {
         let Told { cell, place, number } = *told;
         let Inputs { matrix, prepared } = self.inputs[place.side as usize]
             .with_context(|| format!("nothing was prepared for side `{}`", place.side.name()))?;
-        let (site, instrument) =
-            prepared.site(cell, self.host, matrix, self.tag, number)?;
+        let (site, instrument) = prepared.site(cell, self.host, matrix, self.tag, number)?;
         let expect = matrix.kernels.get(&*cell.kernel).map(|source| source.expect.clone());
         BootSpec::new(&site, &matrix.measure, &expect.unwrap_or_default(), instrument, place)
     }

@@ -31,9 +31,9 @@ pub mod lab;
 mod measure;
 pub mod prepare;
 pub mod progress;
+pub mod revision;
 pub mod rootless;
 pub mod spec;
-pub mod revision;
 pub mod verdicts;
 
 use event::{Event, Watcher};

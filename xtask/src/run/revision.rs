@@ -33,7 +33,8 @@ impl Revision {
         if command::which("git").is_none() {
             bail!("`--against` needs git, which is not installed: `apt install git`");
         }
-        let asked = git(&["rev-parse", "--verify", "--end-of-options", &format!("{name}^{{commit}}")])?;
+        let asked =
+            git(&["rev-parse", "--verify", "--end-of-options", &format!("{name}^{{commit}}")])?;
         if asked.code != Some(0) {
             return Err(wrong(format!("no revision `{name}`: git says: {}", asked.last_words())));
         }

@@ -109,8 +109,6 @@ impl Import {
                 .collect(),
             policy: None,
             base: None,
-            policy: None,
-            base: None,
             kernels: Vec::new(),
         };
         (run, records.into_values().collect())

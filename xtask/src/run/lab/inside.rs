@@ -15,7 +15,7 @@ use crate::doctor;
 use crate::record::{Record, Status};
 use crate::run::Ground;
 use crate::run::event::{Event, Watcher};
-use crate::run::here::{Here, failed};
+use crate::run::here::{Here, Inputs, failed};
 use crate::run::host::Host;
 use crate::run::prepare::{Prepared, Standing};
 

@@ -370,7 +370,8 @@ mod tests {
         let mut labs = Labs::new(&matrix, &host, &prepared, &tag, vec![cell()], kits);
         let mut events = Events(Vec::new());
         for (block, position) in [(0, 0), (0, 1), (1, 0)] {
-            let place = Place { block, position, boot: block, side: crate::record::Side::Candidate };
+            let place =
+                Place { block, position, boot: block, side: crate::record::Side::Candidate };
             let told = Told { cell: &cell(), place, number: 0 };
             labs.ready(&told, &AtomicBool::new(false), &mut events);
             let record = labs.boot(&told, &AtomicBool::new(false), &mut events).unwrap();
