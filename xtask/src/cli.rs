@@ -6,14 +6,21 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::plan::{Filter, Shard};
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    fine
+  2    wrong input
+  4    the host failed us: nothing was measured, or a change was not undone
+  130  interrupted; the host is as it was";
+
 /// Measures the network performance of containers and virtual machines over a matrix, and tells whether it stays deterministic.
 #[derive(Parser, Debug)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Say less: only what goes wrong, and the end.
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: every phase of every boot.
+    /// Say more: every phase of every boot, where there are boots.
     #[arg(long, short, global = true)]
     pub verbose: bool,
     /// What to do.
@@ -25,6 +32,9 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Show what this host can run, why not the rest, and what would help.
+    #[command(after_help = "Examples:
+  cargo xtask doctor                       look, change nothing
+  cargo xtask doctor --provision           install what is missing with apt and start a Docker engine")]
     Doctor(Doctor),
     /// Show the cells of a matrix: runnable, skipped with a reason, or not applicable.
     #[command(after_help = "Examples:
@@ -58,10 +68,21 @@ Examples:
   cargo xtask compare A B --policy strict.toml --require-conclusive")]
     Compare(Compare),
     /// Bring this host back after a run that could not do so itself.
+    #[command(after_help = "\
+Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
+$XDG_STATE_HOME/evenkeel). Whatever a killed run left is undone from there: links, namespaces, rules,
+settings, control groups and processes of that run, and nothing else. It is safe to run at any time, and twice.
+A run that stops by itself or by Ctrl-C needs none.
+
+Example:
+  sudo cargo xtask restore")]
     Restore,
     /// Measure how fast the tool itself is: the table of its speeds, as ratios from one run.
     Benchmark(Benchmark),
     /// Run every check of the project.
+    #[command(after_help = "Examples:
+  cargo xtask test --provision             what has to pass before a change is merged; starts containers and guests
+  cargo xtask test --long                  the labs and a hundred random kills too")]
     Test(Test),
     /// One boot, told on standard input.
     #[command(hide = true)]
@@ -91,7 +112,8 @@ pub struct Selection {
     /// Seed of the order of boots.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Only cells that match: ids with `*`, values (`docker`), `axis=value`, and `!` for not; comma separated.
+    /// Only some cells, by patterns with commas between: an id with `*`, a value (`docker`) or `axis=value`. A cell is taken if one of
+    /// them fits, and not if one with `!` in front does: `docker,!noisy`.
     #[arg(long, value_name = "FILTER")]
     pub only: Option<Filter>,
     /// Part I of N; cells that are compared stay together.

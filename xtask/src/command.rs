@@ -1,5 +1,6 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::time::SystemTime;
 
@@ -296,6 +297,10 @@ fn load(told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
             [&asked.profile, &asked.base].map(|name| Profile::find(name).map_err(wrong));
         matrix = expand(matrix, &profile?, &base?, &tuning::names())
             .map_err(|why| wrong(format!("{}: {why}", found.file)))?;
+    }
+    let profiles: BTreeSet<&str> = matrix.cells.iter().map(|cell| &*cell.tuning).collect();
+    for profile in profiles {
+        Profile::of(&matrix, profile).map_err(|error| wrong(format!("{error:#}")))?;
     }
     Ok((matrix, String::from_utf8_lossy(&found.bytes).into_owned()))
 }

@@ -26,19 +26,20 @@ esac
 exec /usr/bin/TOOL "$@"
 "#;
 
-/// The records of a run: the outcome's reason, or nothing for boots that were measured; in order.
+/// The records of a run: the reason why the boot, or a workload of it, failed, or nothing where all was measured; in order.
 fn reasons(run: &Path) -> Vec<(String, Option<String>)> {
     let text = std::fs::read_to_string(run.join("boots.jsonl")).unwrap();
     let record = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
     let of = |record: serde_json::Value| {
-        let reason = record["outcome"]["reason"].as_str().map(str::to_owned);
+        let failed = [&record["outcome"], &record["failed"][0]];
+        let reason = failed.iter().find_map(|of| of["reason"].as_str()).map(str::to_owned);
         (record["cell"].as_str().unwrap().to_owned(), reason)
     };
     text.lines().map(record).map(of).collect()
 }
 
 #[test]
-fn real_tools_that_die_lie_or_hang_fail_their_boots_and_no_others() {
+fn real_tools_that_die_lie_or_hang_fail_their_workload_and_no_others() {
     // The servers of both are asked for with words that clients are not.
     for (workload, tool, serves) in
         [("netperf-tcp-rr", "netperf", "-D"), ("iperf3-tcp", "iperf3", "-s")]
@@ -63,6 +64,10 @@ fn real_tools_that_die_lie_or_hang_fail_their_boots_and_no_others() {
             said.says(&[reason]);
         }
         assert_eq!((reasons.len(), &reasons[3].1), (4, &None));
+        let results = std::fs::read_to_string(host.path("run/results.json")).unwrap();
+        let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+        let boots = |at: usize| results["cells"][0]["workloads"][at]["boots"].as_u64();
+        assert_eq!([boots(0), boots(1)], [Some(4), Some(1)]);
         host.is_restored();
     }
 }

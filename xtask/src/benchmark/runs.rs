@@ -195,7 +195,7 @@ impl Watcher for Collector<'_> {
                 self.began = Some(Instant::now());
             }
             Event::Phase(phase) => self.entered_ns.push((phase.clone(), clock::now())),
-            Event::Ended { cell, took, outcome } => {
+            Event::Ended { cell, took, outcome, .. } => {
                 self.wall = self.began.map_or(Duration::ZERO, |began| began.elapsed());
                 self.took.push((*took, std::mem::take(&mut self.entered_ns)));
                 if self.tells && *outcome == Outcome::Measured {

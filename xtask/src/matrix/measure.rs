@@ -20,6 +20,9 @@ pub const BOOTS: RangeInclusive<u32> = 1..=10_000;
 /// Boots of a cell with `--quick`: two would give every figure but no idea of how far the intervals can be trusted.
 const QUICK_BOOTS: u32 = 3;
 
+/// The same where the report compares spreads *of* boots' means, of which three say nothing.
+const QUICK_BOOTS_OF_FORM: u32 = 5;
+
 /// Windows of a workload with `--quick`: the fewest whose pooled rates (3 x 10) support quartiles of a stream.
 const QUICK_WINDOWS: u32 = 10;
 
@@ -49,7 +52,8 @@ impl Measure {
 /// The same matrix with the fewest boots and windows that still give every figure.
 pub fn quick(matrix: &Matrix) -> Matrix {
     let mut quick = matrix.clone();
-    quick.measure.boots = quick.measure.boots.min(QUICK_BOOTS);
+    let boots = if matrix.form.is_some() { QUICK_BOOTS_OF_FORM } else { QUICK_BOOTS };
+    quick.measure.boots = quick.measure.boots.min(boots);
     quick.measure.windows = quick.measure.windows.min(QUICK_WINDOWS);
     quick
 }

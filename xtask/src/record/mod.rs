@@ -119,6 +119,17 @@ pub struct Record {
     pub evidence: Vec<Evidence>,
     /// What was measured, in order.
     pub workloads: Vec<Measured>,
+    /// Workloads of a measured boot that failed, in order: the others stand all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Unmeasured>,
+}
+
+impl Record {
+    /// Whether it, or this workload of it, failed.
+    pub fn lacks(&self, workload: &str) -> bool {
+        self.outcome != Outcome::Measured
+            || self.failed.iter().any(|failed| failed.workload == workload)
+    }
 }
 
 /// How a boot ended.
@@ -141,6 +152,21 @@ pub struct Measured {
     pub workload: String,
     /// Its samples.
     pub samples: Samples,
+}
+
+/// A workload that left nothing.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// The workload's name.
+    pub workload: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Unmeasured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "workload `{}`: {}", self.workload, self.reason)
+    }
 }
 
 /// Proof that a knob took effect or that packets crossed a hop.

@@ -111,6 +111,7 @@ pub(crate) fn record(cell: &Cell, boot: u32, workload: &str, samples: Samples) -
             needed_bytes: 0,
         }],
         workloads: vec![Measured { workload: workload.into(), samples }],
+        failed: Vec::new(),
     }
 }
 

@@ -231,6 +231,7 @@ fn record(cell: &Cell, boot: u32, position: u32, workloads: Vec<Measured>) -> Re
         }),
         evidence: evidence(cell),
         workloads,
+        failed: Vec::new(),
     }
 }
 

@@ -187,6 +187,7 @@ fn record(
         noise: gathered.noise,
         evidence: gathered.evidence,
         workloads: gathered.workloads,
+        failed: gathered.failed,
     })
 }
 

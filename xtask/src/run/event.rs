@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::axis::names::RunTag;
-use crate::record::Outcome;
+use crate::record::{Outcome, Unmeasured};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,9 +17,11 @@ pub enum Event {
         tag: RunTag,
         /// Boots to come.
         boots: u64,
+        /// Boots that an earlier part of the run has made.
+        made: u64,
         /// Cells that are measured, and all cells.
         cells: (usize, usize),
-        /// Estimated time.
+        /// Estimated time of the boots to come.
         estimate: Duration,
         /// Where the run is written.
         out: PathBuf,
@@ -55,6 +57,8 @@ pub enum Event {
         cell: String,
         /// How.
         outcome: Outcome,
+        /// Its workloads that failed, where others did not.
+        failed: Vec<Unmeasured>,
         /// How long it took.
         took: Duration,
     },
@@ -62,6 +66,11 @@ pub enum Event {
     Note(String),
     /// The user asked to stop; the boot under way is undone.
     Stopping,
+    /// The user stopped it: everything is undone.
+    Interrupted {
+        /// Where the run lies that can be gone on with, if it had begun.
+        out: Option<PathBuf>,
+    },
     /// The run is over and reported.
     Done {
         /// The sentence.

@@ -1,7 +1,7 @@
 //! Boots on the machine that this process runs on: each in a process of its own, under a watchdog.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
@@ -60,8 +60,12 @@ impl Ground for Here<'_> {
         let input = serde_json::to_vec(&spec).context("failed to write a boot's order")?;
         let agent = std::env::current_exe()?;
         let argv = [agent.to_string_lossy().into_owned(), "boot".to_owned()];
-        let mut words = Vec::new();
+        let (mut words, mut stopping) = (Vec::new(), false);
         let mut hear = |chunk: &[u8]| {
+            // A boot that is told to stop says that it undoes.
+            if stop.load(Ordering::Relaxed) && !std::mem::replace(&mut stopping, true) {
+                watcher.see(&Event::Stopping);
+            }
             words.extend_from_slice(chunk);
             while let Some(end) = words.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = words.drain(..=end).collect();
@@ -149,5 +153,6 @@ pub(super) fn failed(cell: &Cell, place: Place, reason: String) -> anyhow::Resul
         noise: None,
         evidence: Vec::new(),
         workloads: Vec::new(),
+        failed: Vec::new(),
     })
 }

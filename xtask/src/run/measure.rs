@@ -19,16 +19,20 @@ use crate::axis::tuning::Probe;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Hop, load, peer, virtualization};
 use crate::matrix::{Expect, RUNNING};
-use crate::record::{Effect, Evidence, Measured};
-use crate::workload::{self, Crossed, Endpoints};
+use crate::record::{Effect, Evidence, Measured, Unmeasured};
+use crate::workload::{self, Crossed, Endpoints, Workload};
 
 /// Deadline of a request that an agent answers at once; emulated guests under load take seconds.
 const SOON: Duration = Duration::from_secs(30);
+
+/// So many workloads of a boot may fail, each at its own deadline, before the rest is not tried.
+const MOST_FAILED: usize = 3;
 
 /// What was measured.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) workloads: Vec<Measured>,
+    pub(super) failed: Vec<Unmeasured>,
     pub(super) evidence: Vec<Evidence>,
     pub(super) noise: Option<Noise>,
     /// Facts of the guest that was measured, for guests.
@@ -38,7 +42,8 @@ pub(super) struct Gathered {
 /// Measures everything that the boot asks for.
 ///
 /// # Errors
-/// An end that does not answer, a kernel that is not the expected one, a tool's failure, or packets that took another path.
+/// An end that does not answer, a kernel that is not the expected one, packets that took another path, or the failure of every
+/// workload; that of some is among what was gathered.
 pub(super) fn measure(
     spec: &BootSpec,
     machine: &mut Real,
@@ -64,18 +69,21 @@ pub(super) fn measure(
         expected(spec, machine, &facts)?;
         gathered.evidence.push(runs_kernel(spec, &facts));
     }
-    let mut serving = Vec::new();
-    start_load(spec, machine, &mut serving)?;
+    let driven = serve_all(spec, machine)?;
+    start_load(spec, machine)?;
     let knobs_before = probe_all(spec, machine, slots)?;
     let hops_before = count_all(&spec.hops)?;
     let load_before = load_counters(spec, machine)?;
     let recorder = NoiseRecorder::start(&watched(spec, slots)?, spec.measure.window)?;
     let began = std::time::Instant::now();
     let mut crossed = Crossed::default();
-    let run = run_workloads(spec, machine, &mut serving, &mut gathered, &mut crossed);
+    let run = run_workloads(spec, machine, &driven, &mut gathered, &mut crossed);
     let lasted = began.elapsed();
     let noise = recorder.stop()?;
     run?;
+    if let ([], [first, ..]) = (&*gathered.workloads, &*gathered.failed) {
+        bail!("{first}");
+    }
     for measured in &mut gathered.workloads {
         noise.join(&mut measured.samples);
     }
@@ -98,30 +106,68 @@ pub(super) fn measure(
     Ok(gathered)
 }
 
-fn run_workloads(
-    spec: &BootSpec,
-    machine: &mut Real,
-    serving: &mut Vec<Ask>,
-    gathered: &mut Gathered,
-    crossed: &mut Crossed,
-) -> anyhow::Result<()> {
+/// A workload with what its client is asked to do.
+type Driven<'a> = (&'a str, &'static dyn Workload, Ask);
+
+/// Starts every server that the workloads and the load talk to, each once. They start before the load does: what it takes
+/// to start a process beside a load is in no figure, and on some kernels it takes forever.
+fn serve_all<'a>(spec: &'a BootSpec, machine: &mut Real) -> anyhow::Result<Vec<Driven<'a>>> {
     let ends = ends(spec);
+    let mut asks = match spec.load {
+        Recipe::Flow => vec![workload::own_server(&ends)],
+        Recipe::Nothing | Recipe::Cpus(_) => Vec::new(),
+    };
+    let mut driven = Vec::new();
     for name in &spec.measure.workloads {
         let kind =
             workload::find(name).with_context(|| format!("there is no workload `{name}`"))?;
         let launch = kind.start(&ends, &spec.measure);
-        let one = |machine: &mut Real, serving: &mut Vec<Ask>| -> anyhow::Result<Measured> {
-            serve(machine, serving, &launch.serve)?;
-            let within = spec.measure.time() + workload::GRACE * 2;
-            let answer = machine.control(peer::NAME)?.ask(launch.drive.clone(), within)?;
-            Ok(Measured { workload: name.clone(), samples: kind.read(answer)? })
+        if !asks.contains(&launch.serve) {
+            asks.push(launch.serve);
+        }
+        driven.push((name.as_str(), kind, launch.drive));
+    }
+    let sut = machine.control(virtualization::NAME)?;
+    for ask in asks {
+        sut.ask(ask, SOON)?;
+    }
+    Ok(driven)
+}
+
+fn run_workloads(
+    spec: &BootSpec,
+    machine: &mut Real,
+    driven: &[Driven<'_>],
+    gathered: &mut Gathered,
+    crossed: &mut Crossed,
+) -> anyhow::Result<()> {
+    let within = spec.measure.time() + workload::GRACE * 2;
+    let peer = machine.control(peer::NAME)?;
+    for (name, kind, drive) in driven {
+        let workload = || (*name).to_owned();
+        if gathered.failed.len() >= MOST_FAILED {
+            let reason = format!("not tried: {MOST_FAILED} others of this boot had failed");
+            gathered.failed.push(Unmeasured { workload: workload(), reason });
+            continue;
+        }
+        let samples = peer.ask(drive.clone(), within).and_then(|answer| kind.read(answer));
+        let measured = match samples {
+            Ok(samples) => Measured { workload: workload(), samples },
+            Err(error) => {
+                let reason = format!("{error:#}");
+                gathered.failed.push(Unmeasured { workload: workload(), reason });
+                continue;
+            }
         };
-        let measured = one(machine, serving).with_context(|| format!("workload `{name}`"))?;
         let more = kind.crossed(&measured.samples);
         crossed.packets += more.packets;
         crossed.bytes += more.bytes;
         if let Some(Loss { sent, lost }) = measured.samples.loss {
-            gathered.evidence.push(Evidence::Loss { workload: name.clone(), sent, lost });
+            gathered.evidence.push(Evidence::Loss {
+                workload: measured.workload.clone(),
+                sent,
+                lost,
+            });
         }
         gathered.workloads.push(measured);
     }
@@ -131,15 +177,6 @@ fn run_workloads(
 /// Both ends of the path.
 fn ends(spec: &BootSpec) -> Endpoints {
     Endpoints { target: spec.path.target, listen: spec.path.sut, family: spec.path.family }
-}
-
-/// Starts a server in the system under test, unless it runs. Servers stay; several workloads and the load share one.
-fn serve(machine: &mut Real, serving: &mut Vec<Ask>, ask: &Ask) -> anyhow::Result<()> {
-    if !serving.contains(ask) {
-        machine.control(virtualization::NAME)?.ask(ask.clone(), SOON)?;
-        serving.push(ask.clone());
-    }
-    Ok(())
 }
 
 /// Facts of the guest.
@@ -233,15 +270,11 @@ fn expect_config(spec: &BootSpec, machine: &mut Real, running: &str) -> anyhow::
     Ok(())
 }
 
-fn start_load(spec: &BootSpec, machine: &mut Real, serving: &mut Vec<Ask>) -> anyhow::Result<()> {
+fn start_load(spec: &BootSpec, machine: &mut Real) -> anyhow::Result<()> {
     let ask = match &spec.load {
         Recipe::Nothing => return Ok(()),
         Recipe::Cpus(cpus) => Ask::LoadStart { cpus: cpus.clone() },
-        Recipe::Flow => {
-            let ends = ends(spec);
-            serve(machine, serving, &workload::own_server(&ends))?;
-            workload::flow(&ends)
-        }
+        Recipe::Flow => workload::flow(&ends(spec)),
     };
     machine.control(load::NAME)?.ask(ask, SOON)?;
     Ok(())

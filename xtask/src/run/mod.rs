@@ -121,8 +121,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         }
     }
     if stop.load(Ordering::Relaxed) {
+        watcher.see(&Event::Interrupted { out: None });
         return Ok(End::Interrupted);
     }
+    tell_skipped(&plan, watcher);
     let compared = kernels::compared(&order.matrix, &runnable, &prepared, &kits, &host);
     let (mut store, done) = open(order, &plan, &host, &tag, compared)?;
     let uses_docker =
@@ -130,11 +132,20 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let in_labs = plan.cells.iter().filter(|c| c.is_runnable() && c.lab);
     let in_labs: Vec<Cell> = in_labs.map(|c| c.cell.clone()).collect();
     let uses_labs = !in_labs.is_empty();
+    let is_made = |boot: &PlannedBoot| {
+        let cell = plan.cells[boot.cell].cell.id();
+        done.iter().any(|(known, number)| *number == boot.boot && *known == cell)
+    };
+    let left = match done.is_empty() {
+        true => plan.boot_count(),
+        false => plan.boots().filter(|boot| !is_made(boot)).count() as u64,
+    };
     watcher.see(&Event::Begins {
         tag: tag.clone(),
-        boots: plan.boot_count(),
+        boots: left,
+        made: plan.boot_count() - left,
         cells: (plan.cells.iter().filter(|c| c.is_runnable()).count(), plan.cells.len()),
-        estimate: plan.estimate(),
+        estimate: plan.estimate().mul_f64(left as f64 / plan.boot_count().max(1) as f64),
         out: order.out.clone(),
     });
     let standing = Standing::make(
@@ -155,24 +166,49 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
-    let left = || format!("{}; run `cargo xtask restore`", undone.failed.join("; "));
+    let kept = || format!("{}; run `cargo xtask restore`", undone.failed.join("; "));
     // A loop that failed must not keep from the user that something is left.
     looped.map_err(|error| match undone.failed.is_empty() {
         true => error,
-        false => error.context(left()),
+        false => error.context(kept()),
     })?;
     if stop.load(Ordering::Relaxed) {
-        anyhow::ensure!(undone.failed.is_empty(), left());
+        anyhow::ensure!(undone.failed.is_empty(), kept());
+        watcher.see(&Event::Interrupted { out: Some(order.out.clone()) });
         return Ok(End::Interrupted);
     }
     let sentence = report_on(&order.out, watcher)?;
     let page = order.out.join(PAGE);
     watcher.see(&Event::Done { sentence, page });
     // What was measured is reported all the same.
-    anyhow::ensure!(undone.failed.is_empty(), left());
+    anyhow::ensure!(undone.failed.is_empty(), kept());
     let (_, records, _) = store::read(&order.out)?;
     let measured = records.iter().any(|record| record.outcome == Outcome::Measured);
     Ok(if measured { End::Measured } else { End::Nothing })
+}
+
+/// So many reasons are told before a run; `plan` has all.
+const MOST_REASONS: usize = 8;
+
+/// Says before the first boot what will not be measured, and why.
+fn tell_skipped(plan: &Plan<'_>, watcher: &mut dyn Watcher) {
+    let mut reasons: Vec<(&str, &str, usize)> = Vec::new();
+    for planned in &plan.cells {
+        let Status::Skipped { reason, remedy } = &*planned.status else { continue };
+        match reasons.iter_mut().find(|(known, _, _)| known == reason) {
+            Some((_, _, count)) => *count += 1,
+            None => reasons.push((reason, remedy, 1)),
+        }
+    }
+    for (reason, remedy, count) in reasons.iter().take(MOST_REASONS) {
+        let remedy = if remedy.is_empty() { String::new() } else { format!("; remedy: {remedy}") };
+        watcher.see(&Event::Note(format!("skipped cells: {count}: {reason}{remedy}")));
+    }
+    if reasons.len() > MOST_REASONS {
+        let more = reasons.len() - MOST_REASONS;
+        watcher
+            .see(&Event::Note(format!("other reasons of skipped cells: {more}; `plan` has them")));
+    }
 }
 
 /// The page of a run, in its directory.
@@ -330,7 +366,8 @@ impl Boots<'_> {
             }
             let outcome = record.outcome.clone();
             store.append(&record)?;
-            watcher.see(&Event::Ended { cell: cell.id(), outcome, took: began.elapsed() });
+            let (failed, took) = (record.failed, began.elapsed());
+            watcher.see(&Event::Ended { cell: cell.id(), outcome, failed, took });
         }
         Ok(())
     }

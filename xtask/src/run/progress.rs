@@ -59,6 +59,7 @@ impl Watcher for Lines {
             }
             Event::Note(text) => say(format_args!("note: {text}")),
             Event::Stopping => say(STOPPING),
+            Event::Interrupted { .. } => say(interrupted(event)),
             Event::Done { .. } if normal => say(done(event)),
             Event::Preparing(_)
             | Event::Lab { .. }
@@ -124,6 +125,12 @@ impl Watcher for Bar {
             }
             Event::Note(text) => above(&self.bar, format!("note: {text}")),
             Event::Stopping => above(&self.bar, STOPPING.to_owned()),
+            Event::Interrupted { .. } => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                say(interrupted(event));
+            }
             Event::Done { .. } => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
@@ -137,10 +144,21 @@ impl Watcher for Bar {
 const TEMPLATE: &str = "{bar:24} {pos}/{len} {eta} left  {wide_msg}";
 const STOPPING: &str = "stopping: undoing the boot under way, please wait";
 
+fn interrupted(event: &Event) -> String {
+    match event {
+        Event::Interrupted { out: Some(out) } => format!(
+            "interrupted: the host is as it was; `cargo xtask bench --resume {}` goes on",
+            out.display()
+        ),
+        _ => "interrupted: the host is as it was".to_owned(),
+    }
+}
+
 fn begins(event: &Event) -> String {
     match event {
-        Event::Begins { boots, cells, estimate, out, .. } => format!(
-            "{boots} boots of {} of {} cells, about {}, into {}",
+        Event::Begins { boots, made, cells, estimate, out, .. } => format!(
+            "{boots} boots{} of {} of {} cells, about {}, into {}",
+            if *made > 0 { format!(" left of {}", boots + made) } else { String::new() },
             cells.0,
             cells.1,
             human(*estimate),
@@ -163,13 +181,18 @@ fn lab(event: &Event) -> String {
 }
 
 fn failed(event: &Event) -> bool {
-    matches!(event, Event::Ended { outcome: Outcome::Failed { .. }, .. })
+    match event {
+        Event::Ended { outcome, failed, .. } => *outcome != Outcome::Measured || !failed.is_empty(),
+        _ => false,
+    }
 }
 
 fn ended(event: &Event) -> String {
     match event {
-        Event::Ended { cell, outcome: Outcome::Measured, took } => {
-            format!("{cell}  {:.1} s", took.as_secs_f64())
+        Event::Ended { cell, outcome: Outcome::Measured, took, failed } => {
+            let mut line = format!("{cell}  {:.1} s", took.as_secs_f64());
+            failed.iter().for_each(|failed| line += &format!("; FAILED: {failed}"));
+            line
         }
         Event::Ended { cell, outcome: Outcome::Failed { reason }, .. } => {
             format!("{cell}  FAILED: {reason}")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_agent::step::{Act, Arg, Node, Phase, Query, Slot, Step};
+use evenkeel_agent::step::{Act, Arg, Node, Phase, Query, Setting, Slot, Step};
 
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +96,8 @@ impl Load for Noisy {
             gives: Slot::Pid(Node::Load),
             leaves: Vec::new(),
         };
-        let mut all = steps(Phase::Hold, [start]);
+        let mut all = steps(Phase::Prepare, [no_autogroups()]);
+        all.extend(steps(Phase::Hold, [start]));
         all.extend(steps(Phase::Go, [hello()]));
         all
     }
@@ -136,6 +137,16 @@ impl Load for Netload {
         Recipe::Flow
     }
 }
+
+/// The neighbours compete as threads, and not as the terminal session or service that the run was started from: the scheduler's
+/// autogroups would give whoever shares a group with them another share than whoever does not. Threads that start from now on
+/// are in none. A kernel without them has no such file, and an ordinary user leaves it alone.
+fn no_autogroups() -> Act<Arg> {
+    Act::Put { on: Setting::Asked(AUTOGROUPS.into()), value: "0".into() }
+}
+
+/// Whether threads outside of control groups are grouped by session (sched(7)).
+const AUTOGROUPS: &str = "/proc/sys/kernel/sched_autogroup_enabled";
 
 /// Waits for the agent's hello.
 fn hello() -> Act<Arg> {

@@ -438,6 +438,14 @@ fn check_groups(file: &File) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The line that gives a knob its value, counted from 1; the first where none is found.
+fn line_of(text: &str, knob: &str) -> usize {
+    let gives = |line: &str| {
+        line.trim_start().strip_prefix(knob).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    text.lines().position(gives).map_or(1, |at| at + 1)
+}
+
 /// Names of all profiles that can be found from the working directory.
 pub fn names() -> Vec<String> {
     let mut names: Vec<String> = EMBEDDED.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -483,7 +491,9 @@ impl Profile {
             bail!("schema {} is not known, only {}", file.schema, crate::record::SCHEMA);
         }
         for (name, want) in &file.knobs {
-            find(name)?.check(want).with_context(|| format!("knob `{name}`"))?;
+            let checked = find(name)
+                .and_then(|knob| knob.check(want).with_context(|| format!("knob `{name}`")));
+            checked.with_context(|| format!("line {}", line_of(text, name)))?;
         }
         check_groups(&file)?;
         let File { about, knobs, groups, .. } = file;
@@ -616,19 +626,19 @@ mod tests {
             ]
             .join("\n")
         , @r"
-            there is no knob `polcy`: did you mean `policy`?
-            knob `turbo` is not supported: no host of the tests shows cpufreq, so no test could turn it: set it on the host
-            knob `placement`: there is no role `vcpus`: did you mean `vcpu`?
-            knob `placement`: `vcpu=a`: `a` is not a list of CPUs such as `0,2-3`
-            knob `placement`: role `vcpu` is given twice
-            knob `placement`: `automatic` is no ROLE=VALUE: the roles are server, vcpu, emulator
-            knob `policy`: `vcpu=deadline`: scheduling policy `deadline` is not other, batch, fifo:N or rr:N
-            knob `rt-throttle`: `on` is not a throttle: the only value is `off`
-            knob `memory-lock`: `yes` is not known: the only value is `on`
-            knob `cpuset-mems`: `a` is not a list of nodes such as `0`
-            knob `cpu-dma-latency`: `-1` is not a whole number from 0 to 1000000
-            knob `guest-cmdline`: placement is the host's: give a guest's CPUs as numbers
-            ");
+line 4: there is no knob `polcy`: did you mean `policy`?
+line 4: knob `turbo` is not supported: no host of the tests shows cpufreq, so no test could turn it: set it on the host
+line 4: knob `placement`: there is no role `vcpus`: did you mean `vcpu`?
+line 4: knob `placement`: `vcpu=a`: `a` is not a list of CPUs such as `0,2-3`
+line 4: knob `placement`: role `vcpu` is given twice
+line 4: knob `placement`: `automatic` is no ROLE=VALUE: the roles are server, vcpu, emulator
+line 4: knob `policy`: `vcpu=deadline`: scheduling policy `deadline` is not other, batch, fifo:N or rr:N
+line 4: knob `rt-throttle`: `on` is not a throttle: the only value is `off`
+line 4: knob `memory-lock`: `yes` is not known: the only value is `on`
+line 4: knob `cpuset-mems`: `a` is not a list of nodes such as `0`
+line 4: knob `cpu-dma-latency`: `-1` is not a whole number from 0 to 1000000
+line 4: knob `guest-cmdline`: placement is the host's: give a guest's CPUs as numbers
+");
     }
 
     #[test]

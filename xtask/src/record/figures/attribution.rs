@@ -342,7 +342,7 @@ impl Table<'_> {
             sides[0].iter().filter_map(|value| Some((value, *with.get(&value.block)?))).collect();
         let count = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
         found.boots = [count; 2];
-        found.failed = [from, to].map(failed);
+        found.failed = [from, to].map(|view| failed(view, self.workload));
         for (view, side) in [from, to].iter().zip(&sides) {
             if side.is_empty() {
                 notes.push(format!("no boots of `{}` to compare", view.planned.cell.tuning));
@@ -374,7 +374,7 @@ impl Table<'_> {
             [side(false), side(true)].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let failed = [false, true].map(|is| {
             let cells = self.place.cells.iter().filter(|(arm, _)| study.arms[**arm].on[at] == is);
-            cells.map(|(_, view)| failed(view)).sum()
+            cells.map(|(_, view)| failed(view, self.workload)).sum()
         });
         let beside = DESIGN.to_owned();
         let found = EffectResult { beside, boots: counts, failed, ..blank(row) };
@@ -466,9 +466,10 @@ impl Table<'_> {
     }
 }
 
-/// Boots of a cell that failed.
-fn failed(view: &CellView<'_>) -> u32 {
-    u32::try_from(view.failed).unwrap_or(u32::MAX)
+/// Boots of a cell that failed, or in which this workload did.
+fn failed(view: &CellView<'_>, workload: &str) -> u32 {
+    let without = view.measured.iter().filter(|record| record.lacks(workload)).count();
+    u32::try_from(view.failed + without).unwrap_or(u32::MAX)
 }
 
 /// A row without numbers.

@@ -10,7 +10,7 @@ use super::summary::{CellView, differences, workload_names};
 use super::{BootFigures, STALL_THRESHOLD_NS};
 use crate::matrix::{Axis, Cell, Contrast};
 use crate::record::results::ContrastResult;
-use crate::record::{Evidence, Record, Run};
+use crate::record::{Evidence, Record, Run, Status};
 
 /// With fewer boots a side a ratio is a look, not a finding.
 pub(super) const FEW_BOOTS: usize = 5;
@@ -42,7 +42,12 @@ pub(super) fn contrasts(run: &Run, views: &[CellView<'_>]) -> Vec<ContrastResult
         views.iter().filter(|view| view.planned.cell.on(contrast.axis) == contrast.from).filter_map(
             |from| {
                 let partner = on(&from.planned.cell, contrast.axis, &contrast.to);
-                by_cell.get(&partner).map(|&to| Pair { contrast, from, to })
+                let to = by_cell.get(&partner).copied()?;
+                // Where a cell is not applicable there is nothing that could be compared.
+                let apply = [from, to]
+                    .iter()
+                    .all(|view| !matches!(view.planned.status, Status::NotApplicable { .. }));
+                apply.then_some(Pair { contrast, from, to })
             },
         )
     });
@@ -152,6 +157,15 @@ impl Pair<'_> {
         {
             notes = vec![format!("no transaction longer than {} on either side", threshold())];
             return Found { ratio: None, ends: None, boots: counts, notes };
+        }
+        let quiet = |boots: &[(&Record, BootFigures)]| {
+            boots.iter().all(|(_, figures)| figures.stall_share == Some(0.0))
+        };
+        if row.aspect == STALL && sides.iter().any(|boots| quiet(boots)) {
+            // What was counted for a boot without a stall is no observation and has no spread.
+            notes.push("one side has no stall at all: a bound, without an interval".to_owned());
+            let ratio = interval::ratio_of_geometric_means(&from.values, &to.values);
+            return Found { ratio, ends: None, boots: counts, notes };
         }
         let few = boots.iter().any(|&count| count < FEW_BOOTS);
         let (ratio, ends) = match interval::ratio(&from.values, &to.values, seed) {

@@ -41,7 +41,12 @@ pub(super) fn overall(
     parts.extend(
         cells.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
     );
-    let asides = [(failed_boots, "failed boots"), (strangers, "cells recorded but not planned")];
+    let incomplete: usize = views.iter().map(|view| view.incomplete).sum();
+    let asides = [
+        (failed_boots, "failed boots"),
+        (incomplete, "boots without some workload"),
+        (strangers, "cells recorded but not planned"),
+    ];
     parts.extend(
         asides
             .iter()
@@ -107,22 +112,32 @@ fn ranking_told(table: &AttributionResult, place: &str) -> String {
     format!("knobs of {profile} by effect on {workload}{place}: {told}")
 }
 
-/// `tcp-rr dispersion x0.020 [0.010-0.040]`, or the middle and range of several pairs and in how many the interval is clear of 1.
+/// `tcp-rr MAD x0.020 [0.010-0.040]`, or the middle and the range of several pairs and in how many the interval is clear of 1. Where
+/// there are pairs that were not emulated, and pairs with an interval, the others are not told.
 fn contrast_told(rows: &[&ContrastResult]) -> Option<String> {
     let workload = &rows.first()?.workload;
-    let rows: Vec<&&ContrastResult> = rows.iter().filter(|row| row.workload == *workload).collect();
+    let what = format!("{workload} {}", TOLD.to_uppercase());
+    let emulated =
+        |row: &&ContrastResult| row.note.as_deref().is_some_and(|n| n.contains(EMULATED));
+    let mut rows: Vec<&ContrastResult> = rows
+        .iter()
+        .copied()
+        .filter(|row| row.workload == *workload && row.ratio.is_some())
+        .collect();
+    rows = preferred(rows, |row| !emulated(row));
+    rows = preferred(rows, |row| row.low.is_some());
+    let aside = if rows.iter().any(emulated) { ", emulated" } else { "" };
     let mut ratios: Vec<f64> = rows.iter().filter_map(|row| row.ratio).collect();
     ratios.sort_unstable_by(f64::total_cmp);
     let (Some(&least), Some(&most)) = (ratios.first(), ratios.last()) else {
-        return Some(format!("no ratio of {workload} dispersion"));
+        return Some(format!("no ratio of {what}"));
     };
-    let what = format!("{workload} dispersion");
     if let [row] = rows[..] {
         let ends = match (row.low, row.high) {
             (Some(low), Some(high)) => format!(" [{}-{}]", short(low), short(high)),
             _ => " (no interval)".to_owned(),
         };
-        return Some(format!("{what} x{}{ends}", short(least)));
+        return Some(format!("{what} x{}{ends}{aside}", short(least)));
     }
     let middle = ratios[ratios.len() / 2];
     let [lower, higher] = [
@@ -130,12 +145,23 @@ fn contrast_told(rows: &[&ContrastResult]) -> Option<String> {
         rows.iter().filter(|row| row.low.is_some_and(|low| low > 1.0)).count(),
     ];
     Some(format!(
-        "{what} x{} ({} to {}), lower in {lower} and higher in {higher} of {} pairs",
+        "{what} x{}, the middle of {} pairs from x{} to x{}{aside}; surely lower in {lower}, surely higher in {higher}",
         short(middle),
+        rows.len(),
         short(least),
         short(most),
-        rows.len(),
     ))
+}
+
+/// The rows that are preferred, or all where none is.
+fn preferred<'a>(
+    rows: Vec<&'a ContrastResult>,
+    is: impl Fn(&&'a ContrastResult) -> bool,
+) -> Vec<&'a ContrastResult> {
+    match rows.iter().any(&is) {
+        true => rows.into_iter().filter(is).collect(),
+        false => rows,
+    }
 }
 
 /// A ratio with two significant digits below 10.

@@ -64,6 +64,8 @@ pub(super) struct CellView<'a> {
     pub(super) measured: Vec<&'a Record>,
     /// Boots that failed.
     pub(super) failed: usize,
+    /// Boots that were measured but for a workload that failed.
+    pub(super) incomplete: usize,
     /// Per workload of `result`, figures of each boot with its record.
     pub(super) boots: Vec<Vec<(&'a Record, BootFigures)>>,
 }
@@ -118,7 +120,8 @@ impl<'a> CellView<'a> {
             fingerprint: measured.first().map(|record| record.fingerprint.clone()),
             workloads,
         };
-        CellView { planned, result, measured, failed: failures.len(), boots }
+        let incomplete = measured.iter().filter(|record| !record.failed.is_empty()).count();
+        CellView { planned, result, measured, failed: failures.len(), incomplete, boots }
     }
 
     /// Result and boots of one workload.
@@ -131,13 +134,14 @@ impl<'a> CellView<'a> {
     }
 }
 
-/// Workloads of the matrix in its order, then others that were measured.
+/// Workloads of the matrix in its order, then others that records have.
 pub(super) fn workload_names<'a>(run: &'a Run, measured: &[&'a Record]) -> Vec<&'a str> {
     let mut names: Vec<&str> = run.matrix.measure.workloads.iter().map(String::as_str).collect();
     for record in measured {
-        for workload in &record.workloads {
-            if !names.contains(&workload.workload.as_str()) {
-                names.push(&workload.workload);
+        let failed = record.failed.iter().map(|failed| failed.workload.as_str());
+        for name in record.workloads.iter().map(|one| one.workload.as_str()).chain(failed) {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
     }
@@ -153,9 +157,12 @@ fn pool<'a>(
     measured: &[&'a Record],
     troubles: &mut Vec<String>,
 ) -> Result<PooledWorkload<'a>> {
-    let mut observed = Vec::new();
-    let mut boots = Vec::new();
+    let (mut observed, mut boots, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for &record in measured {
+        if let Some(failed) = record.failed.iter().find(|failed| failed.workload == name) {
+            failures.push(failed.reason.as_str());
+            continue;
+        }
         let Some(found) = record.workloads.iter().find(|workload| workload.workload == name) else {
             troubles.push(format!("boot {} left no {name}", record.boot));
             continue;
@@ -170,6 +177,10 @@ fn pool<'a>(
                 troubles.push(format!("{name} of boot {} cannot be read: {error:#}", record.boot))
             }
         }
+    }
+    if !failures.is_empty() {
+        let (few, all) = (failures.len(), measured.len());
+        troubles.push(format!("{name} failed in {few} of {all} boots: {}", told(&failures)));
     }
     if observed.is_empty() {
         return Ok(None);

@@ -10,8 +10,14 @@ use crate::record::results::{CellResult, ContrastResult, VerdictRow};
 use crate::report::format::{interval, probability, ratio};
 use crate::report::text::anchor;
 
-/// The aspects in the order in which they are read.
-const ASPECTS: [&str; 4] = ["location", "dispersion", "tail", "stall"];
+/// The figures that are compared, in the order in which they are read, and the heads of their columns.
+const COLUMNS: [(&str, &str); 5] = [
+    ("median", "location (median)"),
+    ("mad", "dispersion (MAD)"),
+    ("sd_within", "dispersion (SD)"),
+    ("jitter", "tail (p99 - p50)"),
+    ("stall_share", "stall"),
+];
 
 /// Rows of a table of ratios; all are in `results.json`.
 const ROWS: usize = 300;
@@ -23,7 +29,8 @@ pub(super) struct Group {
     axis: String,
     from: String,
     to: String,
-    aspects: Vec<String>,
+    /// Heads of the columns of ratios.
+    columns: Vec<String>,
     rows: Vec<Pair>,
     more: usize,
 }
@@ -40,12 +47,12 @@ struct Pair {
     boots: String,
     ratios: Vec<Option<Ratio>>,
     notes: Vec<String>,
-    /// The largest and the smallest harm over the aspects.
+    /// The largest and the smallest harm over the figures.
     #[serde(skip)]
     harm: (f64, f64),
 }
 
-/// to / from of one aspect.
+/// to / from of one figure.
 #[derive(Debug, Serialize)]
 struct Ratio {
     figure: String,
@@ -91,16 +98,16 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Group> {
     }
     let named = by_name.into_iter().map(|(name, pairs)| {
         let known = source.run.matrix.contrasts.iter().find(|known| known.name == name);
-        let mut aspects: Vec<String> = ASPECTS.map(str::to_owned).to_vec();
+        let mut columns = COLUMNS.to_vec();
         for row in pairs.values().flatten() {
-            if !aspects.contains(&row.aspect) {
-                aspects.push(row.aspect.clone());
+            if !columns.iter().any(|(figure, _)| *figure == row.figure) {
+                columns.push((&row.figure, &row.figure));
             }
         }
         let axis = known.map(|known| known.axis);
         let mut rows: Vec<_> = pairs
             .into_iter()
-            .map(|(pair, rows)| Pair::new(source, axis, pair, &rows, &aspects))
+            .map(|(pair, rows)| Pair::new(source, axis, pair, &rows, &columns))
             .collect();
         rows.sort_by(|a, b| {
             let by_harm = b.harm.0.total_cmp(&a.harm.0).then(a.harm.1.total_cmp(&b.harm.1));
@@ -113,7 +120,7 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Group> {
             axis: axis.map_or(String::new(), |axis| axis.to_string()),
             from: known.map_or_else(|| "from".to_owned(), |known| known.from.clone()),
             to: known.map_or_else(|| "to".to_owned(), |known| known.to.clone()),
-            aspects,
+            columns: columns.iter().map(|(_, head)| (*head).to_owned()).collect(),
             rows,
             more,
         }
@@ -127,14 +134,14 @@ impl Pair {
         axis: Option<Axis>,
         (from_cell, to_cell, workload): PairKey<'_>,
         rows: &[&ContrastResult],
-        aspects: &[String],
+        columns: &[(&str, &str)],
     ) -> Pair {
         let to = source.cell(to_cell).map(|known| known.result);
         let better =
             to.and_then(|cell| Source::workload(cell, workload)).map(|w| w.better.as_str());
-        let judged: Vec<_> = aspects
+        let judged: Vec<_> = columns
             .iter()
-            .map(|aspect| rows.iter().find(|row| row.aspect == *aspect).copied())
+            .map(|(figure, _)| rows.iter().find(|row| row.figure == *figure).copied())
             .collect();
         let harms = judged.iter().flatten().map(|row| sure_harm(row, better));
         let harm =

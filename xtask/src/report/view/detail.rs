@@ -322,7 +322,11 @@ impl Partner {
 impl BootRow {
     fn new(record: &Record) -> BootRow {
         let (outcome, reason) = match &record.outcome {
-            Outcome::Measured => ("measured", None),
+            Outcome::Measured if record.failed.is_empty() => ("measured", None),
+            Outcome::Measured => {
+                let failed: Vec<String> = record.failed.iter().map(ToString::to_string).collect();
+                ("partly failed", Some(failed.join("; ")))
+            }
             Outcome::Failed { reason } => ("failed", Some(reason.clone())),
         };
         let timing: Vec<_> =

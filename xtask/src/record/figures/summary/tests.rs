@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::matrix::{Axis, Cell, Contrast};
-use crate::record::Evidence;
 use crate::record::results::ContrastResult;
 use crate::record::testing::{bell, cell, failed, latencies, rates, record, run};
+use crate::record::{Evidence, Unmeasured};
 
 /// Boots of tcp-rr about 30 us; each a little different from the others, `width` apart on average.
 fn boots(cell: &Cell, width: f64, count: u32) -> Vec<Record> {
@@ -60,9 +60,28 @@ tcp-rr dispersion sd_within 0.050 [0.047 0.053] [5, 5]
 tcp-rr tail jitter 0.050 [0.047 0.054] [5, 5] 
 tcp-rr stall stall_share - [- -] [5, 5] no transaction longer than 10 ms on either side
 ");
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: tcp-rr dispersion x0.050 [0.047-0.053]");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: tcp-rr MAD x0.050 [0.047-0.053]");
     assert_eq!(found.overall.verdict, "measured");
     assert_eq!(found.cells[0].workloads[0].count, 10_000);
+}
+
+#[test]
+fn a_workload_that_failed_takes_neither_its_boot_nor_the_others_with_it() {
+    let stock = cell("docker", "stock");
+    let run = run(std::slice::from_ref(&stock));
+    let mut records = boots(&stock, 100.0, 5);
+    for record in &mut records {
+        let reason = "the path is stuck".to_owned();
+        record.failed = vec![Unmeasured { workload: "ping".into(), reason }];
+    }
+    let reason = "no end".to_owned();
+    records[2].failed.push(Unmeasured { workload: "tcp-rr".into(), reason });
+    records[2].workloads.clear();
+    let found = results(&run, &records).unwrap();
+    let [cell] = &*found.cells else { panic!("{:?}", found.cells) };
+    insta::assert_snapshot!(cell.reason.as_deref().unwrap(), @"tcp-rr failed in 1 of 5 boots: no end; ping failed in 5 of 5 boots: the path is stuck (5 times)");
+    assert_eq!(cell.workloads.iter().map(|w| w.boots).collect::<Vec<_>>(), [4]);
+    insta::assert_snapshot!(found.overall.sentence, @"1 of 1 cells measured, boots without some workload: 5");
 }
 
 #[test]
@@ -98,7 +117,7 @@ running/qemu/bridge/stock/idle NotApplicable 0 Some("no common port")
 running/gvisor/bridge/stock/idle Failed 0 Some("4 of 5 planned boots left no record; tcp-rr of boot 0 cannot be read: histogram is cut short")
 running/podman/bridge/stock/idle Failed 0 Some("no boot left a record: finish the run with --resume")
 "#);
-    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 4 failed, 1 skipped, 1 not applicable, failed boots: 3, cells recorded but not planned: 1; isolation: no ratio of tcp-rr dispersion");
+    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 4 failed, 1 skipped, 1 not applicable, failed boots: 3, cells recorded but not planned: 1; isolation: no ratio of tcp-rr MAD");
     assert_eq!(found.overall.verdict, "incomplete");
     assert_eq!(found.cells[0].workloads[0].boots, 3);
     let none = results(&run, &[]).unwrap();
@@ -123,7 +142,7 @@ fn what_makes_a_ratio_doubtful_is_said() {
     records.truncate(8);
     let found = results(&run, &records).unwrap();
     insta::assert_snapshot!(found.contrasts[0].note.as_deref().unwrap(), @"no interval: all boots of each side have the same figure; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, 1 emulated; isolation: tcp-rr dispersion x0.050 [0.045-0.056] (instrument differs)");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, 1 emulated; isolation: tcp-rr MAD x0.050 [0.045-0.056], emulated (instrument differs)");
     let one = results(&run, &records[..6]).unwrap();
     insta::assert_snapshot!(told(&one.contrasts[1..2]), @"tcp-rr dispersion mad 0.047 [- -] [5, 1] no interval: fewer than two boots a side; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
     let side = results(&run, &records[..5]).unwrap();
@@ -139,7 +158,7 @@ fn stalls_are_compared_also_where_a_side_has_none() {
         record.workloads[0].samples = latencies(&transactions);
     }
     let found = results(&run, &records).unwrap();
-    insta::assert_snapshot!(told(&found.contrasts[4..]), @"tcp-rr stall stall_share 0.346 [0.327 0.365] [5, 5] 5 of 5 boots of `running/docker/bridge/isolated/idle` have no stall: counted as one of 10 ms, which draws the ratio towards 1");
+    insta::assert_snapshot!(told(&found.contrasts[4..]), @"tcp-rr stall stall_share 0.346 [- -] [5, 5] 5 of 5 boots of `running/docker/bridge/isolated/idle` have no stall: counted as one of 10 ms, which draws the ratio towards 1; one side has no stall at all: a bound, without an interval");
 }
 
 #[test]

@@ -150,6 +150,11 @@ impl Told<'_> {
         self.workloads.iter().find(|(name, ..)| *name == workload).map(|(_, runs, _)| runs)
     }
 
+    /// How many boots left nothing of a workload because they, or it, failed.
+    fn without(&self, workload: &str) -> usize {
+        self.failed + self.measured.iter().filter(|boot| boot.lacks(workload)).count()
+    }
+
     /// The cell's values on all axes but the tuning.
     fn place(&self) -> Cell {
         Cell { tuning: "".into(), ..self.result.axes.clone() }
@@ -304,8 +309,8 @@ impl<'a> Pairs<'a> {
         let mut change = measured::change(figure, a, b, step.each(), self.source.run.seed)?;
         let why: Vec<String> = cautions(from, to).into_iter().chain(change.inconclusive).collect();
         change.inconclusive = (!why.is_empty()).then(|| why.join("; "));
-        let failed = (from.failed + to.failed > 0)
-            .then(|| format!("{} and {} boots failed", from.failed, to.failed));
+        let [from, to] = [from, to].map(|cell| cell.without(workload));
+        let failed = (from + to > 0).then(|| format!("{from} and {to} boots failed"));
         Some(Shown { failed, ..Shown::new(&change, figure, a.quantity) })
     }
 }
