@@ -78,7 +78,7 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
                     workload: "tcp-stream".into(),
                     samples: samples(1e9, width, boot + 100 * second as u32),
                 });
-                let order = if boot % 2 == 0 { second } else { 1 - second };
+                let order = if boot.is_multiple_of(2) { second } else { 1 - second };
                 let record = Record {
                     schema: SCHEMA,
                     cell: planned.cell.id(),
@@ -96,6 +96,7 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
                     noise: None,
                     evidence: Vec::new(),
                     workloads: measured.into_iter().collect(),
+                    failed: Vec::new(),
                 };
                 store.append(&record).unwrap();
             }

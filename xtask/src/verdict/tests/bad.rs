@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::record::Unmeasured;
 
 fn both() -> [(Run, Vec<Record>); 2] {
     let mut both = apart(&interleaved(&cells()[..2], 12, 20, |_, _| STEADY));
@@ -65,6 +66,25 @@ fn a_cell_that_fails_in_the_candidate_regressed_and_fails_the_build() {
     let verdicts = compared(&[candidate, base]);
     assert_eq!(of(&verdicts, Aspect::Outcome)[0].verdict, Verdict::Improved);
     assert_eq!(verdicts.end(false), End::Fine);
+}
+
+#[test]
+fn a_workload_that_fails_takes_only_itself_and_fails_the_build() {
+    let [base, mut candidate] = both();
+    let id = candidate.1[0].cell.clone();
+    for record in candidate.1.iter_mut().filter(|record| record.cell == id) {
+        let workload = record.workloads[0].workload.clone();
+        record.failed.push(Unmeasured { workload, reason: "refused".into() });
+        record.workloads[0].workload = "udp-rr".into();
+    }
+    let verdicts = compared(&[base, candidate]);
+    let [fails, other] = of(&verdicts, Aspect::Outcome)[..] else { panic!() };
+    assert_eq!((fails.verdict, other.verdict), (Verdict::Regressed, Verdict::Missing));
+    assert_eq!(
+        fails.row.reason,
+        "measured in the base, fails in the candidate: in 12 of 12 boots: refused"
+    );
+    assert_eq!(verdicts.end(false), End::Regressed);
 }
 
 #[test]
