@@ -225,7 +225,7 @@ pub struct Compare {
     pub base: PathBuf,
     /// The run that is judged.
     pub candidate: Option<PathBuf>,
-    /// The policy; ./matrices/policy.toml or the built-in one if not given.
+    /// The policy. If not given: the base's that a run of two sides holds, ./matrices/policy.toml, or the built-in one.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// How verdicts are printed.

@@ -260,9 +260,13 @@ pub fn report(told: &cli::Report, detail: Detail) -> anyhow::Result<Exit> {
 /// # Errors
 /// A run cannot be read, or is no comparison; the policy is wrong.
 pub fn compare(told: &cli::Compare) -> anyhow::Result<Exit> {
-    let policy = policy::find(told.policy.as_deref()).map_err(wrong)?;
     let base = read_run(&told.base)?;
     let candidate = told.candidate.as_deref().map(read_run).transpose()?;
+    let policy = match (&told.policy, &candidate) {
+        // A run of two sides may hold the policy of its base.
+        (None, None) => run::verdicts::policy_of(&base.0)?,
+        (named, _) => policy::find(named.as_deref()).map_err(wrong)?,
+    };
     let comparison = match &candidate {
         Some(candidate) => Comparison::of_runs((&base.0, &base.1), (&candidate.0, &candidate.1)),
         None => Comparison::of_sides(&base.0, &base.1, &policy)

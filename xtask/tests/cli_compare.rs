@@ -79,7 +79,7 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
                     workload: "tcp-stream".into(),
                     samples: samples(1e9, width, boot + 100 * second as u32),
                 });
-                let order = if boot % 2 == 0 { second } else { 1 - second };
+                let order = if boot.is_multiple_of(2) { second } else { 1 - second };
                 let record = Record {
                     schema: SCHEMA,
                     cell: planned.cell.id(),
@@ -223,6 +223,22 @@ fn a_report_of_two_sides_has_the_verdicts() {
 }
 
 #[test]
+fn a_run_is_judged_by_the_policy_that_it_holds() {
+    let place = place();
+    let header = place.path().join("both").join(RUN);
+    let mut json: Value = serde_json::from_str(&fs::read_to_string(&header).unwrap()).unwrap();
+    json["policy"] = "schema = 1\n[gate]\naspects = [\"location\"]\n".into();
+    fs::write(&header, json.to_string()).unwrap();
+    let said = compare(&place, &["both"]);
+    assert!(said.ends_with(0).stdout.contains("policy of the base (run.json)"), "{said}");
+    // Another one only where it is named: a candidate would loosen its own gate.
+    fs::create_dir(place.path().join("matrices")).unwrap();
+    fs::write(place.path().join("matrices/policy.toml"), "schema = 1\n").unwrap();
+    compare(&place, &["both"]).ends_with(0);
+    compare(&place, &["both", "--policy", "matrices/policy.toml"]).ends_with(1);
+}
+
+#[test]
 fn what_is_no_run_or_no_policy_is_refused_with_its_place() {
     let place = place();
     let refused =
@@ -238,6 +254,10 @@ fn what_is_no_run_or_no_policy_is_refused_with_its_place() {
         &["p.toml:3:1: unknown key in `[margins]`: `locatoin`", "did you mean `location`?"],
     );
     refused(&["both", "--policy", "none.toml"], &["failed to read policy `none.toml`"]);
+    let (both, third) = (place.path().join("both").join(BOOTS), "\"side\":\"third\"");
+    let text = fs::read_to_string(&both).unwrap();
+    fs::write(&both, text.replacen("\"side\":\"base\"", third, 1)).unwrap();
+    refused(&["both"], &["`both`: it has records of side `third`"]);
     let header = place.path().join("wide").join(RUN);
     let text = fs::read_to_string(&header).unwrap();
     fs::write(&header, text.replacen("\"schema\": 1", "\"schema\": 2", 1)).unwrap();

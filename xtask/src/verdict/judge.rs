@@ -116,17 +116,28 @@ pub(super) fn ask<'a>(
             all.push(whole(Verdict::Inconclusive, format!("not compared: {told}; {hint}")));
             continue;
         }
-        if let Some((verdict, reason)) = outcome::of_workload(sides, workload) {
-            // As of a whole cell: no figure is needed for it.
-            all.push(Asked { gates: true, ..whole(verdict, reason) });
-            continue;
-        }
         let mut notes = notes.clone();
         let [base, candidate] =
             [(BASE, sides[0]), (CANDIDATE, sides[1])].map(|side| read(side, workload, &mut notes));
         if let Some((side, other)) = lacking(&base, &candidate) {
-            let reason = format!("the {side} left no {workload} that can be read, the {other} did");
-            all.push(whole(Verdict::Missing, reason));
+            let at = usize::from(side == CANDIDATE);
+            all.push(match (failure(sides[at], workload), at) {
+                (Some(reason), 1) => {
+                    let reason = format!("measured in the base, fails in the candidate: {reason}");
+                    // That something fails is no matter of time, whatever emulates it.
+                    Asked { gates: true, ..whole(Verdict::Regressed, reason) }
+                }
+                (Some(reason), _) => {
+                    let reason =
+                        format!("fails in the base, measured in the candidate; the base: {reason}");
+                    whole(Verdict::Improved, reason)
+                }
+                (None, _) => {
+                    let reason =
+                        format!("the {side} left no {workload} that can be read, the {other} did");
+                    whole(Verdict::Missing, reason)
+                }
+            });
             continue;
         }
         let [base, candidate] = match comparison.design() {
@@ -237,7 +248,9 @@ fn read<'a>(
     let mut starts = Vec::new();
     for &record in records {
         let Some(found) = record.workloads.iter().find(|found| found.workload == workload) else {
-            notes.push(format!("boot {} of the {side} left no {workload}", record.boot));
+            let failed = record.failed.iter().find(|failed| failed.workload == workload);
+            let why = failed.map_or(String::new(), |failed| format!(": {}", failed.reason));
+            notes.push(format!("boot {} of the {side} left no {workload}{why}", record.boot));
             continue;
         };
         match judged(&found.samples) {
@@ -249,6 +262,14 @@ fn read<'a>(
         }
     }
     starts
+}
+
+/// Why a workload failed in every boot of a side; nothing where it did not.
+fn failure(side: &[&Record], workload: &str) -> Option<String> {
+    let all = side.iter().all(|record| record.lacks(workload));
+    let mut failed = side.iter().flat_map(|record| &record.failed);
+    let first = failed.find(|failed| failed.workload == workload).filter(|_| all)?;
+    Some(format!("in {} of {} boots: {}", side.len(), side.len(), first.reason))
 }
 
 /// Which side has nothing where the other has something.

@@ -6,7 +6,7 @@ use super::policy::Policy;
 use super::sides::{Half, Pair};
 use super::{Aspect, Decision, Verdict};
 use crate::record::results::VerdictRow;
-use crate::record::{Record, Status};
+use crate::record::Status;
 
 /// A cell that one side lacks.
 pub(super) struct Decided {
@@ -59,48 +59,6 @@ pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
         ),
     };
     Some(Decided { verdict, reason, workloads: workloads(pair) })
-}
-
-/// What is decided of one workload of a cell without figures: it fails in every boot of a side that was measured for others.
-pub(super) fn of_workload(sides: [&[&Record]; 2], workload: &str) -> Option<(Verdict, String)> {
-    let [base, candidate] = sides.map(|side| Alone::of(side, workload));
-    let (verdict, what, told) = match (base, candidate) {
-        (Alone::Measured, Alone::Fails(told)) => {
-            (Verdict::Regressed, "measured in the base, fails in the candidate", told)
-        }
-        (Alone::Fails(told), Alone::Measured) => {
-            (Verdict::Improved, "fails in the base, measured in the candidate", told)
-        }
-        (Alone::Fails(_), Alone::Fails(told)) => {
-            (Verdict::Inconclusive, "fails on both sides", told)
-        }
-        _ => return None,
-    };
-    Some((verdict, format!("{what}: {told}")))
-}
-
-/// What became of a workload in boots that were measured.
-enum Alone {
-    Measured,
-    Fails(String),
-    Absent,
-}
-
-impl Alone {
-    fn of(side: &[&Record], workload: &str) -> Alone {
-        let has = |record: &&Record| record.workloads.iter().any(|one| one.workload == workload);
-        let reasons = side.iter().flat_map(|record| &record.failed);
-        let mut reasons = reasons.filter(|failed| failed.workload == workload).peekable();
-        match (side.iter().any(has), reasons.peek()) {
-            (true, _) => Alone::Measured,
-            (false, None) => Alone::Absent,
-            (false, Some(first)) => {
-                let first = first.reason.clone();
-                let count = reasons.count();
-                Alone::Fails(format!("in {count} of {} boots: {first}", side.len()))
-            }
-        }
-    }
 }
 
 /// What became of a side's boots.
@@ -182,8 +140,10 @@ pub(super) fn more_often_failing(pairs: &[Pair<'_>], policy: &Policy) -> Failing
     for (pair, alone) in subjects {
         let (base, candidate) = (&pair.base, &pair.candidate);
         let counts = [base, candidate].map(|half| (failures(half, alone), half.boots() as u64));
-        let sides = [&base.measured[..], &candidate.measured[..]];
-        let told = alone.is_some_and(|workload| of_workload(sides, workload).is_some());
+        // A workload that fails in every boot of a side is told without counting.
+        let told = alone.is_some_and(|name| {
+            [base, candidate].iter().any(|half| half.measured.iter().all(|boot| boot.lacks(name)))
+        });
         if counts[0].0 + counts[1].0 == 0 || of(pair).is_some() || told {
             continue;
         }

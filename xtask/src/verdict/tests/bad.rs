@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::record::Unmeasured;
 
 fn both() -> [(Run, Vec<Record>); 2] {
     let mut both = apart(&interleaved(&cells()[..2], 12, 20, |_, _| STEADY));
@@ -68,6 +69,25 @@ fn a_cell_that_fails_in_the_candidate_regressed_and_fails_the_build() {
 }
 
 #[test]
+fn a_workload_that_fails_takes_only_itself_and_fails_the_build() {
+    let [base, mut candidate] = both();
+    let id = candidate.1[0].cell.clone();
+    for record in candidate.1.iter_mut().filter(|record| record.cell == id) {
+        let workload = record.workloads[0].workload.clone();
+        record.failed.push(Unmeasured { workload, reason: "refused".into() });
+        record.workloads[0].workload = "udp-rr".into();
+    }
+    let verdicts = compared(&[base, candidate]);
+    let [fails, other] = of(&verdicts, Aspect::Outcome)[..] else { panic!() };
+    assert_eq!((fails.verdict, other.verdict), (Verdict::Regressed, Verdict::Missing));
+    assert_eq!(
+        fails.row.reason,
+        "measured in the base, fails in the candidate: in 12 of 12 boots: refused"
+    );
+    assert_eq!(verdicts.end(false), End::Regressed);
+}
+
+#[test]
 fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
     let fail = |count: u32| {
         let [base, mut candidate] = both();
@@ -91,28 +111,6 @@ fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
     assert_eq!(outcome.verdict, Verdict::Regressed);
     // A stored run informs, as by figures.
     assert_eq!(verdicts.end(false), End::Fine);
-}
-
-#[test]
-fn a_workload_that_fails_in_the_candidate_regressed_as_its_cell_would() {
-    let lost = |record: &mut Record| {
-        let workload = record.workloads.remove(0);
-        let mut other = workload.clone();
-        other.workload = "tcp-stream".into();
-        record.workloads.push(other);
-        let reason = "the path is stuck".to_owned();
-        record.failed.push(Unmeasured { workload: workload.workload, reason });
-    };
-    let [base, mut candidate] = both();
-    candidate.1.iter_mut().for_each(lost);
-    let verdicts = compared(&[base, candidate]);
-    let rows = of(&verdicts, Aspect::Outcome);
-    let row = rows.iter().find(|row| row.row.workload == "tcp-rr").unwrap();
-    assert_eq!(row.verdict, Verdict::Regressed);
-    let reason = &row.row.reason;
-    assert!(reason.starts_with("measured in the base, fails in the candidate: in "), "{reason}");
-    assert!(reason.ends_with("boots: the path is stuck"), "{reason}");
-    assert_eq!(verdicts.end(false), End::Regressed);
 }
 
 #[test]

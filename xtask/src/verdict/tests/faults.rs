@@ -203,12 +203,12 @@ fn a_run_in_which_order_or_place_matters_is_void() {
             other => panic!("{other:?} {:?}", verdicts.checks),
         }
     };
-    let why = void(&|record| if record.position % 2 == 0 { 1.0 } else { 1.2 });
+    let why = void(&|record| if record.position.is_multiple_of(2) { 1.0 } else { 1.2 });
     assert!(why.starts_with("the order of the sides matters: median of tcp-rr +"), "{why}");
     // The cells lie at the same place in every block here, so the place is that of the order; blocks in turned order tell it.
     let place = |record: &Record| {
         let place = record.position / 2;
-        let place = if record.block % 2 == 0 { place } else { 11 - place };
+        let place = if record.block.is_multiple_of(2) { place } else { 11 - place };
         (place, 1.0 + 0.03 * f64::from(place))
     };
     let (run, mut records) = interleaved(&cells(), 12, 23, |_, _| STEADY);
