@@ -110,8 +110,19 @@ impl std::error::Error for NoAnswer {}
 
 /// Finds the changes of a series whose p-value is at most `alpha`.
 ///
-/// Simulated, 10,000 series a figure (`simulate` in this module's tests makes them): normal AR(1) series of 100 points have a change at `alpha` =
-/// 2 % in TABLE.
+/// Simulated with `alpha` = 2 %, 10,000 series of 100 points a figure (`simulate` of this module's tests), autocorrelation 0 / 0.3 / 0.5 / 0.7 /
+/// 0.8:
+///
+/// | series | finds |
+/// |---|---|
+/// | normal, unchanged | a change: 0.7 / 1.1 / 1.3 / 2.1 / 3.3 % |
+/// | Student t with 4 degrees of freedom, unchanged | a change: 3.8 / 4.2 / 4.5 / 5.7 / 7.6 %, mostly of spread |
+/// | spread x1.5 / x2 / x3 in the middle, autocorrelation 0.5 | it within 10 points: 23 / 81 / 99 % |
+/// | level + 1 / 1.5 / 2 / 3 standard deviations in the middle, autocorrelation 0 | it within 5 points: 66 / 95 / 99 / 100 % |
+/// | the same, autocorrelation 0.5 | 12 / 43 / 78 / 98 % |
+/// | level + 3 / 5 standard deviations six points before the end, autocorrelation 0.5 | 60 / 98 % |
+///
+/// With `alpha` = 0.1 %, normal series that do not change have a change in 0.04 / - / 0.09 / 0.20 / 0.53 % (40,000 a figure).
 ///
 /// # Errors
 /// Too few points, or one that is no number.
