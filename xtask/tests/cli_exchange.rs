@@ -180,7 +180,11 @@ fn what_is_wrong_with_a_file_is_told_with_its_line_and_leaves_no_run() {
             "900,s",
             ["ROWS:5: series `Copies, a second` is in `s` and in `MB/s`", "one unit"],
         ),
-        ("bridge/stock/idle:tcp-rr,r1,0,20,", "\"bridge,r1,0,20,", ["ROWS:", "columns"]),
+        (
+            "running/docker/bridge/stock/idle:tcp-rr,r1,0,20,",
+            "\"running,r1,0,20,",
+            ["ROWS:2: 8 fields", "7 columns"],
+        ),
     ] {
         let place = Place::with("ROWS", right.replacen(from, to, 1));
         place.run("import csv ROWS --out RUN").is_refused_with(&words);

@@ -111,7 +111,7 @@ fn what_does_not_change_is_fine_and_a_slow_slide_is_not() {
     nights.add_all();
     let said = nights.check(&["--require-conclusive"]);
     assert!(
-        said.ends_with(0).stdout.ends_with("0 changes for the worse in 3 series of 40 runs\n"),
+        said.ends_with(0).stdout.ends_with("0 changes for the worse in 4 series of 40 runs\n"),
         "{said}"
     );
     nights.check(&["--against", "0000000abc"]).ends_with(0);

@@ -261,12 +261,6 @@ fn sds(left: &[f64], cuts: &[usize], floor: f64) -> Vec<f64> {
     sds
 }
 
-/// The largest of a scan.
-#[derive(Clone, Copy, Debug)]
-struct Largest {
-    at: usize,
-}
-
 struct Search {
     alpha: f64,
     /// Variance that rounding alone leaves.
@@ -290,7 +284,7 @@ impl Search {
             let nu = (1.0 / (count - 2.0) + unsure).recip();
             let z = (8.0 * nu + 1.0) / (8.0 * nu + 3.0) * (nu * (best.1 / nu).ln_1p()).sqrt();
             let p = p_of_largest(z, to - from, least) / SHARE_OF_LEVEL;
-            Some((Largest { at: best.0 }, p.min(1.0)))
+            Some(Split { at: best.0, p: p.min(1.0) })
         };
         self.segment(e.len(), &scan)
     }
@@ -317,7 +311,7 @@ impl Search {
                 .max_by(|a, b| a.1.total_cmp(&b.1))?;
             let z = (best.1 / self.heaviness(&left[from..to], best.0 - from)).sqrt();
             let p = p_of_largest(z, to - from, least) / (1.0 - SHARE_OF_LEVEL);
-            Some((Largest { at: best.0 }, p.min(1.0)))
+            Some(Split { at: best.0, p: p.min(1.0) })
         };
         self.segment(left.len(), &scan)
     }
@@ -336,37 +330,27 @@ impl Search {
     }
 
     /// Splits where a scan finds something, and the parts again; then each split is tested between its neighbours alone.
-    fn segment(
-        &self,
-        length: usize,
-        scan: &dyn Fn(usize, usize) -> Option<(Largest, f64)>,
-    ) -> Vec<Split> {
+    fn segment(&self, length: usize, scan: &dyn Fn(usize, usize) -> Option<Split>) -> Vec<Split> {
         let mut found: Vec<Split> = Vec::new();
         let mut open = vec![(0, length)];
         while let Some((from, to)) = open.pop() {
-            if let Some((Largest { at, .. }, p)) = scan(from, to)
-                && p <= self.alpha
-            {
-                found.push(Split { at, p });
-                open.extend([(from, at), (at, to)]);
+            if let Some(split) = scan(from, to).filter(|split| split.p <= self.alpha) {
+                found.push(split);
+                open.extend([(from, split.at), (split.at, to)]);
             }
         }
         found.sort_by_key(|split| split.at);
         loop {
-            let mut again = Vec::with_capacity(found.len());
-            for (nth, _) in found.iter().enumerate() {
+            // From left to right, so that places stay in order.
+            let lost = (0..found.len()).find(|&nth| {
                 let from = if nth == 0 { 0 } else { found[nth - 1].at };
                 let to = found.get(nth + 1).map_or(length, |next| next.at);
-                again.push(
-                    scan(from, to)
-                        .filter(|(_, p)| *p <= self.alpha)
-                        .map(|(best, p)| Split { at: best.at, p }),
-                );
-            }
-            // The least clear one goes first: without it its neighbours may be clear.
-            let Some(lost) = again.iter().position(Option::is_none) else {
-                return again.into_iter().flatten().collect();
-            };
+                let again = scan(from, to).filter(|split| split.p <= self.alpha);
+                found[nth] = again.unwrap_or(found[nth]);
+                again.is_none()
+            });
+            // One at a time: without it, its neighbours are tested over more points.
+            let Some(lost) = lost else { return found };
             found.remove(lost);
         }
     }
