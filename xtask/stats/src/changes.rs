@@ -405,26 +405,28 @@ pub fn p_of_largest(z: f64, count: usize, least: usize) -> f64 {
     (density * ((z - 1.0 / z) * 2.0 * ((1.0 - h) / h).ln().max(0.0) + 4.0 / z)).min(1.0)
 }
 
+/// Changes of one kind with the figures of the segments before and after them.
+fn pairs(kind: Kind, of: &[f64], splits: &[Split], figure: impl Fn(&[f64]) -> f64) -> Vec<Change> {
+    let figures: Vec<f64> =
+        segments(of.len(), &cuts(splits)).map(|segment| figure(&of[segment])).collect();
+    let change = |(split, figures): (&Split, &[f64])| Change {
+        kind,
+        at: split.at,
+        before: figures[0],
+        after: figures[1],
+        p: split.p,
+    };
+    splits.iter().zip(figures.windows(2)).map(change).collect()
+}
+
 /// Changes in terms of the series itself.
 fn told(values: &[f64], tamed: &[f64], levels: &[Split], spreads: &[Split], phi: f64) -> Found {
     let left = about_levels(tamed, &cuts(levels));
     let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
     let sd =
         |of: &[f64]| (of.iter().map(|value| value * value).sum::<f64>() / of.len() as f64).sqrt();
-    let mut changes = Vec::new();
-    let kinds: [(Kind, &[Split], &[f64], &dyn Fn(&[f64]) -> f64); 2] =
-        [(Kind::Location, levels, values, &mean), (Kind::Scale, spreads, &left, &sd)];
-    for (kind, splits, of, figure) in kinds {
-        let figures: Vec<f64> =
-            segments(values.len(), &cuts(splits)).map(|segment| figure(&of[segment])).collect();
-        changes.extend(splits.iter().zip(figures.windows(2)).map(|(split, figures)| Change {
-            kind,
-            at: split.at,
-            before: figures[0],
-            after: figures[1],
-            p: split.p,
-        }));
-    }
+    let mut changes = pairs(Kind::Location, values, levels, mean);
+    changes.extend(pairs(Kind::Scale, &left, spreads, sd));
     changes.sort_by_key(|change| change.at);
     let from = spreads.last().map_or(0, |split| split.at);
     Found { changes, autocorrelation: phi, sd: sd(&left[from..]) }
