@@ -69,13 +69,13 @@ impl Nights {
 
 #[test]
 fn a_change_for_the_worse_is_found_named_and_accepted() {
-    let nights = Nights::new(40, |night| if night < 25 { 1.0 } else { 1.1 });
+    let nights = Nights::new(40, |night| if night < 25 { 1.0 } else { 1.2 });
     nights.add_all();
     let said = nights.check(&[]);
     assert!(
         said.ends_with(1)
             .stdout
-            .contains(&format!("regressed {CELL}:tcp-rr  location (median) level x1.1")),
+            .contains(&format!("regressed {CELL}:tcp-rr  location (median) level x1.19")),
         "{said}"
     );
     assert!(
