@@ -213,7 +213,19 @@ mod tests {
                 error("[[accept]]", "[[accept"),
             ]
             .join("\n"),
-            @""
+            @r"
+        a.toml:1:10: schema 2 is not known, only 1
+        a.toml:1:1: missing field `schema`
+        a.toml:6:1: unknown field `raison`, expected one of `series`, `commit`, `reason`, `scope`, `expires`
+        a.toml:5:10: commit `abc` has fewer than 7 letters
+        a.toml:6:10: `reason` is empty
+        a.toml:7:9: `scope` is empty; known: all, location, dispersion, tail, stall, between-boot
+        a.toml:7:9: unknown scope `tial`: did you mean `tail`? known: all, location, dispersion, tail, stall, between-boot
+        a.toml:7:10: invalid type: integer `1`, expected a string
+        a.toml:8:11: `soon` is no day, as in 2027-01-31
+        a.toml:3:1: missing field `expires`
+        a.toml:3:9: unclosed array table, expected `]]`
+        "
         );
     }
 }

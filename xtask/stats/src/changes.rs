@@ -110,8 +110,19 @@ impl std::error::Error for NoAnswer {}
 
 /// Finds the changes of a series whose p-value is at most `alpha`.
 ///
-/// Simulated, 10,000 series a figure (`simulate` in this module's tests makes them): normal AR(1) series of 100 points have a change at `alpha` =
-/// 2 % in TABLE.
+/// Simulated with `alpha` = 2 %, 10,000 series of 100 points a figure (`simulate` of this module's tests), autocorrelation 0 / 0.3 / 0.5 / 0.7 /
+/// 0.8:
+///
+/// | series | finds |
+/// |---|---|
+/// | normal, unchanged | a change: 0.7 / 1.1 / 1.3 / 2.1 / 3.3 % |
+/// | Student t with 4 degrees of freedom, unchanged | a change: 3.8 / 4.2 / 4.5 / 5.7 / 7.6 %, mostly of spread |
+/// | spread x1.5 / x2 / x3 in the middle, autocorrelation 0.5 | it within 10 points: 23 / 81 / 99 % |
+/// | level + 1 / 1.5 / 2 / 3 standard deviations in the middle, autocorrelation 0 | it within 5 points: 66 / 95 / 99 / 100 % |
+/// | the same, autocorrelation 0.5 | 12 / 43 / 78 / 98 % |
+/// | level + 3 / 5 standard deviations six points before the end, autocorrelation 0.5 | 60 / 98 % |
+///
+/// With `alpha` = 0.1 %, normal series that do not change have a change in 0.04 / - / 0.09 / 0.20 / 0.53 % (40,000 a figure).
 ///
 /// # Errors
 /// Too few points, or one that is no number.
@@ -250,12 +261,6 @@ fn sds(left: &[f64], cuts: &[usize], floor: f64) -> Vec<f64> {
     sds
 }
 
-/// The largest of a scan.
-#[derive(Clone, Copy, Debug)]
-struct Largest {
-    at: usize,
-}
-
 struct Search {
     alpha: f64,
     /// Variance that rounding alone leaves.
@@ -279,7 +284,7 @@ impl Search {
             let nu = (1.0 / (count - 2.0) + unsure).recip();
             let z = (8.0 * nu + 1.0) / (8.0 * nu + 3.0) * (nu * (best.1 / nu).ln_1p()).sqrt();
             let p = p_of_largest(z, to - from, least) / SHARE_OF_LEVEL;
-            Some((Largest { at: best.0 }, p.min(1.0)))
+            Some(Split { at: best.0, p: p.min(1.0) })
         };
         self.segment(e.len(), &scan)
     }
@@ -306,7 +311,7 @@ impl Search {
                 .max_by(|a, b| a.1.total_cmp(&b.1))?;
             let z = (best.1 / self.heaviness(&left[from..to], best.0 - from)).sqrt();
             let p = p_of_largest(z, to - from, least) / (1.0 - SHARE_OF_LEVEL);
-            Some((Largest { at: best.0 }, p.min(1.0)))
+            Some(Split { at: best.0, p: p.min(1.0) })
         };
         self.segment(left.len(), &scan)
     }
@@ -325,37 +330,27 @@ impl Search {
     }
 
     /// Splits where a scan finds something, and the parts again; then each split is tested between its neighbours alone.
-    fn segment(
-        &self,
-        length: usize,
-        scan: &dyn Fn(usize, usize) -> Option<(Largest, f64)>,
-    ) -> Vec<Split> {
+    fn segment(&self, length: usize, scan: &dyn Fn(usize, usize) -> Option<Split>) -> Vec<Split> {
         let mut found: Vec<Split> = Vec::new();
         let mut open = vec![(0, length)];
         while let Some((from, to)) = open.pop() {
-            if let Some((Largest { at, .. }, p)) = scan(from, to)
-                && p <= self.alpha
-            {
-                found.push(Split { at, p });
-                open.extend([(from, at), (at, to)]);
+            if let Some(split) = scan(from, to).filter(|split| split.p <= self.alpha) {
+                found.push(split);
+                open.extend([(from, split.at), (split.at, to)]);
             }
         }
         found.sort_by_key(|split| split.at);
         loop {
-            let mut again = Vec::with_capacity(found.len());
-            for (nth, _) in found.iter().enumerate() {
+            // From left to right, so that places stay in order.
+            let lost = (0..found.len()).find(|&nth| {
                 let from = if nth == 0 { 0 } else { found[nth - 1].at };
                 let to = found.get(nth + 1).map_or(length, |next| next.at);
-                again.push(
-                    scan(from, to)
-                        .filter(|(_, p)| *p <= self.alpha)
-                        .map(|(best, p)| Split { at: best.at, p }),
-                );
-            }
-            // The least clear one goes first: without it its neighbours may be clear.
-            let Some(lost) = again.iter().position(Option::is_none) else {
-                return again.into_iter().flatten().collect();
-            };
+                let again = scan(from, to).filter(|split| split.p <= self.alpha);
+                found[nth] = again.unwrap_or(found[nth]);
+                again.is_none()
+            });
+            // One at a time: without it, its neighbours are tested over more points.
+            let Some(lost) = lost else { return found };
             found.remove(lost);
         }
     }
@@ -410,26 +405,28 @@ pub fn p_of_largest(z: f64, count: usize, least: usize) -> f64 {
     (density * ((z - 1.0 / z) * 2.0 * ((1.0 - h) / h).ln().max(0.0) + 4.0 / z)).min(1.0)
 }
 
+/// Changes of one kind with the figures of the segments before and after them.
+fn pairs(kind: Kind, of: &[f64], splits: &[Split], figure: impl Fn(&[f64]) -> f64) -> Vec<Change> {
+    let figures: Vec<f64> =
+        segments(of.len(), &cuts(splits)).map(|segment| figure(&of[segment])).collect();
+    let change = |(split, figures): (&Split, &[f64])| Change {
+        kind,
+        at: split.at,
+        before: figures[0],
+        after: figures[1],
+        p: split.p,
+    };
+    splits.iter().zip(figures.windows(2)).map(change).collect()
+}
+
 /// Changes in terms of the series itself.
 fn told(values: &[f64], tamed: &[f64], levels: &[Split], spreads: &[Split], phi: f64) -> Found {
     let left = about_levels(tamed, &cuts(levels));
     let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
     let sd =
         |of: &[f64]| (of.iter().map(|value| value * value).sum::<f64>() / of.len() as f64).sqrt();
-    let mut changes = Vec::new();
-    let kinds: [(Kind, &[Split], &[f64], &dyn Fn(&[f64]) -> f64); 2] =
-        [(Kind::Location, levels, values, &mean), (Kind::Scale, spreads, &left, &sd)];
-    for (kind, splits, of, figure) in kinds {
-        let figures: Vec<f64> =
-            segments(values.len(), &cuts(splits)).map(|segment| figure(&of[segment])).collect();
-        changes.extend(splits.iter().zip(figures.windows(2)).map(|(split, figures)| Change {
-            kind,
-            at: split.at,
-            before: figures[0],
-            after: figures[1],
-            p: split.p,
-        }));
-    }
+    let mut changes = pairs(Kind::Location, values, levels, mean);
+    changes.extend(pairs(Kind::Scale, &left, spreads, sd));
     changes.sort_by_key(|change| change.at);
     let from = spreads.last().map_or(0, |split| split.at);
     Found { changes, autocorrelation: phi, sd: sd(&left[from..]) }

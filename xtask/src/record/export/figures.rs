@@ -118,7 +118,7 @@ mod tests {
         let of = |boot, factor: f64| {
             record(&cell, boot, "tcp-stream", rates(&[1e9 * factor, 2e9 * factor, 4e9 * factor]))
         };
-        (run(&[cell.clone()]), vec![of(0, 1.0), of(1, 1.1)])
+        (run(std::slice::from_ref(&cell)), vec![of(0, 1.0), of(1, 1.1)])
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Comma-separated values: `series,run,boot,value,unit`, optional `time` and `commit`, in any order, by the names in the first line.
 //!
 //! A row is an observation. `series` is `CELL:WORKLOAD` or any name, `run` any name, `boot` a whole number (a fresh start within the run),
-//! `value` a number that is not negative, `unit` as in [`super::unit`]. Rows may come in any order. A file with several runs becomes several
+//! `value` a number that is not negative, `unit` as `unit.rs` lists them. Rows may come in any order. A file with several runs becomes several
 //! runs. Nothing but the values is held in memory: eight bytes a row.
 
 use std::collections::HashMap;
