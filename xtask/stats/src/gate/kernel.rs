@@ -103,7 +103,7 @@ pub(super) fn count(family: &[&Layout], sign: f64, relabellings: &Relabellings) 
     let measured: Vec<f64> = rows
         .iter()
         .zip(&scales)
-        .map(|(row, scale)| scale.deviate(f64::from(statistics(row, &signs, 0)[0])))
+        .map(|(row, scale)| scale.deviate(f64::from(statistics::<false>(row, &signs, 0)[0])))
         .collect();
     let mut order: Vec<usize> = (0..family.len()).collect();
     order.sort_by(|a, b| measured[*a].total_cmp(&measured[*b]));
@@ -233,16 +233,24 @@ fn fill(signs: &mut Vec<Lanes>, relabellings: &Relabellings, first: usize) {
     }));
 }
 
-/// The statistic of one hypothesis in the relabellings from `first` on.
+/// The statistic of one hypothesis in the relabellings from `first` on. `FUSED` multiplies and adds in one instruction, where the processor
+/// has one.
 #[inline(always)]
-fn statistics(row: &Row<'_>, signs: &[Lanes], first: usize) -> Lanes {
+#[expect(
+    clippy::needless_range_loop,
+    reason = "lanes of plain arrays stay in registers, iterators over them do not"
+)]
+fn statistics<const FUSED: bool>(row: &Row<'_>, signs: &[Lanes], first: usize) -> Lanes {
     match row {
         Row::Signs(differences) => {
             let mut sums = [0.0f32; LANES];
             for &(place, difference) in differences {
                 let signs = &signs[place as usize];
                 for lane in 0..LANES {
-                    sums[lane] += difference * signs[lane];
+                    sums[lane] = match FUSED {
+                        true => difference.mul_add(signs[lane], sums[lane]),
+                        false => difference * signs[lane] + sums[lane],
+                    };
                 }
             }
             sums
@@ -300,17 +308,22 @@ fn sweep(
     tallies: &mut [Tally],
 ) -> Vec<Lanes> {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
+    if std::arch::is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor has what the function is compiled for.
-        return unsafe { sweep_wide(plan, signs, first, valid, kinds, tallies) };
+        return unsafe { sweep_16(plan, signs, first, valid, kinds, tallies) };
+    } else if std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+    {
+        // SAFETY: as above.
+        return unsafe { sweep_8(plan, signs, first, valid, kinds, tallies) };
     }
-    sweep_any(plan, signs, first, valid, kinds, tallies)
+    sweep_any::<false>(plan, signs, first, valid, kinds, tallies)
 }
 
 /// [`sweep_any`] with eight lanes in a register.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn sweep_wide(
+fn sweep_8(
     plan: &[Ordered<'_>],
     signs: &[Lanes],
     first: usize,
@@ -318,11 +331,25 @@ fn sweep_wide(
     kinds: usize,
     tallies: &mut [Tally],
 ) -> Vec<Lanes> {
-    sweep_any(plan, signs, first, valid, kinds, tallies)
+    sweep_any::<true>(plan, signs, first, valid, kinds, tallies)
+}
+
+/// [`sweep_any`] with sixteen lanes in a register.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn sweep_16(
+    plan: &[Ordered<'_>],
+    signs: &[Lanes],
+    first: usize,
+    valid: usize,
+    kinds: usize,
+    tallies: &mut [Tally],
+) -> Vec<Lanes> {
+    sweep_any::<true>(plan, signs, first, valid, kinds, tallies)
 }
 
 #[inline(always)]
-fn sweep_any(
+fn sweep_any<const FUSED: bool>(
     plan: &[Ordered<'_>],
     signs: &[Lanes],
     first: usize,
@@ -333,7 +360,7 @@ fn sweep_any(
     let counts: [u32; LANES] = std::array::from_fn(|lane| u32::from(lane < valid));
     let mut maxima = vec![[f32::NEG_INFINITY; LANES]; kinds];
     for (of, tally) in plan.iter().zip(tallies) {
-        let found = statistics(of.row, signs, first);
+        let found = statistics::<FUSED>(of.row, signs, first);
         let reached = of.reached[of.kind];
         let maximum = &mut maxima[of.kind];
         let mut tallied = Tally::default();
