@@ -236,10 +236,6 @@ fn fill(signs: &mut Vec<Lanes>, relabellings: &Relabellings, first: usize) {
 /// The statistic of one hypothesis in the relabellings from `first` on. `FUSED` multiplies and adds in one instruction, where the processor
 /// has one.
 #[inline(always)]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "lanes of plain arrays stay in registers, iterators over them do not"
-)]
 fn statistics<const FUSED: bool>(row: &Row<'_>, signs: &[Lanes], first: usize) -> Lanes {
     match row {
         Row::Signs(differences) => {
