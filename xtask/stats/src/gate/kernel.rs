@@ -98,12 +98,11 @@ pub(super) fn count(family: &[&Layout], sign: f64, relabellings: &Relabellings) 
     let rows: Vec<Row<'_>> =
         family.iter().map(|layout| row(layout, sign, &places, &relabellings.labels)).collect();
 
-    let mut signs = Vec::new();
-    fill(&mut signs, relabellings, 0);
+    let Group { signs, .. } = Group::new(relabellings, 0, 0);
     let measured: Vec<f64> = rows
         .iter()
         .zip(&scales)
-        .map(|(row, scale)| scale.deviate(f64::from(statistics(row, &signs, 0)[0])))
+        .map(|(row, scale)| scale.deviate(f64::from(statistics::<false>(row, &signs, 0)[0])))
         .collect();
     let mut order: Vec<usize> = (0..family.len()).collect();
     order.sort_by(|a, b| measured[*a].total_cmp(&measured[*b]));
@@ -120,18 +119,19 @@ pub(super) fn count(family: &[&Layout], sign: f64, relabellings: &Relabellings) 
 
     let mut tallies = vec![Tally::default(); family.len()];
     let mut largest = Vec::with_capacity(relabellings.count);
-    let mut first = 0;
-    while first < relabellings.count {
-        fill(&mut signs, relabellings, first);
-        let valid = (relabellings.count - first).min(LANES);
-        let maxima = sweep(&plan, &signs, first, valid, kinds.len(), &mut tallies);
-        largest.extend((0..valid).map(|lane| {
-            let deviates =
-                kinds.iter().zip(&maxima).map(|(kind, of)| kind.deviate(f64::from(of[lane])));
-            let square = deviates.fold(f64::NEG_INFINITY, f64::max);
-            square.abs().sqrt().copysign(square)
-        }));
-        first += LANES;
+    let starts: Vec<usize> = (0..relabellings.count).step_by(LANES).collect();
+    for starts in starts.chunks(TOGETHER) {
+        let mut groups: Vec<Group> =
+            starts.iter().map(|first| Group::new(relabellings, *first, kinds.len())).collect();
+        sweep(&plan, &mut groups, &mut tallies);
+        for Group { maxima, valid, .. } in &groups {
+            largest.extend((0..*valid).map(|lane| {
+                let of = kinds.iter().zip(maxima);
+                let deviates = of.map(|(kind, of)| kind.deviate(f64::from(of[lane])));
+                let square = deviates.fold(f64::NEG_INFINITY, f64::max);
+                square.abs().sqrt().copysign(square)
+            }));
+        }
     }
     largest.sort_unstable_by(|a, b| b.total_cmp(a));
 
@@ -223,26 +223,55 @@ fn row<'a>(
     }
 }
 
-/// The signs of the relabellings from `first` on, block after block.
-fn fill(signs: &mut Vec<Lanes>, relabellings: &Relabellings, first: usize) {
-    signs.clear();
-    signs.extend(relabellings.signs.values().map(|row| {
-        let mut lanes = [0.0; LANES];
-        lanes.copy_from_slice(&row[first..first + LANES]);
-        lanes
-    }));
+/// Groups of relabellings that a hypothesis is worked out for before the next is read: their signs fill the first cache, and what is known
+/// of all hypotheses does not fit into the second.
+const TOGETHER: usize = 4;
+
+/// Some relabellings.
+struct Group {
+    first: usize,
+    valid: usize,
+    /// 1 for those that count, 0 for the padding.
+    counts: [u32; LANES],
+    /// Block after block.
+    signs: Vec<Lanes>,
+    /// The largest statistics so far, on every scale.
+    maxima: Vec<Lanes>,
 }
 
-/// The statistic of one hypothesis in the relabellings from `first` on.
+impl Group {
+    /// The relabellings from `first` on.
+    fn new(relabellings: &Relabellings, first: usize, kinds: usize) -> Group {
+        let valid = (relabellings.count - first).min(LANES);
+        let lanes = |row: &Vec<f32>| {
+            let mut lanes = [0.0; LANES];
+            lanes.copy_from_slice(&row[first..first + LANES]);
+            lanes
+        };
+        Group {
+            first,
+            valid,
+            counts: std::array::from_fn(|lane| u32::from(lane < valid)),
+            signs: relabellings.signs.values().map(lanes).collect(),
+            maxima: vec![[f32::NEG_INFINITY; LANES]; kinds],
+        }
+    }
+}
+
+/// The statistic of one hypothesis in the relabellings from `first` on. `FUSED` multiplies and adds in one instruction, where the processor
+/// has one.
 #[inline(always)]
-fn statistics(row: &Row<'_>, signs: &[Lanes], first: usize) -> Lanes {
+fn statistics<const FUSED: bool>(row: &Row<'_>, signs: &[Lanes], first: usize) -> Lanes {
     match row {
         Row::Signs(differences) => {
             let mut sums = [0.0f32; LANES];
             for &(place, difference) in differences {
                 let signs = &signs[place as usize];
                 for lane in 0..LANES {
-                    sums[lane] += difference * signs[lane];
+                    sums[lane] = match FUSED {
+                        true => difference.mul_add(signs[lane], sums[lane]),
+                        false => difference * signs[lane] + sums[lane],
+                    };
                 }
             }
             sums
@@ -290,74 +319,65 @@ fn squares(blocks: &[Block], labels: &[Vec<f64>], first: usize) -> Lanes {
     })
 }
 
-/// Counts some relabellings; gives the largest statistic in each, on every scale.
-fn sweep(
-    plan: &[Ordered<'_>],
-    signs: &[Lanes],
-    first: usize,
-    valid: usize,
-    kinds: usize,
-    tallies: &mut [Tally],
-) -> Vec<Lanes> {
+/// Counts groups of relabellings.
+fn sweep(plan: &[Ordered<'_>], groups: &mut [Group], tallies: &mut [Tally]) {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
+    if std::arch::is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor has what the function is compiled for.
-        return unsafe { sweep_wide(plan, signs, first, valid, kinds, tallies) };
+        return unsafe { sweep_16(plan, groups, tallies) };
+    } else if std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+    {
+        // SAFETY: as above.
+        return unsafe { sweep_8(plan, groups, tallies) };
     }
-    sweep_any(plan, signs, first, valid, kinds, tallies)
+    sweep_any::<false>(plan, groups, tallies);
 }
 
 /// [`sweep_any`] with eight lanes in a register.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn sweep_wide(
-    plan: &[Ordered<'_>],
-    signs: &[Lanes],
-    first: usize,
-    valid: usize,
-    kinds: usize,
-    tallies: &mut [Tally],
-) -> Vec<Lanes> {
-    sweep_any(plan, signs, first, valid, kinds, tallies)
+fn sweep_8(plan: &[Ordered<'_>], groups: &mut [Group], tallies: &mut [Tally]) {
+    sweep_any::<true>(plan, groups, tallies);
+}
+
+/// [`sweep_any`] with sixteen lanes in a register.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn sweep_16(plan: &[Ordered<'_>], groups: &mut [Group], tallies: &mut [Tally]) {
+    sweep_any::<true>(plan, groups, tallies);
 }
 
 #[inline(always)]
-fn sweep_any(
-    plan: &[Ordered<'_>],
-    signs: &[Lanes],
-    first: usize,
-    valid: usize,
-    kinds: usize,
-    tallies: &mut [Tally],
-) -> Vec<Lanes> {
-    let counts: [u32; LANES] = std::array::from_fn(|lane| u32::from(lane < valid));
-    let mut maxima = vec![[f32::NEG_INFINITY; LANES]; kinds];
+fn sweep_any<const FUSED: bool>(plan: &[Ordered<'_>], groups: &mut [Group], tallies: &mut [Tally]) {
     for (of, tally) in plan.iter().zip(tallies) {
-        let found = statistics(of.row, signs, first);
         let reached = of.reached[of.kind];
-        let maximum = &mut maxima[of.kind];
-        let mut tallied = Tally::default();
-        for lane in 0..LANES {
-            maximum[lane] = maximum[lane].max(found[lane]);
-            tallied.upper += counts[lane] & u32::from(found[lane] >= reached);
-            tallied.lower += counts[lane] & u32::from(found[lane] <= of.below);
-        }
-        if let [maximum] = maxima.as_slice() {
+        for Group { first, counts, signs, maxima, .. } in groups.iter_mut() {
+            let found = statistics::<FUSED>(of.row, signs, *first);
+            let mut maximum = maxima[of.kind];
+            let mut tallied = Tally::default();
             for lane in 0..LANES {
-                tallied.family += counts[lane] & u32::from(maximum[lane] >= reached);
+                maximum[lane] = maximum[lane].max(found[lane]);
+                tallied.upper += counts[lane] & u32::from(found[lane] >= reached);
+                tallied.lower += counts[lane] & u32::from(found[lane] <= of.below);
             }
-        } else {
-            let mut any = [0u32; LANES];
-            for (maximum, reached) in maxima.iter().zip(&of.reached) {
+            maxima[of.kind] = maximum;
+            if maxima.len() == 1 {
                 for lane in 0..LANES {
-                    any[lane] |= u32::from(maximum[lane] >= *reached);
+                    tallied.family += counts[lane] & u32::from(maximum[lane] >= reached);
                 }
+            } else {
+                let mut any = [0u32; LANES];
+                for (maximum, reached) in maxima.iter().zip(&of.reached) {
+                    for lane in 0..LANES {
+                        any[lane] |= u32::from(maximum[lane] >= *reached);
+                    }
+                }
+                tallied.family = counts.iter().zip(any).map(|(count, any)| count & any).sum();
             }
-            tallied.family = counts.iter().zip(any).map(|(count, any)| count & any).sum();
+            tally.upper += tallied.upper;
+            tally.lower += tallied.lower;
+            tally.family += tallied.family;
         }
-        tally.upper += tallied.upper;
-        tally.lower += tallied.lower;
-        tally.family += tallied.family;
     }
-    maxima
 }

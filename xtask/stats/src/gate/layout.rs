@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hypothesis, Observation, scale};
+use super::{Hypothesis, Observation};
 use crate::interval::{Interval, NoInterval};
 use crate::moments::Moments;
 
@@ -147,12 +147,12 @@ impl Layout {
         }
     }
 
-    /// Student's 95 % interval of the difference.
-    pub(super) fn interval(&self) -> Interval {
+    /// Student's 95 % interval of the difference, with the quantile 0.975 of Student's law by degrees of freedom.
+    pub(super) fn interval(&self, student: &mut impl FnMut(f64) -> f64) -> Interval {
         let (estimate, error) = (self.difference(), self.error());
         let reach = match error {
             0.0 => 0.0,
-            error => scale::student_quantile(0.975, self.freedom()) * error,
+            error => student(self.freedom()) * error,
         };
         Interval { low: estimate - reach, estimate, high: estimate + reach }
     }

@@ -107,12 +107,12 @@ impl Digits {
         let mut rows: Vec<Vec<f64>> = (0..all).map(|boot| vec![measured(boot); padded]).collect();
         if let Digits::Random(random) = self {
             let mut order: Vec<usize> = (0..all).collect();
-            for n in 1..count {
+            (1..count).for_each(|n| {
                 random.shuffle(&mut order);
                 for (place, boot) in order.iter().enumerate() {
                     rows[*boot][n] = measured(place);
                 }
-            }
+            });
             return rows;
         }
         let chosen = combinations(all, some);
