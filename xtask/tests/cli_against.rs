@@ -1,5 +1,7 @@
 //! `bench --against` from outside: another revision's inputs beside this one's, in repositories of the tests' own.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -102,7 +102,8 @@ impl Bench {
     fn spec(&self, number: u32) -> BootSpec {
         let (site, instrument) =
             self.prepared.site(&self.cell, &self.host, &self.matrix, &self.tag, number).unwrap();
-        let place = Place { block: 0, position: 0, boot: number };
+        let place =
+            Place { block: 0, position: 0, boot: number, side: xtask::record::Side::Candidate };
         BootSpec::new(&site, &self.matrix.measure, &Default::default(), instrument, place).unwrap()
     }
 

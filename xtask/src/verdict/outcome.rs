@@ -5,8 +5,8 @@ use evenkeel_stats::exact::more_often;
 use super::policy::Policy;
 use super::sides::{Half, Pair};
 use super::{Aspect, Decision, Verdict};
-use crate::record::results::VerdictRow;
 use crate::record::Status;
+use crate::record::results::VerdictRow;
 
 /// A cell that one side lacks.
 pub(super) struct Decided {
