@@ -462,7 +462,7 @@ impl Told {
             reason: String::new(),
         };
         let mut hint = String::new();
-        if verdict == Verdict::Inconclusive {
+        if verdict == Verdict::Inconclusive && aspect != Aspect::BetweenBoot {
             told.boots_needed = tested::boots_needed(tested, margin.ln());
             let size = ratio(figure(tested::wanted(tested, margin.ln())));
             if let Some(needed) = told.boots_needed {
@@ -495,6 +495,11 @@ impl Told {
         let size = format!("{what} {} {}", ratio(self.ratio), interval(self.low, self.high));
         let beyond = format!("margin ×{margin}");
         let boots = format!("{base} + {candidate} boots");
+        if aspect == Aspect::BetweenBoot {
+            return format!(
+                "{size}; {boots}: shown and not judged, because its test errs too often"
+            );
+        }
         match self.verdict {
             Verdict::Regressed => format!("{size}: worse beyond the {beyond}; {boots}"),
             Verdict::Improved => format!("{size}: better beyond the {beyond}; {boots}"),

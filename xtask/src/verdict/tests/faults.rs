@@ -81,7 +81,7 @@ fn the_opposite_is_an_improvement() {
 }
 
 #[test]
-fn boots_that_lie_wider_are_told_and_do_not_gate() {
+fn boots_that_lie_wider_are_told_and_not_judged() {
     let temper = |_: &Cell, side: &str| match side {
         CANDIDATE => Temper { between: 0.3, ..STEADY },
         _ => STEADY,
@@ -89,7 +89,8 @@ fn boots_that_lie_wider_are_told_and_do_not_gate() {
     let verdicts = judged(&interleaved(&cells()[..1], 30, 8, temper));
     let [between] = of(&verdicts, Aspect::BetweenBoot)[..] else { panic!() };
     assert!(between.row.ratio.unwrap() > 4.0, "{}", between.row.reason);
-    assert_eq!(between.verdict, Verdict::Regressed, "{}", between.row.reason);
+    assert_eq!(between.verdict, Verdict::Inconclusive, "{}", between.row.reason);
+    assert!(between.row.reason.ends_with("its test errs too often"), "{}", between.row.reason);
     assert!(!between.row.gates && !between.flags());
 }
 
