@@ -50,7 +50,7 @@ pub enum Command {
   cargo xtask bench --provision            install what is missing, then measure the default matrix
   cargo xtask bench smoke --out D          one cell of every virtualization, into D
   cargo xtask bench --only docker,netns    some cells of the default matrix
-  cargo xtask bench --against origin/main  did what is changed here make determinism worse?
+  cargo xtask bench --against origin/main --boots 12   did what is changed here make determinism worse?
   cargo xtask bench --resume D             go on with a run that was stopped")]
     Bench(Bench),
     /// Write the report of a run again, from its records alone. Needs no root.
@@ -191,10 +191,10 @@ pub struct Bench {
     /// what changed by its policy. Exits with 1 where determinism regressed.
     #[arg(long, value_name = "REV", conflicts_with = "lab")]
     pub against: Option<String>,
-    /// With --against, exit with 3 where something that gates cannot be told, or is missing.
-    #[arg(long, requires = "against")]
+    /// Of a run against a base, exit with 3 where something that gates cannot be told, or is missing.
+    #[arg(long)]
     pub require_conclusive: bool,
-    /// For `git bisect run`: exit with 125 instead of 3 and 4.
+    /// For `git bisect run`: exit with 125 where it cannot be told, and for every error.
     #[arg(long)]
     pub bisect: bool,
     /// Go on with the run in this directory.
@@ -347,7 +347,7 @@ pub struct HistoryAdd {
     /// The history: a file, or a folder with a history.jsonl.
     #[arg(long, value_name = "FILE|FOLDER")]
     pub history: PathBuf,
-    /// What was measured; the run's own, or that of the repository here, if not given.
+    /// What was measured; the commit of the repository that the run was made in, if not given.
     #[arg(long, value_name = "COMMIT")]
     pub commit: Option<String>,
     /// There were changes beside the commit.

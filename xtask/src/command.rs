@@ -1,8 +1,9 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use crate::axis::tuning::{self, Profile};
 use crate::axis::{Powers, kernel};
 use crate::cli;
 use crate::doctor::provision;
-use crate::matrix::{self, Matrix};
+use crate::matrix::{self, Cell, Matrix};
 use crate::plan::attribution::expand;
 use crate::plan::{Json, Options, Plan, Table};
 use crate::record::{Base, PlannedCell, Record, Run, Status, store};
@@ -26,7 +27,7 @@ use crate::run::spec::BootSpec;
 use crate::run::{self, End, Order, boot, lab, rootless};
 use crate::streams::{print, print_by, say};
 use crate::verdict::{self, Comparison, Verdicts, policy};
-use crate::wrong::{WrongInput, wrong};
+use crate::wrong::wrong;
 
 /// Exit codes, which callers rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,10 +142,10 @@ fn update_kernels(matrix: &Matrix) -> anyhow::Result<()> {
 /// # Errors
 /// Wrong input, or the host failed us.
 pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
-    let is_wrong = |error: &anyhow::Error| error.downcast_ref::<WrongInput>().is_some();
     match measure(told, detail) {
         Ok(Exit::Inconclusive | Exit::Host) if told.bisect => Ok(Exit::Untestable),
-        Err(error) if told.bisect && !is_wrong(&error) => {
+        // Also a commit whose matrix is wrong is neither good nor bad.
+        Err(error) if told.bisect => {
             say(format_args!("error: {error:#}"));
             Ok(Exit::Untestable)
         }
@@ -159,14 +160,20 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         (None, Some(dir)) => (false, dir.clone()),
         (None, None) => (false, default_out(&told.selection.matrix)?),
     };
-    // Its files must be there until the run is over.
-    let revision = told.against.as_deref().map(Revision::unpack).transpose()?;
     let order = if resume {
         let (run, _, _) = store::read(&out)?;
+        if let (true, Some(base)) = (told.lab, &run.base) {
+            let out = out.display();
+            return Err(wrong(format!("{out} is measured against {}: not in labs", base.revision)));
+        }
+        let revision = run.base.as_ref().map(|base| Revision::unpack(&base.commit)).transpose()?;
         let mut options = Options { seed: run.seed, ..Options::default() };
         // A run of some cells only goes on with these.
-        if run.cells.len() < run.matrix.cells.len() {
-            let ids: Vec<String> = run.cells.iter().map(|planned| planned.cell.id()).collect();
+        let known: HashSet<&Cell> = run.matrix.cells.iter().collect();
+        // Those of a base alone were never to be measured.
+        let ids = run.cells.iter().filter(|planned| known.contains(&planned.cell));
+        let ids: Vec<String> = ids.map(|planned| planned.cell.id()).collect();
+        if ids.len() < known.len() {
             options.only = Some(ids.join(",").parse().map_err(wrong)?);
         }
         // What was planned in labs goes on in labs.
@@ -176,13 +183,16 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         let lab = told.lab || run.cells.iter().any(in_lab);
         let (text, matrix, quick) = (run.matrix_text, run.matrix, run.quick);
         let base = run.base.zip(run.policy);
-        Order { text, matrix, options, base, out, resume, quick, lab }
+        let revision = revision.map(Arc::new);
+        Order { text, matrix, options, base, revision, out, resume, quick, lab }
     } else {
         let (mut matrix, text) = load(Path::new("."), &told.selection)?;
         let (quick, lab) = (told.selection.quick, told.lab);
+        let revision = told.against.as_deref().map(Revision::unpack).transpose()?;
         let against = revision.as_ref().map(|of| base(of, &told.selection, &mut matrix));
         let (options, base) = (options(&told.selection), against.transpose()?);
-        Order { text, matrix, options, base, out, resume, quick, lab }
+        let revision = revision.map(Arc::new);
+        Order { text, matrix, options, base, revision, out, resume, quick, lab }
     };
     if told.provision {
         install(&Cache::open()?)?;
@@ -195,7 +205,16 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         End::Measured if order.base.is_some() => {
             let (run, records) = read_run(&order.out)?;
             let verdicts = run::verdicts::of_run(&run, &records)?;
-            verdicts.map_or(Exit::Host, |found| exit(found.end(told.require_conclusive)))
+            let conclusive = told.require_conclusive || told.bisect;
+            match verdicts {
+                Some(found) => exit(found.end(conclusive)),
+                None => {
+                    say(
+                        "error: no boot of the base was measured: there is nothing to compare with",
+                    );
+                    Exit::Host
+                }
+            }
         }
         End::Measured => Exit::Fine,
         End::Nothing => Exit::Host,
@@ -218,27 +237,35 @@ fn base(
     told: &cli::Selection,
     candidate: &mut Matrix,
 ) -> anyhow::Result<(Base, String)> {
-    if candidate.attribution.is_some() {
+    if Path::new(&told.matrix).is_absolute() {
         return Err(wrong(format!(
-            "matrix `{}` attributes effects to knobs: it has no base",
-            candidate.name
+            "`--against` compares `{}` with itself: name the matrix, or its path from here",
+            told.matrix
         )));
     }
     let there = of.directory();
     let in_base = |error: anyhow::Error| wrong(format!("in the base, `{}`: {error:#}", of.name));
-    let (mut matrix, matrix_text) = load(&there, told).map_err(in_base)?;
-    for source in matrix.kernels.values_mut() {
-        for path in [&mut source.image, &mut source.modules].into_iter().flatten() {
-            *path = of.own(Path::new(path)).to_string_lossy().into_owned();
-        }
+    let (matrix, matrix_text) = load(&there, told).map_err(in_base)?;
+    if candidate.attribution.is_some() || matrix.attribution.is_some() {
+        return Err(wrong(format!(
+            "matrix `{}` attributes effects to knobs: it has no base",
+            candidate.name
+        )));
     }
     if candidate.measure != matrix.measure {
         say("note: `[measure]` differs from the base's: both sides are measured as the base says");
         candidate.measure = matrix.measure.clone();
     }
     let policy = policy::text_in(&there).map_err(|why| in_base(wrong(why)))?;
+    let least = policy::find_in(&there, None).map_err(|why| in_base(wrong(why)))?.require.boots;
+    if candidate.measure.boots < least {
+        return Err(wrong(format!(
+            "{} boots of each cell cannot give a verdict: the policy asks for {least}: add `--boots {least}` or more",
+            candidate.measure.boots
+        )));
+    }
     let (revision, commit) = (of.name.clone(), of.commit.clone());
-    Ok((Base { revision, commit, matrix_text, matrix }, policy))
+    Ok((Base { revision, commit, matrix_text, matrix, cells: Vec::new() }, policy))
 }
 
 /// `report`.

@@ -120,6 +120,13 @@ fn revisions_that_are_none_and_bases_that_are_wrong_are_refused() {
         "line 4",
         "did you mean `policy`?",
     ]);
+    let few = bench(&repository.0, &["--against", "HEAD", "--boots", "6"]);
+    few.is_refused_with(&["6 boots of each cell cannot give a verdict", "add `--boots 7`"]);
+    let absolute = repository.0.join("matrices/gate.toml");
+    let words =
+        ["bench", absolute.to_str().unwrap(), "--against", "HEAD", "--out", "/nonexistent/run"];
+    let itself = run(xtask(&words).current_dir(&repository.0));
+    itself.is_refused_with(&["compares", "with itself"]);
     let both = bench(&repository.0, &["--against", "HEAD", "--resume", "x"]);
     assert_eq!(both.code, Some(2), "{both}");
     let outside = place.path().join("outside");

@@ -126,6 +126,7 @@ impl Runs {
             matrix,
             options: Options { seed: u64::from(number) + 1, only, shard: None },
             base: None,
+            revision: None,
             out: out.clone(),
             resume: false,
             quick: false,

@@ -74,16 +74,7 @@ fn run_folders(named: &Path) -> Vec<PathBuf> {
 }
 
 fn entry(told: &cli::HistoryAdd, run: &Run, records: &[Record]) -> anyhow::Result<Entry<'static>> {
-    let (mut commit, mut dirty) = (told.commit.clone(), told.dirty);
-    // Somebody else's measurement says nothing about the repository that we happen to be in.
-    let ours =
-        !run.matrix_text.is_empty() && !run.facts.contains_key(crate::record::import::COMMIT);
-    if commit.is_none() && ours {
-        commit = git(&["rev-parse", "HEAD"]).map(|commit| commit.trim().to_owned());
-        dirty |= commit.is_some()
-            && git(&["status", "--porcelain"]).is_some_and(|status| !status.trim().is_empty());
-    }
-    Entry::of(run, records, commit, dirty, told.mark.clone()).map_err(wrong)
+    Entry::of(run, records, told.commit.clone(), told.dirty, told.mark.clone()).map_err(wrong)
 }
 
 /// What git says here; nothing where there is no repository, no git or no such commit.

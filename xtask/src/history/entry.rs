@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::record::figures::run::{Better, of_run};
-use crate::record::import::COMMIT;
+use crate::record::import::{COMMIT, DIRTY};
 use crate::record::{Record, Run};
 
 /// Version of a line.
@@ -107,7 +107,13 @@ impl Entry<'static> {
             }));
         }
         ensure!(!cells.is_empty(), "no boot was measured: there is nothing to remember");
-        let commit = commit.or_else(|| run.facts.get(COMMIT).cloned());
+        // What a run was made of it says itself: the repository may have gone on since.
+        let own = run.facts.get(COMMIT).filter(|_| commit.is_none());
+        let clean = own.and_then(|own| own.strip_suffix(DIRTY));
+        let (commit, dirty) = (
+            commit.or_else(|| clean.or(own.map(String::as_str)).map(str::to_owned)),
+            dirty || clean.is_some(),
+        );
         let cells = cells.into_iter().map(|((cell, fingerprint), figures)| CellEntry {
             cell: cell.into(),
             fingerprint: fingerprint.into(),

@@ -58,11 +58,7 @@ pub fn add(file: &Path, entry: &Entry<'_>, most: usize) -> Result<Added> {
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file);
     let mut history = open.with_context(failed)?;
     let (heads, lines, mended) = whole_lines(file, &mut history)?;
-    let same = |head: &Head| {
-        head.run == entry.run
-            && head.time == entry.time
-            && head.commit.as_deref() == entry.commit.as_deref()
-    };
+    let same = |head: &Head| head.run == entry.run && head.time == entry.time;
     if heads.iter().any(same) {
         return Ok(Added { known: true, mended, dropped: 0 });
     }

@@ -172,10 +172,13 @@ impl<'m> Plan<'m> {
                 }
             }
         }
-        // What was selected is known of the candidate's cells only: of all of them, the base's others have gone.
-        if self.options.only.is_none() && self.options.shard.is_none() {
+        // Which shard a cell would be of that is gone, nobody knows.
+        if self.options.shard.is_none() {
             let here: HashSet<&Cell> = self.cells.iter().map(|planned| planned.cell).collect();
-            let gone = base.cells.iter().filter(|cell| !here.contains(cell)).map(|cell| Planned {
+            let only = self.options.only.as_ref();
+            let meant = |cell: &&Cell| only.is_none_or(|only| only.takes(cell));
+            let gone = base.cells.iter().filter(|cell| !here.contains(cell)).filter(meant);
+            let gone = gone.map(|cell| Planned {
                 cell,
                 status: skipped("only the base has this cell: the candidate took it away"),
                 boot_time: Duration::ZERO,
@@ -185,7 +188,31 @@ impl<'m> Plan<'m> {
             beside.extend(gone);
         }
         self.cells.extend(beside);
+        self.pair_up();
         self
+    }
+
+    /// Skips each cell of which the other side cannot be measured: alone it would be compared with nothing.
+    pub fn pair_up(&mut self) {
+        let mut pairs: HashMap<&Cell, Vec<usize>> = HashMap::new();
+        for (at, planned) in self.cells.iter().enumerate() {
+            pairs.entry(planned.cell).or_default().push(at);
+        }
+        for pair in pairs.into_values() {
+            let [one, other] = pair[..] else { continue };
+            for (at, beside) in [(one, other), (other, one)] {
+                let why = match &*self.cells[beside].status {
+                    Status::Runnable => continue,
+                    Status::Skipped { reason, .. } | Status::NotApplicable { reason } => reason,
+                };
+                if self.cells[at].is_runnable() {
+                    let side = self.cells[beside].side.name();
+                    let reason = format!("the {side}'s cannot be measured: {why}");
+                    let status = Status::Skipped { reason, remedy: String::new() };
+                    self.cells[at].status = Arc::new(status);
+                }
+            }
+        }
     }
 
     /// The same plan, where cells that `needs` one are measured in labs, each of which takes `starts` to start.
@@ -246,6 +273,15 @@ impl<'m> Plan<'m> {
         let mut known = HashSet::new();
         // Those of the candidate come first.
         self.cells.iter().filter(|planned| known.insert(planned.cell)).map(own).collect()
+    }
+
+    /// The same of the base's cells.
+    pub fn record_of_base(&self) -> Vec<PlannedCell> {
+        let own = |planned: &Planned<'_>| PlannedCell {
+            cell: planned.cell.clone(),
+            status: Status::clone(&planned.status),
+        };
+        self.cells.iter().filter(|planned| planned.side == Side::Base).map(own).collect()
     }
 
     /// What can be measured, by where: the kernel of a lab, or none for the host itself.

@@ -125,6 +125,34 @@ proptest! {
 }
 
 #[test]
+fn a_cell_that_one_side_cannot_measure_is_measured_of_neither() {
+    let (matrix, base) = (matrix(1, 2), matrix(1, 2));
+    let lacks = |cell: &Cell| match &*cell.virtualization {
+        "docker" => {
+            Arc::new(Status::Skipped { reason: "no engine".into(), remedy: "start it".into() })
+        }
+        _ => Arc::new(Status::Runnable),
+    };
+    for (of_candidate, of_base) in [
+        (&lacks as &(dyn Fn(&Cell) -> Arc<Status> + Sync), &runnable as _),
+        (&runnable as _, &lacks as _),
+    ] {
+        let plan = Plan::new(&matrix, Options::default(), of_candidate, &overhead).unwrap();
+        let plan = plan.against(&base, of_base);
+        assert_eq!(plan.boot_count(), 2 * 2 * 4);
+        assert!(sides_of(&plan).iter().all(|(cell, ..)| !cell.contains("docker")));
+        let told = |cells: Vec<PlannedCell>| match &cells[2].status {
+            Status::Skipped { reason, .. } => reason.clone(),
+            other => panic!("{other:?}"),
+        };
+        let mut reasons = [told(plan.record()), told(plan.record_of_base())];
+        reasons.sort();
+        assert_eq!(reasons[0], "no engine");
+        assert!(reasons[1].ends_with("'s cannot be measured: no engine"), "{reasons:?}");
+    }
+}
+
+#[test]
 fn what_one_side_alone_has_is_told_and_not_measured() {
     let (mut matrix, base) = (matrix(1, 2), matrix(1, 2));
     let new = Cell { tuning: "new".into(), ..matrix.cells[0].clone() };

@@ -58,6 +58,9 @@ pub struct Base {
     pub matrix_text: String,
     /// Its matrix, checked, with its profiles.
     pub matrix: Matrix,
+    /// What became of its cells.
+    #[serde(default)]
+    pub cells: Vec<PlannedCell>,
 }
 
 /// `run.json`: what was planned, where, by whom.

@@ -87,11 +87,11 @@ fn cases_of<'a>(
         skipped,
     };
     match (cell.outcome, verdicts) {
-        (CellOutcome::Failed, _) => vec![whole(Some(("failed", reason)), None)],
+        (_, Some(rows)) => rows.into_iter().map(|row| judged(row, gates)).collect(),
+        (CellOutcome::Failed, None) => vec![whole(Some(("failed", reason)), None)],
         (CellOutcome::Skipped | CellOutcome::NotApplicable, None) => {
             vec![whole(None, Some(reason))]
         }
-        (_, Some(rows)) => rows.into_iter().map(|row| judged(row, gates)).collect(),
         (CellOutcome::Measured, None) => cell
             .workloads
             .iter()
@@ -103,13 +103,14 @@ fn cases_of<'a>(
     }
 }
 
-/// A failure is what makes the exit code 1: a regression that gates in a run that gates. All else that is not fine is skipped, with
-/// its reason.
+/// A failure is what makes the exit code 1: a regression that gates in a run that gates, and what fails altogether in the candidate. All else
+/// that is not fine is skipped, with its reason.
 fn judged(row: &VerdictRow, gates: bool) -> Case<'_> {
     let reason = row.reason.as_str();
     let flags = row.verdict == "regressed" && row.gates && row.accepted.is_none();
+    let altogether = row.aspect == "outcome" && row.figure.is_none();
     let (failure, skipped) = match row.verdict.as_str() {
-        "regressed" if flags && gates => (Some(("regressed", reason)), None),
+        "regressed" if flags && (gates || altogether) => (Some(("regressed", reason)), None),
         "regressed" | "missing" | "inconclusive" => (None, Some(reason)),
         _ => (None, None),
     };

@@ -69,7 +69,8 @@ pub(super) fn measure(
         expected(spec, machine, &facts)?;
         gathered.evidence.push(runs_kernel(spec, &facts));
     }
-    let driven = serve_all(spec, machine)?;
+    let (driven, unserved) = serve_all(spec, machine)?;
+    gathered.failed = unserved;
     start_load(spec, machine)?;
     let knobs_before = probe_all(spec, machine, slots)?;
     let hops_before = count_all(&spec.hops)?;
@@ -111,27 +112,39 @@ type Driven<'a> = (&'a str, &'static dyn Workload, Ask);
 
 /// Starts every server that the workloads and the load talk to, each once. They start before the load does: what it takes
 /// to start a process beside a load is in no figure, and on some kernels it takes forever.
-fn serve_all<'a>(spec: &'a BootSpec, machine: &mut Real) -> anyhow::Result<Vec<Driven<'a>>> {
+///
+/// A server that does not start takes its workloads with it, and no others.
+fn serve_all<'a>(
+    spec: &'a BootSpec,
+    machine: &mut Real,
+) -> anyhow::Result<(Vec<Driven<'a>>, Vec<Unmeasured>)> {
     let ends = ends(spec);
-    let mut asks = match spec.load {
-        Recipe::Flow => vec![workload::own_server(&ends)],
-        Recipe::Nothing | Recipe::Cpus(_) => Vec::new(),
-    };
-    let mut driven = Vec::new();
+    let sut = machine.control(virtualization::NAME)?;
+    let mut asked: Vec<(Ask, Result<(), String>)> = Vec::new();
+    if spec.load == Recipe::Flow {
+        let own = workload::own_server(&ends);
+        sut.ask(own.clone(), SOON)?;
+        asked.push((own, Ok(())));
+    }
+    let (mut driven, mut unserved) = (Vec::new(), Vec::new());
     for name in &spec.measure.workloads {
         let kind =
             workload::find(name).with_context(|| format!("there is no workload `{name}`"))?;
         let launch = kind.start(&ends, &spec.measure);
-        if !asks.contains(&launch.serve) {
-            asks.push(launch.serve);
+        let known = asked.iter().position(|(ask, _)| *ask == launch.serve);
+        let at = known.unwrap_or_else(|| {
+            let served = sut.ask(launch.serve.clone(), SOON);
+            asked.push((launch.serve, served.map(drop).map_err(|error| format!("{error:#}"))));
+            asked.len() - 1
+        });
+        match &asked[at].1 {
+            Ok(()) => driven.push((name.as_str(), kind, launch.drive)),
+            Err(reason) => {
+                unserved.push(Unmeasured { workload: name.clone(), reason: reason.clone() });
+            }
         }
-        driven.push((name.as_str(), kind, launch.drive));
     }
-    let sut = machine.control(virtualization::NAME)?;
-    for ask in asks {
-        sut.ask(ask, SOON)?;
-    }
-    Ok(driven)
+    Ok((driven, unserved))
 }
 
 fn run_workloads(

@@ -15,6 +15,7 @@ use crate::axis::kernel;
 use crate::axis::names::RunTag;
 use crate::matrix::{Cell, Expect, Matrix};
 use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
+use crate::record::import::COMMIT;
 use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
 use crate::record::{Base, Outcome, Record, Run, SCHEMA, Side, Status};
@@ -43,6 +44,7 @@ use host::Host;
 use judge::Judge;
 use lab::Labs;
 use prepare::{Prepared, Standing};
+use revision::Revision;
 use spec::{BootSpec, Place};
 
 /// What a run is told.
@@ -56,6 +58,8 @@ pub struct Order {
     pub options: Options,
     /// What it is measured against, boot by boot, and the policy that judges it.
     pub base: Option<(Base, String)>,
+    /// The files of the base, where there is one.
+    pub revision: Option<Arc<Revision>>,
     /// Where it is written.
     pub out: PathBuf,
     /// Whether it goes on with the run that is there.
@@ -92,7 +96,12 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let mut host = Host::look(&cache).with_labs(order.lab);
     let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
     let judge = Judge::new(&host, &order.matrix);
-    let base = order.base.as_ref().map(|(base, _)| &base.matrix);
+    // Paths of the base are those of its own files, where these are now.
+    let base = order.base.as_ref().map(|(base, _)| match &order.revision {
+        Some(revision) => revision.resolved(&base.matrix),
+        None => base.matrix.clone(),
+    });
+    let base = base.as_ref();
     let judge_of_base = base.map(|matrix| Judge::new(&host, matrix));
     let mut plan = Plan::new(
         &order.matrix,
@@ -116,8 +125,13 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let lock = kernel::lock::Lock::of(Path::new("."), state);
     let prepared =
         Prepared::new(runnable.iter(), &order.matrix, &cache, &lock, agent.clone(), &tag)?;
+    // Which version of a kernel's package a revision pins is its own.
+    let lock_of_base = match &order.revision {
+        Some(revision) => kernel::lock::Lock::of(&revision.directory(), state),
+        None => kernel::lock::Lock::of(Path::new("."), state),
+    };
     let prepared_base = base
-        .map(|matrix| Prepared::new(of_base.iter(), matrix, &cache, &lock, agent, &tag))
+        .map(|matrix| Prepared::new(of_base.iter(), matrix, &cache, &lock_of_base, agent, &tag))
         .transpose()?;
     host.facts.extend(prepared.facts());
     let kits = lab::kits(runnable.iter(), &order.matrix, &cache, &lock, &prepared);
@@ -139,6 +153,9 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
                 remedy: "cargo xtask doctor --provision".to_owned(),
             });
         }
+    }
+    if base.is_some() {
+        plan.pair_up();
     }
     if stop.load(Ordering::Relaxed) {
         watcher.see(&Event::Interrupted { out: None });
@@ -319,7 +336,10 @@ fn open(
         cells: plan.record(),
         kernels,
         policy: order.base.as_ref().map(|(_, policy)| policy.clone()),
-        base: order.base.as_ref().map(|(base, _)| base.clone()),
+        base: order
+            .base
+            .as_ref()
+            .map(|(base, _)| Base { cells: plan.record_of_base(), ..base.clone() }),
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }
@@ -328,6 +348,9 @@ fn open(
 fn facts_with_own_error(host: &Host) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
     let cost = evenkeel_agent::engine::recording_cost()?;
     let mut facts = host.facts.clone();
+    if let Some(commit) = revision::working_tree() {
+        facts.insert(COMMIT.to_owned(), commit);
+    }
     facts.insert("clock_read_ns".to_owned(), format!("{:.1}", cost.clock_ns));
     facts.insert("recording_transaction_ns".to_owned(), format!("{:.1}", cost.total_ns));
     Ok(facts)

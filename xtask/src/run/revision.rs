@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use evenkeel_agent::command::{self, Ended};
 
+use crate::matrix::Matrix;
 use crate::wrong::wrong;
 
 /// Deadline of a question to git.
@@ -61,14 +62,23 @@ impl Revision {
         self.folder.path().join("files")
     }
 
-    /// A path that this revision has as a file of its own, where it has one; else the path as it is, below the working directory.
-    pub fn own(&self, path: &Path) -> PathBuf {
-        let own = self.directory().join(path);
-        if path.is_relative() && own.exists() { own } else { path.to_owned() }
+    /// A matrix of this revision with the paths of its own files: kernels that somebody built and committed. What the revision has no file for is
+    /// found below the working directory, as without it.
+    pub fn resolved(&self, matrix: &Matrix) -> Matrix {
+        let mut matrix = matrix.clone();
+        for source in matrix.kernels.values_mut() {
+            for path in [&mut source.image, &mut source.modules].into_iter().flatten() {
+                let own = self.directory().join(&*path);
+                if Path::new(path).is_relative() && own.exists() {
+                    *path = own.to_string_lossy().into_owned();
+                }
+            }
+        }
+        matrix
     }
 }
 
-/// What the working tree is of: its commit, and whether something in it differs. Nothing where there is no repository.
+/// What the working tree is of: its commit, with `-dirty` behind it where a tracked file differs. Nothing where there is no repository.
 pub fn working_tree() -> Option<String> {
     let said = git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]).ok()?;
     (said.code == Some(0)).then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())

@@ -29,7 +29,8 @@ pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
         });
     }
     let (verdict, reason) = match (boots(base), boots(candidate)) {
-        (Boots::Measured, Boots::Measured) | (Boots::None, Boots::None) => return None,
+        (Boots::Measured, Boots::Measured) => return None,
+        (Boots::None, Boots::None) => (Verdict::Missing, not_measured(base, candidate)?),
         (Boots::Measured, Boots::Failed) => (
             Verdict::Regressed,
             format!("measured in the base, fails in the candidate: {}", told(candidate)),
@@ -75,6 +76,19 @@ fn boots(half: &Half<'_>) -> Boots {
         // A boot that was planned and left nothing may be one that took the run with it; it is not known.
         (true, true) => Boots::None,
     }
+}
+
+/// Why a cell was measured on neither side, where that is of the revisions' making and not of the host's.
+fn not_measured(base: &Half<'_>, candidate: &Half<'_>) -> Option<String> {
+    let [Some(Status::Skipped { reason: base, .. }), Some(candidate)] =
+        [base.status, candidate.status]
+    else {
+        return None;
+    };
+    let (Status::Skipped { reason, .. } | Status::NotApplicable { reason }) = candidate else {
+        return None;
+    };
+    (base != reason).then(|| format!("not measured: {reason}"))
 }
 
 /// Workloads that either side measured; `*` for whatever they would have been.

@@ -37,8 +37,6 @@ pub struct Policy {
     pub steal: f64,
     /// Share of a boot's observations that makes a second mode.
     pub mode_share: f64,
-    /// The rate of false alarms above which a runner may not gate.
-    pub calibration: f64,
     /// Permutations of a test.
     pub permutations: u32,
     /// Accepted changes.
@@ -207,7 +205,6 @@ impl Policy {
                     rate(self.mode_share)
                 ),
             ),
-            ("calibration", format!("a runner with more than {} false alarms may not gate", rate(self.calibration))),
             ("test", format!("{} permutations", self.permutations)),
         ]
         .into_iter()

@@ -152,8 +152,12 @@ impl<'a> Comparison<'a> {
     /// Cells of the candidate in the order of its plan, then those of the base alone.
     pub(super) fn pairs(&self, policy: &Policy) -> Vec<Pair<'a>> {
         let [mut base, mut candidate] = [&self.base, &self.candidate].map(by_cell);
-        let statuses = [&self.base, &self.candidate].map(|side| {
-            let cells = side.run.cells.iter();
+        let of_base = match &self.base.run.base {
+            Some(base) if self.in_one_run() => &base.cells,
+            _ => &self.base.run.cells,
+        };
+        let statuses = [of_base, &self.candidate.run.cells].map(|cells| {
+            let cells = cells.iter();
             cells.map(|planned| (&planned.cell, &planned.status)).collect::<HashMap<_, _>>()
         });
         let plan = self.candidate.run.cells.iter().chain(&self.base.run.cells);
@@ -193,6 +197,11 @@ fn design(base: &Side<'_>, candidate: &Side<'_>, policy: &Policy) -> Design {
             blocks.entry((&record.cell, record.block)).or_default()[side] = Some(record.position);
         }
     }
+    // A cell that one side lacks altogether says nothing of how the others were measured.
+    let cells = [&base.records, &candidate.records]
+        .map(|records| records.iter().map(|record| record.cell.as_str()).collect::<HashSet<_>>());
+    let [of_base, of_candidate] = cells;
+    blocks.retain(|(cell, _), _| of_base.contains(cell) && of_candidate.contains(cell));
     let both: Vec<(u32, u32)> =
         blocks.values().filter_map(|[base, candidate]| base.zip(*candidate)).collect();
     let share = both.len() as f64 / blocks.len().max(1) as f64;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::matrix::Cell;
 use crate::record::testing::{bell, failed, latencies, rates, record, run};
-use crate::record::{BASE, CANDIDATE, Outcome, PlannedCell, Record, Run, Status};
+use crate::record::{BASE, Base, CANDIDATE, Outcome, PlannedCell, Record, Run, Status};
 
 mod bad;
 mod faults;

@@ -27,6 +27,9 @@ pub use time::seconds as read_time;
 /// The name of a fact of `run.json`: the commit that was measured.
 pub const COMMIT: &str = "commit";
 
+/// What stands behind the commit of a run of ours, where a file differed from it.
+pub const DIRTY: &str = "-dirty";
+
 /// The name of a fact of a record's instrument: a series' name as its source has it, where that is no cell of ours.
 pub const SERIES: &str = "series";
 

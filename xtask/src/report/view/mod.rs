@@ -9,7 +9,7 @@ use serde::Serialize;
 use self::source::Source;
 use super::format::{Quantity, grouped, utc, wall};
 use crate::record::results::{CellOutcome, CellResult, ComparisonResult, Results};
-use crate::record::{Outcome, Record, Run, Status};
+use crate::record::{CANDIDATE, Outcome, Record, Run, Status};
 
 mod attribution;
 mod contrasts;
@@ -259,8 +259,9 @@ fn about(source: &Source<'_>, records: &[Record]) -> Vec<Fact> {
     let run = source.run;
     let count =
         |outcome| source.results.cells.iter().filter(|cell| cell.outcome == outcome).count();
-    let failed_boots = records.iter().filter(|boot| boot.outcome != Outcome::Measured).count();
     let spent: u64 = records.iter().flat_map(|boot| boot.timing_ns.values()).sum();
+    let records: Vec<&Record> = records.iter().filter(|boot| boot.side == CANDIDATE).collect();
+    let failed_boots = records.iter().filter(|boot| boot.outcome != Outcome::Measured).count();
     let mut cells = format!("{} measured", count(CellOutcome::Measured));
     for (number, word) in [
         (count(CellOutcome::Failed), "failed"),
@@ -284,6 +285,13 @@ fn about(source: &Source<'_>, records: &[Record]) -> Vec<Fact> {
         Fact::new("seed", run.seed.to_string()),
         Fact::new("run", format!("{}, evenkeel {}", run.tag, run.tool)),
     ]);
+    if let Some(base) = &run.base {
+        let commit: String = base.commit.chars().take(12).collect();
+        about.push(Fact::new(
+            "against",
+            format!("{} ({commit}), a boot beside each", base.revision),
+        ));
+    }
     if run.quick {
         about.push(Fact::new("quick", "cut short by --quick: a look, not a measurement"));
     }

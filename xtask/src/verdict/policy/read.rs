@@ -15,17 +15,8 @@ use crate::workload;
 /// The version of the format.
 const SCHEMA: u32 = 1;
 
-const KEYS: [&str; 11] = [
-    "schema",
-    "margins",
-    "errors",
-    "gate",
-    "require",
-    "validity",
-    "noise",
-    "modes",
-    "calibration",
-    "test",
+const KEYS: [&str; 10] = [
+    "schema", "margins", "errors", "gate", "require", "validity", "noise", "modes", "test",
     "accept",
 ];
 
@@ -112,7 +103,6 @@ fn document(
     let of_validity = part("validity", &["alternating", "location", "dispersion", "error"]);
     let of_noise = part("noise", &["steal"]);
     let of_modes = part("modes", &["share"]);
-    let of_calibration = part("calibration", &["target"]);
     let of_test = part("test", &["permutations"]);
     let mut number = |part: &Part<'_>, key, range, of: fn(&Policy) -> f64| {
         part.number(key, range, fallback.map(of), problems)
@@ -140,7 +130,6 @@ fn document(
     let power = number(&of_require, "power", 0.5..=0.9999, |p| p.require.power);
     let steal = number(&of_noise, "steal", 0.0..=1000.0, |p| p.steal);
     let mode_share = number(&of_modes, "share", 0.01..=0.5, |p| p.mode_share);
-    let calibration = number(&of_calibration, "target", RATE, |p| p.calibration);
     let boots = fallback.map(|p| p.require.boots);
     let boots = of_require.integer("boots", 2..=10_000, boots, problems);
     let permutations = fallback.map(|p| p.permutations);
@@ -154,7 +143,6 @@ fn document(
         validity,
         steal,
         mode_share,
-        calibration,
         permutations,
         accept: top
             .tables("accept", &ACCEPT, problems)
@@ -168,7 +156,7 @@ fn gate(part: &Part<'_>, fallback: Option<&Policy>, problems: &mut Problems<'_>)
     let table = part.table.as_ref();
     let aspects = table
         .and_then(|table| table.strings("aspects", problems))
-        .map(|named| named.iter().filter_map(|name| aspect(name, problems)).collect::<Vec<_>>());
+        .map(|named| named.iter().filter_map(|name| judged(name, problems)).collect::<Vec<_>>());
     let workloads = table
         .and_then(|table| table.strings("workloads", problems))
         .map(|named| named.iter().map(|name| workload(name, problems)).collect::<Vec<_>>());
@@ -176,6 +164,17 @@ fn gate(part: &Part<'_>, fallback: Option<&Policy>, problems: &mut Problems<'_>)
         aspects: aspects.or(fallback.map(|p| p.gate.aspects.clone())).unwrap_or_default(),
         workloads: workloads.or(fallback.and_then(|p| p.gate.workloads.clone())),
     }
+}
+
+/// An aspect that can gate.
+fn judged(name: &Spanned<&str>, problems: &mut Problems<'_>) -> Option<Aspect> {
+    let found = aspect(name, problems)?;
+    if found == Aspect::BetweenBoot {
+        let message = "aspect `between-boot` is shown and not judged: it cannot gate";
+        problems.add(name.span(), message.to_owned());
+        return None;
+    }
+    Some(found)
 }
 
 /// An aspect that has a figure.

@@ -25,7 +25,6 @@ fn the_built_in_policy_is_read_from_its_own_file_and_prints_every_threshold() {
     void: medians that change beyond ×1.08 or spreads beyond ×1.5 with time, position or order, p below 0.001; informs below 90 % of blocks with both sides
     noise: a block with more than 25 % of time stolen is left out
     counts as: a stall: a transaction longer than 10 ms; a second mode: 10 % of observations apart
-    calibration: a runner with more than 1 % false alarms may not gate
     test: 10000 permutations
     ");
     // Every number of the file is among what is printed, as it is or in percent.

@@ -114,6 +114,30 @@ fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
 }
 
 #[test]
+fn a_cell_that_a_revision_takes_away_is_missing_and_one_that_the_host_lacks_is_not() {
+    let cells = cells();
+    let (mut run, mut records) = interleaved(&cells[..3], 12, 21, |_, _| STEADY);
+    records.retain(|record| record.cell == cells[0].id());
+    let skipped = |reason: &str| Status::Skipped { reason: reason.into(), remedy: String::new() };
+    run.cells[1].status = skipped("knob `x` is not supported");
+    run.cells[2].status = skipped("no engine");
+    let mut of_base = run.cells.clone();
+    of_base[1].status = skipped("the candidate's cannot be measured: knob `x` is not supported");
+    run.base = Some(Base {
+        revision: "v1".into(),
+        commit: "c".into(),
+        matrix_text: String::new(),
+        matrix: run.matrix.clone(),
+        cells: of_base,
+    });
+    let verdicts = judged(&(run, records));
+    let [row] = of(&verdicts, Aspect::Outcome)[..] else { panic!() };
+    assert_eq!((row.row.cell.as_str(), row.verdict), (&*cells[1].id(), Verdict::Missing));
+    assert!(row.row.reason.contains("knob `x` is not supported"), "{}", row.row.reason);
+    assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
+}
+
+#[test]
 fn one_boot_is_no_verdict() {
     let [mut base, mut candidate] = both();
     for records in [&mut base.1, &mut candidate.1] {
