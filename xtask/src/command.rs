@@ -246,6 +246,9 @@ fn base(
     let there = of.directory();
     let in_base = |error: anyhow::Error| wrong(format!("in the base, `{}`: {error:#}", of.name));
     let (matrix, matrix_text) = load(&there, told).map_err(in_base)?;
+    for name in matrix.profiles.keys() {
+        Profile::of(&matrix, name).map_err(in_base)?;
+    }
     if candidate.attribution.is_some() || matrix.attribution.is_some() {
         return Err(wrong(format!(
             "matrix `{}` attributes effects to knobs: it has no base",
@@ -395,10 +398,8 @@ fn load(directory: &Path, told: &cli::Selection) -> anyhow::Result<(Matrix, Stri
         let text = Profile::text(directory, name).map_err(wrong)?;
         profiles.insert(name.to_owned(), text);
     }
+    // One that is wrong is the reason of its cells.
     matrix.profiles = profiles;
-    for name in matrix.profiles.keys() {
-        Profile::of(&matrix, name).map_err(wrong)?;
-    }
     Ok((matrix, String::from_utf8_lossy(&found.bytes).into_owned()))
 }
 
