@@ -9,6 +9,7 @@ pub mod benchmark;
 pub mod check;
 pub mod cli;
 pub mod command;
+pub mod date;
 pub mod doctor;
 pub mod exchange;
 pub mod fingerprint;

@@ -1,10 +1,9 @@
 //! `history add` and `history check`: what they read, ask and print.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
-use evenkeel_agent::command;
 
 use super::check::{Question, check};
 use super::entry::Entry;
@@ -13,11 +12,9 @@ use super::{accept, file};
 use crate::cli;
 use crate::command::Exit;
 use crate::record::{Record, Run, store};
+use crate::run::revision::commits_between;
 use crate::streams::{print, say};
 use crate::wrong::wrong;
-
-/// How long git may take.
-const GIT: Duration = Duration::from_secs(20);
 
 /// `history add`.
 ///
@@ -77,13 +74,6 @@ fn entry(told: &cli::HistoryAdd, run: &Run, records: &[Record]) -> anyhow::Resul
     Entry::of(run, records, told.commit.clone(), told.dirty, told.mark.clone()).map_err(wrong)
 }
 
-/// What git says here; nothing where there is no repository, no git or no such commit.
-fn git(arguments: &[&str]) -> Option<String> {
-    let mut argv = vec!["git"];
-    argv.extend(arguments);
-    command::output(&argv, GIT).ok()
-}
-
 /// `history check`.
 ///
 /// # Errors
@@ -115,14 +105,9 @@ pub fn check_history(told: &cli::HistoryCheck) -> anyhow::Result<Exit> {
         if let (Some(before), Some(after)) = (&before.commit, &after.commit)
             && [before, after].iter().all(|commit| commit.bytes().all(|c| c.is_ascii_hexdigit()))
             && before != after
-            && let Some(list) = git(&[
-                "rev-list",
-                "--abbrev-commit",
-                "--max-count=100",
-                &format!("{before}..{after}"),
-            ])
+            && let Some(commits) = commits_between(before, after)
         {
-            change.commits = list.lines().map(str::to_owned).collect();
+            change.commits = commits;
         }
     }
     notes.iter().chain(&answer.notes).for_each(say);

@@ -167,6 +167,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Its workloads, those that failed behind the others.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let failed = self.failed.iter().map(|failed| failed.workload.as_str());
+        self.workloads.iter().map(|measured| measured.workload.as_str()).chain(failed)
+    }
+
     /// Whether it, or this workload of it, failed.
     pub fn lacks(&self, workload: &str) -> bool {
         self.outcome != Outcome::Measured

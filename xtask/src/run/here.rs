@@ -35,7 +35,6 @@ pub struct Here<'a> {
     pub inputs: [Option<Inputs<'a>>; 2],
     /// What this machine is.
     pub host: &'a Host,
-    /// What was made before the first boot.
     /// The run's tag.
     pub tag: &'a RunTag,
     /// Where the journals are.

@@ -84,6 +84,14 @@ pub fn working_tree() -> Option<String> {
     (said.code == Some(0)).then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
+/// The commits behind one up to another, newest first, abbreviated. Nothing where there is no git, no repository, or no such commit in it.
+pub fn commits_between(before: &str, after: &str) -> Option<Vec<String>> {
+    let range = format!("{before}..{after}");
+    let said = git(&["rev-list", "--abbrev-commit", "--max-count=100", &range]).ok()?;
+    let list = String::from_utf8_lossy(&said.stdout);
+    (said.code == Some(0)).then(|| list.lines().map(str::to_owned).collect())
+}
+
 fn git(words: &[&str]) -> anyhow::Result<Ended> {
     command::run(&[&["git"], words].concat(), SOON)
 }

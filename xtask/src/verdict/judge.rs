@@ -229,8 +229,7 @@ impl Instruments {
 fn workloads<'a>(sides: [&[&'a Record]; 2]) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for record in sides.iter().flat_map(|side| side.iter()) {
-        let failed = record.failed.iter().map(|failed| failed.workload.as_str());
-        for name in record.workloads.iter().map(|one| one.workload.as_str()).chain(failed) {
+        for name in record.names() {
             if !names.contains(&name) {
                 names.push(name);
             }

@@ -8,13 +8,12 @@ use crate::matrix::Cell;
 use crate::plan::Filter;
 use crate::record::figures::threshold;
 
-mod date;
 mod read;
 mod source;
 #[cfg(test)]
 mod tests;
 
-pub use date::Date;
+pub use crate::date::Date;
 pub use read::parse;
 pub use source::{EMBEDDED, NotRead, find, find_in, text_in};
 

@@ -138,8 +138,7 @@ impl<'a> CellView<'a> {
 pub(super) fn workload_names<'a>(run: &'a Run, measured: &[&'a Record]) -> Vec<&'a str> {
     let mut names: Vec<&str> = run.matrix.measure.workloads.iter().map(String::as_str).collect();
     for record in measured {
-        let failed = record.failed.iter().map(|failed| failed.workload.as_str());
-        for name in record.workloads.iter().map(|one| one.workload.as_str()).chain(failed) {
+        for name in record.names() {
             if !names.contains(&name) {
                 names.push(name);
             }

@@ -1,5 +1,7 @@
 //! Points in time as files have them. Pure.
 
+use crate::date::Date;
+
 /// Seconds since 1970 of a whole or broken number of them, or of an RFC 3339 time (`2026-11-01T10:42:00Z`, with an offset, a blank for the
 /// `T`, or a date alone). Nothing before 1970, nothing after the year 9999.
 pub fn seconds(text: &str) -> Option<u64> {
@@ -12,12 +14,10 @@ pub fn seconds(text: &str) -> Option<u64> {
         digits.parse::<i64>().ok().filter(|number| within.contains(number))
     };
     let is = |at: usize, signs: &[u8]| text.as_bytes().get(at).is_some_and(|c| signs.contains(c));
-    let (year, month) = (part(0..4, 1970..=9999)?, part(5..7, 1..=12)?);
-    let day = part(8..10, 1..=days_of(year, month))?;
-    if !(is(4, b"-") && is(7, b"-")) {
+    let midnight = text.get(..10)?.parse::<Date>().ok()?.days() * 86_400;
+    if midnight < 0 {
         return None;
     }
-    let midnight = days(year, month, day) * 86_400;
     if text.len() == 10 {
         return u64::try_from(midnight).ok();
     }
@@ -43,23 +43,6 @@ pub fn seconds(text: &str) -> Option<u64> {
         }
     };
     u64::try_from(midnight + hour * 3600 + minute * 60 + second - offset).ok()
-}
-
-fn days_of(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days since 1970 (Hinnant, days from civil), for years from 1970 on.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year / 400, year % 400);
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]

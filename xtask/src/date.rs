@@ -19,7 +19,7 @@ impl Date {
     }
 
     /// Days since 1970-01-01 (H. Hinnant, chrono-compatible low-level date algorithms: days_from_civil).
-    fn days(self) -> i64 {
+    pub fn days(self) -> i64 {
         let (month, day) = (i64::from(self.month), i64::from(self.day));
         let year = i64::from(self.year) - i64::from(month <= 2);
         let era = year.div_euclid(400);
