@@ -1,6 +1,7 @@
 //! The command line, nothing else.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -161,6 +162,9 @@ pub struct Plan {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+    /// Leave out the cells that a gate of this time does not carry: `90s`, `30m`, `2h`.
+    #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse)]
+    pub budget: Option<Duration>,
     /// Print every step of this cell and what undoes it. Needs no root.
     #[arg(long, value_name = "CELL")]
     pub explain: Option<String>,
@@ -188,9 +192,14 @@ pub struct Bench {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Measure this revision's inputs too (matrix, profiles, kernels' images), a boot of one beside a boot of the other, and judge
-    /// what changed by its policy. Exits with 1 where determinism regressed.
+    /// what changed by its policy: few boots of every cell, then fresh ones of those that look worse. With --boots, that many of each.
+    /// Exits with 1 where determinism regressed.
     #[arg(long, value_name = "REV", conflicts_with = "lab")]
     pub against: Option<String>,
+    /// Of a run against a base: stop asking for boots where the next ones would not end in this time (`90s`, `30m`, `2h`), and leave out
+    /// cells that it does not carry.
+    #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse, requires = "against", conflicts_with_all = ["boots", "quick"])]
+    pub budget: Option<Duration>,
     /// Of a run against a base, exit with 3 where something that gates cannot be told, or is missing.
     #[arg(long)]
     pub require_conclusive: bool,

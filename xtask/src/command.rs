@@ -109,7 +109,12 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     let judge = |cell: &matrix::Cell| judge.status(cell);
     let plan =
         Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
-    let plan = plan.with_labs(&host::needs_lab, lab::STARTS);
+    let mut plan = plan.with_labs(&host::needs_lab, lab::STARTS);
+    let boots = policy::find(None).map_err(wrong)?.gate_boots();
+    if let Some(budget) = told.budget {
+        plan = plan.within_budget(budget, boots);
+    }
+    plan.gate = Some(plan.gate_cost(boots));
     match told.format {
         cli::Format::Table => print(Table(&plan))?,
         cli::Format::Json => print_by(|out| Json(&plan).write(out))?,
@@ -184,7 +189,7 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         let (text, matrix, quick) = (run.matrix_text, run.matrix, run.quick);
         let base = run.base.zip(run.policy);
         let revision = revision.map(Arc::new);
-        Order { text, matrix, options, base, revision, out, resume, quick, lab }
+        Order { text, matrix, options, base, revision, out, resume, quick, lab, budget: None }
     } else {
         let (mut matrix, text) = load(Path::new("."), &told.selection)?;
         let (quick, lab) = (told.selection.quick, told.lab);
@@ -192,7 +197,8 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         let against = revision.as_ref().map(|of| base(of, &told.selection, &mut matrix));
         let (options, base) = (options(&told.selection), against.transpose()?);
         let revision = revision.map(Arc::new);
-        Order { text, matrix, options, base, revision, out, resume, quick, lab }
+        let budget = told.budget;
+        Order { text, matrix, options, base, revision, out, resume, quick, lab, budget }
     };
     if told.provision {
         install(&Cache::open()?)?;
@@ -261,14 +267,17 @@ fn base(
     }
     let policy = policy::text_in(&there).map_err(|why| in_base(wrong(why)))?;
     let least = policy::find_in(&there, None).map_err(|why| in_base(wrong(why)))?.require.boots;
-    if candidate.measure.boots < least {
+    // A number of boots that the user chose is taken as it is.
+    let by_policy = told.boots.is_none() && !told.quick;
+    if !by_policy && candidate.measure.boots < least {
         return Err(wrong(format!(
             "{} boots of each cell cannot give a verdict: the policy asks for {least}: add `--boots {least}` or more",
             candidate.measure.boots
         )));
     }
     let (revision, commit) = (of.name.clone(), of.commit.clone());
-    Ok((Base { revision, commit, matrix_text, matrix, cells: Vec::new() }, policy))
+    let cells = Vec::new();
+    Ok((Base { revision, commit, matrix_text, matrix, cells, by_policy }, policy))
 }
 
 /// `report`.

@@ -16,15 +16,18 @@ mod judge;
 mod outcome;
 pub mod policy;
 mod sentence;
+pub mod sequential;
 mod show;
 mod sides;
 mod tested;
 #[cfg(test)]
 mod tests;
+mod told;
 mod units;
 mod validity;
 
 pub use policy::Policy;
+pub use sequential::Sequential;
 pub use show::{Markdown, Table, json};
 pub use sides::{Comparison, Design, NoComparison, Side, stolen_share};
 pub use validity::{Check, Circumstance};
@@ -127,6 +130,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// How much worse the candidate is, as a natural logarithm; negative where it is better; absent where nothing was tested.
     pub harm: Option<f64>,
+    /// Whether a gate that took boots until it knew saw no sign of a change of the size that its policy is to find.
+    pub cleared: bool,
     /// The row of `results.json`.
     pub row: VerdictRow,
 }
@@ -205,7 +210,10 @@ impl Verdicts {
             Design::Interleaved => validity::checks(&asked, policy),
             Design::Apart { .. } => Vec::new(),
         };
-        let mut decisions = judge::decide(asked, comparison, policy);
+        let findings = comparison
+            .took_boots_by_policy()
+            .then(|| Sequential::replayed(comparison, policy).findings());
+        let mut decisions = judge::decide(asked, comparison, findings.as_ref(), policy);
         decisions.extend(failing.decisions);
         notes.extend(failing.notes);
         let order: std::collections::HashMap<&Cell, usize> =
@@ -267,6 +275,7 @@ impl Verdicts {
         let void = matches!(self.gate, Gate::Void { .. });
         let open = |decision: &Decision| {
             decision.row.gates
+                && !decision.cleared
                 && matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing)
         };
         let nothing = self.decisions.is_empty();

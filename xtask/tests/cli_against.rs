@@ -59,7 +59,7 @@ fn real_another_revisions_inputs_are_measured_beside_and_the_exit_code_is_that_o
     let repository = Repository::new(host.place.path());
     repository.commit("matrices/tuning/mine.toml", TUNED);
     repository.commit("matrices/tuning/mine.toml", UNTUNED);
-    let said = repository.bench(&host, "run", &["--against", "HEAD~1"]);
+    let said = repository.bench(&host, "run", &["--against", "HEAD~1", "--boots", "7"]);
     host.is_restored();
 
     // How a busy host's figures fall out is not this test's: that what they come to is told, and by the exit code too, is.
@@ -97,6 +97,53 @@ fn real_another_revisions_inputs_are_measured_beside_and_the_exit_code_is_that_o
 }
 
 #[test]
+fn real_boots_are_taken_until_the_policy_knows_and_a_budget_ends_them() {
+    let host = Host::take();
+    let repository = Repository::new(host.place.path());
+    repository.commit("matrices/tuning/mine.toml", UNTUNED);
+    // Little to find, so that the test is short: what is asked for in turn is what it is about.
+    repository.commit(
+        "matrices/policy.toml",
+        "schema = 1\n[screen]\nmost = 8\n[confirm]\nlooks = [{ fresh = 8, spend = 1.0 }]\n",
+    );
+    repository.commit("README.md", "text");
+    let said = repository.bench(&host, "run", &["--against", "HEAD~1"]);
+    host.is_restored();
+    let boots = std::fs::read_to_string(host.path("run/boots.jsonl")).unwrap();
+    let sides: Vec<bool> = boots.lines().map(|line| line.contains(r#""side":"base""#)).collect();
+    // Of one cell: the first boots, as many more as its screen took, and fresh ones if it was a suspect.
+    assert!(matches!(sides.len() / 2, 6 | 8 | 12..=16), "{} boots: {said}", sides.len());
+    assert!(sides.chunks(2).all(|block| block[0] != block[1]), "{sides:?}");
+    if sides.len() > 12 {
+        assert!(
+            said.stderr.contains("screen: ") || said.stderr.contains("confirmation: "),
+            "{said}"
+        );
+    }
+    let compared = run(host
+        .xtask(&["compare", &host.path("run"), "--format", "json"])
+        .current_dir(&repository.0));
+    let compared: serde_json::Value = serde_json::from_str(&compared.stdout).unwrap();
+    let results = std::fs::read_to_string(host.path("run/results.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+    assert_eq!(compared["verdicts"], results["verdicts"]);
+
+    // One of a run that a kill cut off goes on where it was, to the same end.
+    let lines: Vec<&str> = boots.lines().collect();
+    std::fs::write(host.path("run/boots.jsonl"), lines[..5].join("\n") + "\n").unwrap();
+    let resumed =
+        run(host.xtask(&["bench", "--resume", &host.path("run")]).current_dir(&repository.0));
+    assert!(resumed.stderr.contains("7 boots left of 12"), "{resumed}");
+    host.is_restored();
+
+    // What no budget carries is skipped with that reason, and then nothing is left to measure.
+    let none = repository.bench(&host, "short", &["--against", "HEAD~1", "--budget", "1s"]);
+    none.ends_with(4);
+    assert!(none.stderr.contains("the budget of 1 s does not carry it"), "{none}");
+    host.is_restored();
+}
+
+#[test]
 fn revisions_that_are_none_and_bases_that_are_wrong_are_refused() {
     let place = tempfile::tempdir().unwrap();
     let bench = |at: &Path, words: &[&str]| {
@@ -121,6 +168,12 @@ fn revisions_that_are_none_and_bases_that_are_wrong_are_refused() {
     ]);
     let few = bench(&repository.0, &["--against", "HEAD", "--boots", "6"]);
     few.is_refused_with(&["6 boots of each cell cannot give a verdict", "add `--boots 7`"]);
+    let both = bench(&repository.0, &["--against", "HEAD", "--budget", "1h", "--boots", "7"]);
+    assert_eq!(both.code, Some(2), "{both}");
+    let alone = bench(&repository.0, &["--budget", "1h"]);
+    assert_eq!(alone.code, Some(2), "{alone}");
+    let wrong = bench(&repository.0, &["--against", "HEAD", "--budget", "soon"]);
+    wrong.is_refused_with(&["soon", "a whole number and one of the units"]);
     let absolute = repository.0.join("matrices/gate.toml");
     let words =
         ["bench", absolute.to_str().unwrap(), "--against", "HEAD", "--out", "/nonexistent/run"];

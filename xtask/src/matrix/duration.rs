@@ -3,11 +3,20 @@
 use std::time::Duration;
 
 /// Units and their nanoseconds.
-const UNITS: [(&str, u64); 5] =
-    [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000)];
+const UNITS: [(&str, u64); 6] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
 
 /// Reads a duration. The error says what a duration looks like.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// It is none.
+pub fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let per_unit = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos);
@@ -18,8 +27,10 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
             .and_then(|number: u64| number.checked_mul(per_unit))
             .map(Duration::from_nanos)
             .ok_or_else(|| "a duration of more than 500 years".to_owned()),
-        _ => Err("a duration is a whole number and one of the units ns, us, ms, s, m: \"200ms\""
-            .to_owned()),
+        _ => {
+            Err("a duration is a whole number and one of the units ns, us, ms, s, m, h: \"200ms\""
+                .to_owned())
+        }
     }
 }
 
@@ -49,7 +60,7 @@ mod tests {
     #[test]
     fn nothing_else() {
         for wrong in
-            ["", "5", "ms", "-5ms", "+5ms", "1.5s", "5 ms", " 5ms", "5MS", "1h", "5ms ", "٣ms"]
+            ["", "5", "ms", "-5ms", "+5ms", "1.5s", "5 ms", " 5ms", "5MS", "1d", "5ms ", "٣ms"]
         {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

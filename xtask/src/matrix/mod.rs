@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod attribution;
-mod duration;
+pub mod duration;
 mod kernel;
 mod measure;
 mod name;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::estimate::whole_seconds;
-use super::{AT_ONCE, Plan, Planned};
+use super::{AT_ONCE, GateCost, Plan, Planned};
 use crate::matrix::Cell;
 use crate::record::{SCHEMA, Status};
 
@@ -66,6 +66,32 @@ struct Tail {
     boots: u64,
     seed: u64,
     shard: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<Gate>,
+}
+
+/// What a gate takes.
+#[derive(Serialize)]
+struct Gate {
+    /// Boots a side of each cell, at least and at most.
+    boots: [u32; 2],
+    /// The time of these.
+    screen_s: [u64; 2],
+    /// Fresh boots a side of a suspect, at most.
+    fresh: u32,
+    /// The time of these.
+    suspect_s: u64,
+}
+
+impl Gate {
+    fn new(cost: &GateCost) -> Gate {
+        Gate {
+            boots: [cost.boots.first, cost.boots.most],
+            screen_s: cost.screen.map(whole_seconds),
+            fresh: cost.boots.fresh,
+            suspect_s: whole_seconds(cost.suspect),
+        }
+    }
 }
 
 impl Json<'_> {
@@ -82,6 +108,7 @@ impl Json<'_> {
             boots: plan.boot_count(),
             seed: plan.options.seed,
             shard: plan.options.shard.map(|shard| shard.to_string()),
+            gate: plan.gate.as_ref().map(Gate::new),
         };
         let (head, tail) = (serde_json::to_string(&head)?, serde_json::to_string(&tail)?);
         write!(out, "{},\"cells\":[", head.trim_end_matches('}'))?;

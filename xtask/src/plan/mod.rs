@@ -11,6 +11,7 @@ use crate::matrix::{Cell, Matrix, pairs};
 use crate::record::{PlannedCell, Side, Status};
 
 pub mod attribution;
+mod cost;
 mod estimate;
 mod filter;
 mod json;
@@ -20,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use cost::{GateBoots, GateCost};
 pub use estimate::{Limits, TooLarge, boot_time, human};
 pub use filter::{BadFilter, Filter};
 pub use json::Json;
@@ -53,6 +55,8 @@ pub struct Plan<'m> {
     pub cells: Vec<Planned<'m>>,
     /// Estimated time for a lab to start. Each kernel that needs one has its own in every block.
     lab_starts: Duration,
+    /// What it would cost as a gate, where that is to be told.
+    pub gate: Option<GateCost>,
 }
 
 /// A cell of a plan.
@@ -86,6 +90,22 @@ struct Ground {
     ids: Vec<u64>,
     /// Indices into [`Plan::cells`]: those of one cell, where it is there for two revisions.
     cells: Vec<Vec<usize>>,
+}
+
+/// Blocks of a run whose end is not known: all in pairs.
+const WITHOUT_END: u32 = u32::MAX - 1;
+
+/// The boots of a block in their order.
+fn boots_of(grounds: &[Ground], seed: u64, number: u32, blocks: u32) -> Vec<PlannedBoot> {
+    let names: Vec<u64> = grounds.iter().map(|ground| ground.name).collect();
+    let of = |at: usize| {
+        let Ground { ids, cells, .. } = &grounds[at];
+        let of_cell = move |at: usize| sides(&cells[at], seed ^ ids[at], number);
+        block(ids, seed, number, blocks).into_iter().flat_map(of_cell)
+    };
+    let cells = block(&names, seed, number, blocks).into_iter().flat_map(of);
+    let boot = |(position, cell)| PlannedBoot { cell, boot: number, block: number, position };
+    (0..).zip(cells).map(boot).collect()
 }
 
 /// One boot of a plan.
@@ -142,7 +162,7 @@ impl<'m> Plan<'m> {
             let (status, boot_time) = (Arc::clone(last), time(cell));
             Planned { cell, status, boot_time, side: Side::Candidate, lab: false }
         });
-        Ok(Plan { matrix, cells: cells.collect(), options, lab_starts: Duration::ZERO })
+        Ok(Plan { matrix, cells: cells.collect(), options, lab_starts: Duration::ZERO, gate: None })
     }
 
     /// The same plan beside another revision of its matrix: each cell is there for both, as each has it. What only one of both has is
@@ -228,24 +248,21 @@ impl<'m> Plan<'m> {
     /// The boots in their order, block by block (see [`block`]). Made while they are asked for. Cells of one lab are neighbours, so that
     /// it starts once; labs, and the host as one more, are ordered as cells are.
     pub fn boots(&self) -> impl Iterator<Item = PlannedBoot> + '_ {
-        let grounds: Vec<Ground> = self.grounds().into_values().collect();
-        let names: Vec<u64> = grounds.iter().map(|ground| ground.name).collect();
+        let grounds: Vec<Ground> = self.grounds(|_| true).into_values().collect();
         let (seed, blocks) = (self.options.seed, self.matrix.measure.boots);
-        (0..blocks).flat_map(move |number| {
-            let order = block(&names, seed, number, blocks);
-            let of = |at: usize| {
-                let Ground { ids, cells, .. } = &grounds[at];
-                let of_cell = move |at: usize| sides(&cells[at], seed ^ ids[at], number);
-                block(ids, seed, number, blocks).into_iter().flat_map(of_cell)
-            };
-            let cells: Vec<usize> = order.into_iter().flat_map(of).collect();
-            (0..).zip(cells).map(move |(position, cell)| PlannedBoot {
-                cell,
-                boot: number,
-                block: number,
-                position,
-            })
-        })
+        (0..blocks).flat_map(move |number| boots_of(&grounds, seed, number, blocks))
+    }
+
+    /// The boots of one block of some of the cells, where how many blocks there will be is not known.
+    pub fn boots_of_block(&self, number: u32, meant: impl Fn(&Cell) -> bool) -> Vec<PlannedBoot> {
+        let grounds: Vec<Ground> = self.grounds(meant).into_values().collect();
+        boots_of(&grounds, self.options.seed, number, WITHOUT_END)
+    }
+
+    /// Estimated time of one boot of each of the cells that are meant, of every side that is measured.
+    pub fn time_of_block(&self, meant: impl Fn(&Cell) -> bool) -> Duration {
+        let runnable = self.runnable().filter(|(_, planned)| meant(planned.cell));
+        runnable.fold(Duration::ZERO, |sum, (_, planned)| sum.saturating_add(planned.boot_time))
     }
 
     /// How many boots there are.
@@ -255,9 +272,7 @@ impl<'m> Plan<'m> {
 
     /// Estimated time of all boots.
     pub fn estimate(&self) -> Duration {
-        let block = self
-            .runnable()
-            .fold(Duration::ZERO, |sum, (_, planned)| sum.saturating_add(planned.boot_time));
+        let block = self.time_of_block(|_| true);
         let in_labs = self.runnable().filter(|(_, planned)| planned.lab);
         let labs: HashSet<&str> = in_labs.map(|(_, planned)| &*planned.cell.kernel).collect();
         let labs = self.lab_starts.saturating_mul(u32::try_from(labs.len()).unwrap_or(u32::MAX));
@@ -285,10 +300,10 @@ impl<'m> Plan<'m> {
     }
 
     /// What can be measured, by where: the kernel of a lab, or none for the host itself.
-    fn grounds(&self) -> BTreeMap<Option<&str>, Ground> {
+    fn grounds(&self, meant: impl Fn(&Cell) -> bool) -> BTreeMap<Option<&str>, Ground> {
         let mut grounds: BTreeMap<Option<&str>, Ground> = BTreeMap::new();
         let mut first: HashMap<(Option<&str>, &Cell), usize> = HashMap::new();
-        for (index, planned) in self.runnable() {
+        for (index, planned) in self.runnable().filter(|(_, planned)| meant(planned.cell)) {
             let lab = planned.lab.then_some(&*planned.cell.kernel);
             let ground = grounds.entry(lab).or_default();
             ground.name = lab.map_or(0, id_hash);

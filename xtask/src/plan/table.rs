@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Plan, Planned, human};
+use super::{GateCost, Plan, Planned, human};
 use crate::matrix::{Axis, printable};
 use crate::record::Status;
 
@@ -37,6 +37,18 @@ impl fmt::Display for Table<'_> {
         )?;
         if plan.cells.is_empty() {
             return Ok(());
+        }
+        if let Some(GateCost { boots, screen: [least, most], suspect }) = plan.gate {
+            writeln!(
+                f,
+                "as a gate (`bench --against`): {} to {} boots a side of each cell, {} to {}; and up to {} of a suspect, at most {} each",
+                boots.first,
+                boots.most,
+                human(least),
+                human(most),
+                boots.fresh,
+                human(suspect)
+            )?;
         }
         let ids = plan.cells.iter().map(|planned| planned.cell.id_len());
         let named = |axis: &Axis| plan.cells.iter().any(|planned| planned.cell.names(*axis));

@@ -8,7 +8,7 @@ use super::*;
 use crate::matrix::{Axis, Contrast, Measure, Name};
 
 /// A matrix of so many tuning profiles, with three kinds of virtualization and two loads.
-fn matrix(profiles: usize, boots: u32) -> Matrix {
+pub(super) fn matrix(profiles: usize, boots: u32) -> Matrix {
     let mut cells = Vec::new();
     for virtualization in ["netns", "docker", "qemu"] {
         for tuning in 0..profiles {
@@ -50,11 +50,11 @@ fn judge(cell: &Cell) -> Arc<Status> {
     })
 }
 
-fn runnable(_: &Cell) -> Arc<Status> {
+pub(super) fn runnable(_: &Cell) -> Arc<Status> {
     Arc::new(Status::Runnable)
 }
 
-fn overhead(cell: &Cell) -> Duration {
+pub(super) fn overhead(cell: &Cell) -> Duration {
     Duration::from_secs(if cell.virtualization == "qemu" { 10 } else { 0 })
 }
 

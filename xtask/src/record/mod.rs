@@ -61,6 +61,9 @@ pub struct Base {
     /// What became of its cells.
     #[serde(default)]
     pub cells: Vec<PlannedCell>,
+    /// Whether boots are taken until the policy's gate knows, and not a number of them that was fixed.
+    #[serde(default)]
+    pub by_policy: bool,
 }
 
 /// `run.json`: what was planned, where, by whom.

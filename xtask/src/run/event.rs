@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::axis::names::RunTag;
 use crate::record::{Outcome, Unmeasured};
+use crate::verdict::sequential::Step;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,17 @@ pub enum Event {
         estimate: Duration,
         /// Where the run is written.
         out: PathBuf,
+    },
+    /// A gate asks for more boots.
+    Round {
+        /// Boots, of both sides.
+        boots: u64,
+        /// Of so many cells.
+        cells: usize,
+        /// What for.
+        step: Step,
+        /// Their estimated time.
+        estimate: Duration,
     },
     /// A lab is started: a virtual machine in which boots are made.
     Lab {

@@ -24,6 +24,7 @@ use crate::wrong::wrong;
 
 pub mod boot;
 pub mod event;
+mod gate;
 pub mod here;
 pub mod host;
 pub mod judge;
@@ -68,6 +69,8 @@ pub struct Order {
     pub quick: bool,
     /// Whether cells of kernels that the host does not run are measured in labs.
     pub lab: bool,
+    /// How long a gate may go on asking for boots.
+    pub budget: Option<Duration>,
 }
 
 /// How a run ended.
@@ -157,6 +160,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     if base.is_some() {
         plan.pair_up();
     }
+    let gate = gate::Gate::of(order)?;
+    if let (Some(gate), Some(budget)) = (&gate, order.budget) {
+        plan = plan.within_budget(budget, gate.boots_of_a_cell());
+    }
     if stop.load(Ordering::Relaxed) {
         watcher.see(&Event::Interrupted { out: None });
         return Ok(End::Interrupted);
@@ -174,19 +181,22 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         let side = plan.cells[boot.cell].side.name();
         done.iter().any(|(known, of, number)| *number == boot.boot && of == side && *known == cell)
     };
-    let left = match done.is_empty() {
-        true => plan.boot_count(),
-        false => plan.boots().filter(|boot| !is_made(boot)).count() as u64,
+    let planned = match &gate {
+        Some(gate) => gate.boots(&plan, &order.out)?,
+        None => plan.boots().collect(),
     };
+    let left = planned.iter().filter(|boot| !is_made(boot)).count();
+    let time: Duration = planned.iter().map(|boot| plan.cells[boot.cell].boot_time).sum();
+    let time = if gate.is_some() { time } else { plan.estimate() };
     watcher.see(&Event::Begins {
         tag: tag.clone(),
-        boots: left,
-        made: plan.boot_count() - left,
+        boots: left as u64,
+        made: (planned.len() - left) as u64,
         cells: (
             plan.cells.iter().filter(|c| c.is_runnable() && c.side == Side::Candidate).count(),
             plan.record().len(),
         ),
-        estimate: plan.estimate().mul_f64(left as f64 / plan.boot_count().max(1) as f64),
+        estimate: time.mul_f64(left as f64 / planned.len().max(1) as f64),
         out: order.out.clone(),
     });
     let standing = Standing::make(
@@ -200,6 +210,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let (host, prepared, tag) = (&host, &prepared, &tag);
     let mut boots = Boots {
         plan: &plan,
+        number: 0,
         here: Here {
             inputs: [
                 Some(Inputs { matrix, prepared }),
@@ -213,7 +224,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
     };
-    let looped = boots.run(&mut store, &done, &stop, watcher);
+    let looped = match &gate {
+        Some(gate) => boots.run_gate(gate, &order.out, (&mut store, &done), &stop, watcher),
+        None => boots.run(planned, (&mut store, &done), &stop, watcher),
+    };
     boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
@@ -387,19 +401,50 @@ pub trait Ground {
 /// The loop's view of a run.
 struct Boots<'a> {
     plan: &'a Plan<'a>,
+    /// Of the next boot.
+    number: u32,
     here: Here<'a>,
     labs: Labs<'a>,
 }
 
 impl Boots<'_> {
-    fn run(
+    /// Rounds of boots, until the gate wants no more or its time is over.
+    fn run_gate(
         &mut self,
-        store: &mut Store,
-        done: &[Made],
+        gate: &gate::Gate,
+        out: &Path,
+        (store, done): (&mut Store, &[Made]),
         stop: &AtomicBool,
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<()> {
-        for (number, planned) in (0_u32..).zip(self.plan.boots()) {
+        let mut last = None;
+        while let Some(round) = gate.round(out)? {
+            anyhow::ensure!(
+                last != Some(round.first),
+                "the boots of a round cannot all be made on this host any more: `plan` says why"
+            );
+            if !gate.has_time_for(&round, self.plan, watcher) || stop.load(Ordering::Relaxed) {
+                break;
+            }
+            // The first was told when the run began.
+            if last.replace(round.first).is_some() {
+                watcher.see(&gate.told(&round, self.plan));
+            }
+            self.run(gate::boots(&round, self.plan), (store, done), stop, watcher)?;
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        boots: Vec<PlannedBoot>,
+        (store, done): (&mut Store, &[Made]),
+        stop: &AtomicBool,
+        watcher: &mut dyn Watcher,
+    ) -> anyhow::Result<()> {
+        for planned in boots {
+            let number = self.number;
+            self.number += 1;
             let Planned { cell, lab, side, .. } = self.plan.cells[planned.cell];
             if done.contains(&(cell.id(), side.name().to_owned(), planned.boot)) {
                 continue;

@@ -9,6 +9,7 @@ use super::event::{Event, Watcher};
 use crate::plan::human;
 use crate::record::Outcome;
 use crate::streams::{safe, say};
+use crate::verdict::sequential::Step;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,12 @@ impl Watcher for Lines {
                 self.boots = *boots;
                 if normal {
                     say(begins(event));
+                }
+            }
+            Event::Round { boots, .. } => {
+                self.boots += *boots;
+                if normal {
+                    say(round(event));
                 }
             }
             Event::Lab { .. } | Event::LabUp { .. } if normal => say(lab(event)),
@@ -95,6 +102,12 @@ impl Watcher for Bar {
                 }
                 bar.enable_steady_tick(Duration::from_millis(250));
                 self.bar = Some(bar);
+            }
+            Event::Round { boots, .. } => {
+                above(&self.bar, round(event));
+                if let Some(bar) = &self.bar {
+                    bar.inc_length(*boots);
+                }
             }
             Event::Lab { .. } | Event::LabUp { .. } => {
                 if self.detail == Detail::Verbose {
@@ -164,6 +177,24 @@ fn begins(event: &Event) -> String {
             human(*estimate),
             out.display()
         ),
+        _ => String::new(),
+    }
+}
+
+fn round(event: &Event) -> String {
+    match event {
+        Event::Round { boots, cells, step, estimate } => {
+            let (cells, time) =
+                (format!("{cells} cell{}", if *cells == 1 { "" } else { "s" }), human(*estimate));
+            match step {
+                Step::Screen => {
+                    format!("screen: {cells} cannot be told yet: {boots} boots more, about {time}")
+                }
+                Step::Confirm => {
+                    format!("confirmation: {cells} suspect: {boots} fresh boots, about {time}")
+                }
+            }
+        }
         _ => String::new(),
     }
 }

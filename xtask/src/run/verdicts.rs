@@ -26,7 +26,12 @@ pub fn of_run(run: &Run, records: &[Record]) -> anyhow::Result<Option<Verdicts>>
 /// It is wrong.
 pub fn policy_of(run: &Run) -> anyhow::Result<Policy> {
     match &run.policy {
-        Some(text) => policy::parse(text, STORED).map_err(wrong),
+        Some(text) => stored(text),
         None => policy::find(None).map_err(wrong),
     }
+}
+
+/// A policy that lies in `run.json`, or is to.
+pub(super) fn stored(text: &str) -> anyhow::Result<Policy> {
+    policy::parse(text, STORED).map_err(wrong)
 }

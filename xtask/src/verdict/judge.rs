@@ -7,8 +7,10 @@ use evenkeel_stats::interval::NoInterval;
 use super::aspects::{Series, Start, Untested, series};
 use super::outcome;
 use super::policy::Policy;
+use super::sequential::{Findings, Stand};
 use super::sides::{Comparison, Pair};
 use super::tested::{self, Observation};
+use super::told::Told;
 use super::units::{Layer, layer};
 use super::{Aspect, Decision, Design, Options, Verdict};
 use crate::fingerprint::difference;
@@ -16,7 +18,6 @@ use crate::matrix::Cell;
 use crate::record::figures::{is_emulated, judged};
 use crate::record::results::VerdictRow;
 use crate::record::{BASE, CANDIDATE, Record};
-use crate::report::{interval, ratio};
 
 /// A fact of the instrument that no option makes comparable: emulated and real processors are different worlds.
 const ACCELERATOR: &str = "accelerator";
@@ -28,6 +29,8 @@ pub(super) struct Asked<'a> {
     pub(super) workload: String,
     pub(super) aspect: Aspect,
     pub(super) gates: bool,
+    /// Of its figures; absent where none is asked for.
+    pub(super) unit: Option<Unit>,
     /// Fresh starts of base and candidate.
     pub(super) boots: [usize; 2],
     /// What is said beside the verdict.
@@ -59,6 +62,7 @@ pub(super) fn ask<'a>(
             workload,
             aspect: Aspect::Outcome,
             gates: true,
+            unit: None,
             boots: [pair.base.measured.len(), pair.candidate.measured.len()],
             notes: Vec::new(),
             matter: Matter::Decided(decided.verdict, None, decided.reason.clone()),
@@ -88,6 +92,7 @@ pub(super) fn ask<'a>(
             workload: workload.to_owned(),
             aspect,
             gates: policy.gates(workload, aspect) && !emulated,
+            unit: None,
             boots,
             notes,
             matter,
@@ -173,7 +178,8 @@ pub(super) fn ask<'a>(
                 Err(Untested::Quiet(figure, reason)) => {
                     let counts = starts.map(<[_]>::len);
                     // Nothing in too few boots says little.
-                    let few = counts.iter().any(|count| *count < policy.require.boots as usize);
+                    let least = policy.least_boots(comparison.took_boots_by_policy());
+                    let few = counts.iter().any(|count| *count < least);
                     let verdict = if few { Verdict::Inconclusive } else { Verdict::Equivalent };
                     (counts, Matter::Decided(verdict, Some(figure), reason))
                 }
@@ -191,7 +197,8 @@ pub(super) fn ask<'a>(
                     counts[1]
                 ));
             }
-            all.push(asked(aspect, counts, notes, matter, course(aspect, starts)));
+            let course = course(aspect, starts);
+            all.push(Asked { unit: Some(unit), ..asked(aspect, counts, notes, matter, course) });
         }
     }
     all
@@ -308,18 +315,23 @@ fn course(aspect: Aspect, sides: [&[Start<'_>]; 2]) -> Vec<(usize, u32, u32, f64
     course.collect()
 }
 
-/// Decides all questions: those that gate are corrected together, and those that inform.
+/// Decides all questions: those that gate are corrected together, and those that inform. Where a gate took boots until it knew, it has
+/// decided what is worse or better, and the tests say how much.
 pub(super) fn decide(
-    asked: Vec<Asked<'_>>,
+    mut asked: Vec<Asked<'_>>,
     comparison: &Comparison<'_>,
+    findings: Option<&Findings>,
     policy: &Policy,
 ) -> Vec<Decision> {
+    if let Some(findings) = findings {
+        asked.iter_mut().for_each(|asked| findings.fresh(asked));
+    }
     let mut answers: Vec<Option<Result<Tested, NoInterval>>> = vec![None; asked.len()];
     for counts in [true, false] {
         let mut family = Vec::new();
         for (at, asked) in asked.iter().enumerate() {
             let Matter::Numbers(Series { base, candidate, .. }) = &asked.matter else { continue };
-            if is_flat(asked.aspect, [base, candidate]) {
+            if asked.is_flat() {
                 answers[at] = Some(Err(NoInterval::NoSpread));
                 continue;
             }
@@ -337,23 +349,37 @@ pub(super) fn decide(
         }
     }
     let decided = asked.into_iter().zip(answers);
-    decided.map(|(asked, answer)| decision(asked, answer, policy)).collect()
+    decided
+        .map(|(asked, answer)| {
+            let stand = findings.and_then(|findings| findings.stand(&asked));
+            decision(asked, answer, stand, policy)
+        })
+        .collect()
 }
 
-/// Whether all boots of each side are equal to the last digit: no measurement is, so nothing can be learnt of how much boots differ.
-/// Only what has a floor is equal by nature.
-fn is_flat(aspect: Aspect, sides: [&[Observation]; 2]) -> bool {
-    let equal = |side: &[Observation]| {
-        let first = side.first().map_or(0.0, |first| first.value);
-        let slack = first.abs() * 1e-12;
-        side.len() > 1 && side.iter().all(|other| (other.value - first).abs() <= slack)
-    };
-    !matches!(aspect, Aspect::Stall | Aspect::Modes) && sides.into_iter().all(equal)
+impl Asked<'_> {
+    /// Whether all boots of each side are equal to the last digit: no measurement is, so nothing can be learnt of how much boots differ.
+    /// Only what has a floor is equal by nature.
+    pub(super) fn is_flat(&self) -> bool {
+        let equal = |side: &Vec<Observation>| {
+            let first = side.first().map_or(0.0, |first| first.value);
+            let slack = first.abs() * 1e-12;
+            side.len() > 1 && side.iter().all(|other| (other.value - first).abs() <= slack)
+        };
+        match &self.matter {
+            _ if matches!(self.aspect, Aspect::Stall | Aspect::Modes) => false,
+            Matter::Numbers(Series { base, candidate, .. }) => {
+                [base, candidate].into_iter().all(equal)
+            }
+            Matter::Decided(..) => false,
+        }
+    }
 }
 
 fn decision(
     asked: Asked<'_>,
     answer: Option<Result<Tested, NoInterval>>,
+    stand: Option<Stand>,
     policy: &Policy,
 ) -> Decision {
     let count = |boots: usize| u32::try_from(boots).unwrap_or(u32::MAX);
@@ -375,15 +401,16 @@ fn decision(
         accepted: None,
         reason: String::new(),
     };
-    let (mut verdict, mut harm) = (Verdict::Inconclusive, None);
+    let (mut verdict, mut harm, mut cleared) = (Verdict::Inconclusive, None, false);
     match (asked.matter, answer) {
         (Matter::Decided(decided, figure, reason), _) => {
             (verdict, row.figure, row.reason) = (decided, figure.map(str::to_owned), reason);
         }
         (Matter::Numbers(series), Some(Ok(tested))) => {
             row.figure = Some(series.figure.to_owned());
-            let told = Told::new(&tested, &series, asked.aspect, policy);
+            let told = Told::new(&tested, &series, asked.aspect, stand, policy);
             (verdict, harm) = (told.verdict, Some(tested.difference.estimate));
+            cleared = stand.is_some_and(Stand::is_cleared);
             told.fill(&mut row);
         }
         (Matter::Numbers(series), answer) => {
@@ -400,7 +427,7 @@ fn decision(
         row.reason = format!("{}; {}", row.reason, asked.notes.join("; "));
     }
     row.verdict = verdict.name().to_owned();
-    Decision { cell: asked.cell.clone(), aspect: asked.aspect, verdict, harm, row }
+    Decision { cell: asked.cell.clone(), aspect: asked.aspect, verdict, harm, cleared, row }
 }
 
 /// The ratio alone.
@@ -411,129 +438,4 @@ fn plain_ratio(series: &Series) -> Option<f64> {
     let difference = mean(&series.candidate) - mean(&series.base);
     let ratio = if series.turned { (-difference).exp() } else { difference.exp() };
     ratio.is_finite().then_some(ratio)
-}
-
-/// A tested hypothesis as ratios, with its verdict in words.
-struct Told {
-    verdict: Verdict,
-    ratio: f64,
-    low: f64,
-    high: f64,
-    p: f64,
-    p_corrected: f64,
-    detectable: f64,
-    boots_needed: Option<u32>,
-    reason: String,
-}
-
-impl Told {
-    fn new(tested: &Tested, series: &Series, aspect: Aspect, policy: &Policy) -> Told {
-        let margin = policy.margin(aspect);
-        let figure = |log: f64| if series.turned { (-log).exp() } else { log.exp() };
-        let ends = [figure(tested.difference.low), figure(tested.difference.high)];
-        let (low, high) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
-        let worse = tested.difference.estimate >= 0.0;
-        let [p, p_corrected] = match worse {
-            true => [tested.p_worse, tested.p_worse_corrected],
-            false => [tested.p_better, tested.p_better_corrected],
-        };
-        let counts = [series.base.len(), series.candidate.len()];
-        let few = counts.iter().any(|count| *count < policy.require.boots as usize);
-        let alpha = policy.errors.family;
-        let verdict = match () {
-            () if few => Verdict::Inconclusive,
-            // Its test errs too often (3 of 50 unchanged cells of 20 boots a side): it is shown, and no judge.
-            () if aspect == Aspect::BetweenBoot => Verdict::Inconclusive,
-            () if tested.p_worse_corrected <= alpha => Verdict::Regressed,
-            () if tested.p_better_corrected <= alpha => Verdict::Improved,
-            () if tested.p_equivalent <= policy.errors.equivalence => Verdict::Equivalent,
-            () => Verdict::Inconclusive,
-        };
-        let mut told = Told {
-            verdict,
-            ratio: figure(tested.difference.estimate),
-            low,
-            high,
-            p,
-            p_corrected,
-            detectable: figure(tested.detectable),
-            boots_needed: None,
-            reason: String::new(),
-        };
-        let mut hint = String::new();
-        if verdict == Verdict::Inconclusive && aspect != Aspect::BetweenBoot {
-            told.boots_needed = tested::boots_needed(tested, margin.ln());
-            let size = ratio(figure(tested::wanted(tested, margin.ln())));
-            if let Some(needed) = told.boots_needed {
-                hint = format!("; about {needed} boots a side would show {size}");
-            }
-        }
-        told.reason = told.words(aspect, margin, series.turned, counts, few, policy) + &hint;
-        told
-    }
-
-    fn words(
-        &self,
-        aspect: Aspect,
-        margin: f64,
-        turned: bool,
-        [base, candidate]: [usize; 2],
-        few: bool,
-        policy: &Policy,
-    ) -> String {
-        let what = match aspect {
-            Aspect::Outcome => "outcome",
-            Aspect::Location if turned => "rate",
-            Aspect::Location => "median",
-            Aspect::Dispersion => "spread inside a boot",
-            Aspect::Tail => "tail",
-            Aspect::Stall => "share of time in stalls",
-            Aspect::Modes => "share apart from the main mode",
-            Aspect::BetweenBoot => "spread between boots",
-        };
-        let size = format!("{what} {} {}", ratio(self.ratio), interval(self.low, self.high));
-        let beyond = format!("margin ×{margin}");
-        let boots = format!("{base} + {candidate} boots");
-        if aspect == Aspect::BetweenBoot {
-            return format!(
-                "{size}; {boots}: shown and not judged, because its test errs too often"
-            );
-        }
-        match self.verdict {
-            Verdict::Regressed => format!("{size}: worse beyond the {beyond}; {boots}"),
-            Verdict::Improved => format!("{size}: better beyond the {beyond}; {boots}"),
-            Verdict::Equivalent => format!("{size}: within the {beyond} either way; {boots}"),
-            Verdict::Missing | Verdict::Inconclusive => {
-                let mut words = format!("{size}: cannot be told from the {beyond}; {boots}");
-                if few {
-                    words.push_str(&format!(
-                        ", the policy asks for {} a side",
-                        policy.require.boots
-                    ));
-                }
-                if self.p <= policy.errors.screen {
-                    words.push_str("; suspect");
-                }
-                words.push_str(&match self.detectable.is_finite() && self.detectable > 0.0 {
-                    true => format!("; {} could be seen", ratio(self.detectable)),
-                    false => "; so few boots show nothing".to_owned(),
-                });
-                words
-            }
-        }
-    }
-
-    fn fill(self, row: &mut VerdictRow) {
-        let finite = |value: f64| value.is_finite().then_some(value);
-        // So few boots that no change could be flagged are told by none.
-        let visible = |value: &f64| *value > 0.0;
-        row.ratio = finite(self.ratio);
-        row.low = finite(self.low);
-        row.high = finite(self.high);
-        row.p = finite(self.p);
-        row.p_corrected = finite(self.p_corrected);
-        row.detectable_ratio = finite(self.detectable).filter(visible);
-        row.boots_needed = self.boots_needed;
-        row.reason = self.reason;
-    }
 }

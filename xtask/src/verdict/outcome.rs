@@ -206,6 +206,7 @@ pub(super) fn more_often_failing(pairs: &[Pair<'_>], policy: &Policy) -> Failing
             aspect: Aspect::Outcome,
             verdict,
             harm: None,
+            cleared: false,
             row: row(workload),
         }));
     }

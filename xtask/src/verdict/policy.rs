@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Aspect;
 use crate::matrix::Cell;
-use crate::plan::Filter;
+use crate::plan::{Filter, GateBoots};
 use crate::record::figures::threshold;
 
 mod read;
@@ -28,6 +28,14 @@ pub struct Policy {
     pub errors: Errors,
     /// What can make a comparison fail.
     pub gate: Gate,
+    /// How many boots a gate takes.
+    pub screen: Screen,
+    /// How suspects are confirmed.
+    pub confirm: Confirm,
+    /// Factors that a gate is to find, of latencies.
+    pub find: Find,
+    /// Of rates.
+    pub find_of_rates: Find,
     /// What a verdict needs.
     pub require: Require,
     /// When an interleaved run is void.
@@ -59,6 +67,21 @@ pub struct Margins {
     pub between_boot: f64,
 }
 
+impl Margins {
+    /// Of an aspect; 1 where it has no figure.
+    pub fn of(&self, aspect: Aspect) -> f64 {
+        match aspect {
+            Aspect::Location => self.location,
+            Aspect::Dispersion => self.dispersion,
+            Aspect::Tail => self.tail,
+            Aspect::Stall => self.stall,
+            Aspect::Modes => self.modes,
+            Aspect::BetweenBoot => self.between_boot,
+            Aspect::Outcome => 1.0,
+        }
+    }
+}
+
 /// Rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Errors {
@@ -79,6 +102,61 @@ pub struct Gate {
     pub aspects: Vec<Aspect>,
     /// Workloads; absent: all.
     pub workloads: Option<Vec<String>>,
+}
+
+/// When the screen of a cell ends. Odds are of a change of [`Find`]'s size against none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Screen {
+    /// Boots a side that every cell gets.
+    pub first: u32,
+    /// Boots a side at a time afterwards.
+    pub more: u32,
+    /// Boots a side at which it ends.
+    pub most: u32,
+    /// Odds against a change at which it is cleared.
+    pub cleared: f64,
+    /// Odds for a change at which no more boots are needed.
+    pub enough: f64,
+    /// Odds for a change at the end that make a suspect.
+    pub suspect: f64,
+}
+
+/// How suspects are confirmed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confirm {
+    /// Fresh boots a side and the share of the error rate that a look at them spends.
+    pub looks: Vec<(u32, f64)>,
+    /// Odds against a change beyond the margin at which a suspect gets no more boots.
+    pub futile: f64,
+}
+
+/// Factors that a gate is to find, above the margins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Find {
+    /// Of medians.
+    pub location: f64,
+    /// Of spreads inside a boot.
+    pub dispersion: f64,
+    /// Of tails.
+    pub tail: f64,
+    /// Of shares of time in stalls.
+    pub stall: f64,
+    /// Of shares of observations outside of the main mode.
+    pub modes: f64,
+}
+
+impl Find {
+    /// Of an aspect; nothing where it has no figure that gates.
+    pub fn of(&self, aspect: Aspect) -> Option<f64> {
+        match aspect {
+            Aspect::Location => Some(self.location),
+            Aspect::Dispersion => Some(self.dispersion),
+            Aspect::Tail => Some(self.tail),
+            Aspect::Stall => Some(self.stall),
+            Aspect::Modes => Some(self.modes),
+            Aspect::BetweenBoot | Aspect::Outcome => None,
+        }
+    }
 }
 
 /// What a verdict needs.
@@ -125,14 +203,21 @@ pub struct Accept {
 impl Policy {
     /// The factor beyond which a change of an aspect counts. An outcome has none.
     pub fn margin(&self, aspect: Aspect) -> f64 {
-        match aspect {
-            Aspect::Location => self.margins.location,
-            Aspect::Dispersion => self.margins.dispersion,
-            Aspect::Tail => self.margins.tail,
-            Aspect::Stall => self.margins.stall,
-            Aspect::Modes => self.margins.modes,
-            Aspect::BetweenBoot => self.margins.between_boot,
-            Aspect::Outcome => 1.0,
+        self.margins.of(aspect)
+    }
+
+    /// Boots a side below which there is no verdict: of a gate that takes boots until it knows, or of a number that was fixed.
+    pub fn least_boots(&self, by_policy: bool) -> usize {
+        (if by_policy { self.screen.first } else { self.require.boots }) as usize
+    }
+
+    /// How many boots a gate takes of a cell.
+    pub fn gate_boots(&self) -> GateBoots {
+        let looks = self.confirm.looks.iter();
+        GateBoots {
+            first: self.screen.first,
+            most: self.screen.most,
+            fresh: looks.map(|(fresh, _)| *fresh).max().unwrap_or(0),
         }
     }
 
@@ -145,7 +230,7 @@ impl Policy {
 
     /// The policy in lines, for people: a name and its value.
     pub fn lines(&self) -> Vec<(String, String)> {
-        let Policy { margins, errors, require, validity, .. } = self;
+        let Policy { margins, errors, require, validity, screen, confirm, find, .. } = self;
         let factor = |ratio: f64| format!("×{ratio}");
         let rate = |share: f64| format!("{} %", rounded(share * 100.0));
         let aspects: Vec<&str> = self.gate.aspects.iter().map(|aspect| aspect.name()).collect();
@@ -179,6 +264,33 @@ impl Policy {
                 format!(
                     "{} of workloads: {workloads}; a cell that only the candidate fails; emulated cells never by figures",
                     aspects.join(", ")
+                ),
+            ),
+            (
+                "finds",
+                format!(
+                    "location {}, dispersion {}, tail {}, stall {}, modes {}; of rates dispersion {}, tail {}",
+                    factor(find.location),
+                    factor(find.dispersion),
+                    factor(find.tail),
+                    factor(find.stall),
+                    factor(find.modes),
+                    factor(self.find_of_rates.dispersion),
+                    factor(self.find_of_rates.tail)
+                ),
+            ),
+            (
+                "boots of a gate",
+                format!(
+                    "screen: {} to {} a side of each cell, {} at a time, cleared at odds of {}, suspect at {} or {}; confirmation: looks at {} fresh ones, futile at {}",
+                    screen.first,
+                    screen.most,
+                    screen.more,
+                    screen.cleared,
+                    screen.suspect,
+                    screen.enough,
+                    looks(confirm),
+                    confirm.futile
                 ),
             ),
             (
@@ -230,6 +342,12 @@ impl Accept {
         self.cells_text.iter().for_each(|name| write!(told, " in {name}").unwrap_or_default());
         format!("{told} up to ×{} until {}: {}", self.ratio, self.until, self.reason)
     }
+}
+
+/// `16 (10 % of the rate), 32 (20 %)`.
+fn looks(confirm: &Confirm) -> String {
+    let of = |(boots, share): &(u32, f64)| format!("{boots} ({} %)", rounded(share * 100.0));
+    confirm.looks.iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
 /// Without the digits that a product of decimals leaves.

@@ -111,6 +111,26 @@ impl<'a> Comparison<'a> {
         self.design.clone()
     }
 
+    /// The records of both sides.
+    pub(super) fn records(&self) -> impl Iterator<Item = &'a Record> {
+        self.base.records.iter().chain(&self.candidate.records).copied()
+    }
+
+    /// The same with blocks before this one only, as a gate sees them that measures both sides in each.
+    pub(super) fn until(&self, block: u32) -> Comparison<'a> {
+        let of = |side: &Side<'a>| {
+            let records = side.records.iter().copied().filter(|record| record.block < block);
+            Side { run: side.run, records: records.collect() }
+        };
+        let (base, candidate) = (of(&self.base), of(&self.candidate));
+        Comparison { base, candidate, design: Design::Interleaved }
+    }
+
+    /// Whether it is of one run that took as many boots as its policy asked for.
+    pub(super) fn took_boots_by_policy(&self) -> bool {
+        self.in_one_run() && self.candidate.run.base.as_ref().is_some_and(|base| base.by_policy)
+    }
+
     /// Whether both sides lie in one run.
     pub(super) fn in_one_run(&self) -> bool {
         std::ptr::eq(self.base.run, self.candidate.run)

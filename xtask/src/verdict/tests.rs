@@ -7,6 +7,7 @@ use crate::record::{BASE, Base, CANDIDATE, Outcome, PlannedCell, Record, Run, St
 
 mod bad;
 mod faults;
+mod gate;
 
 /// What one start of a cell does.
 #[derive(Clone, Copy)]

@@ -6,7 +6,9 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::source::{BUILT_IN, EMBEDDED};
-use super::{Accept, Date, Errors, Gate, Margins, Policy, Require, Validity};
+use super::{
+    Accept, Confirm, Date, Errors, Find, Gate, Margins, Policy, Require, Screen, Validity,
+};
 use crate::matrix::{self, Problems, Table, document_of, quoted};
 use crate::plan::Filter;
 use crate::verdict::Aspect;
@@ -15,15 +17,34 @@ use crate::workload;
 /// The version of the format.
 const SCHEMA: u32 = 1;
 
-const KEYS: [&str; 10] = [
-    "schema", "margins", "errors", "gate", "require", "validity", "noise", "modes", "test",
+const KEYS: [&str; 14] = [
+    "schema",
+    "margins",
+    "errors",
+    "gate",
+    "screen",
+    "confirm",
+    "find",
+    "find-of-rates",
+    "require",
+    "validity",
+    "noise",
+    "modes",
+    "test",
     "accept",
 ];
+
+/// What a gate can be told to find.
+const FOUND: [&str; 5] = ["location", "dispersion", "tail", "stall", "modes"];
 
 /// Factors. A margin of 1 would flag what is merely different.
 const FACTOR: RangeInclusive<f64> = 1.0001..=1000.0;
 /// Rates of error.
 const RATE: RangeInclusive<f64> = 1e-9..=0.5;
+/// Times that one is likelier than the other.
+const ODDS: RangeInclusive<f64> = 1.0..=1e9;
+/// Boots a side.
+const BOOTS: RangeInclusive<u32> = 2..=10_000;
 /// Shares.
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 
@@ -99,6 +120,10 @@ fn document(
         part("margins", &["location", "dispersion", "tail", "stall", "modes", "between-boot"]);
     let of_errors = part("errors", &["family", "equivalence", "screen", "failures"]);
     let of_gate = part("gate", &["aspects", "workloads"]);
+    let of_screen = part("screen", &["first", "more", "most", "cleared", "enough", "suspect"]);
+    let of_confirm = part("confirm", &["looks", "futile"]);
+    let of_find = part("find", &FOUND);
+    let of_rates = part("find-of-rates", &FOUND);
     let of_require = part("require", &["boots", "power"]);
     let of_validity = part("validity", &["alternating", "location", "dispersion", "error"]);
     let of_noise = part("noise", &["steal"]);
@@ -127,6 +152,37 @@ fn document(
         dispersion: number(&of_validity, "dispersion", FACTOR, |p| p.validity.dispersion),
         error: number(&of_validity, "error", RATE, |p| p.validity.error),
     };
+    let mut find = |part: &Part<'_>, of: fn(&Policy) -> &Find| {
+        let mut factor = |key, aspect, at: fn(&Find) -> f64| {
+            let margin = margins.of(aspect);
+            // What is left out lies as far beyond the margin as it does in the built-in policy.
+            let own = |p: &Policy| {
+                let beyond = margin * at(of(p)) / p.margins.of(aspect);
+                at(of(p)).max((beyond * 100.0).round() / 100.0)
+            };
+            let found = part.number(key, FACTOR, fallback.map(own), problems);
+            if found <= margin {
+                let message = format!("`{key} = {found}` is not above its margin, {margin}");
+                let at = part.table.as_ref().map_or(0..0, |table| table.span_of(key));
+                problems.add_with_help(at, message, "a gate finds changes beyond the margin");
+            }
+            found
+        };
+        Find {
+            location: factor("location", Aspect::Location, |find| find.location),
+            dispersion: factor("dispersion", Aspect::Dispersion, |find| find.dispersion),
+            tail: factor("tail", Aspect::Tail, |find| find.tail),
+            stall: factor("stall", Aspect::Stall, |find| find.stall),
+            modes: factor("modes", Aspect::Modes, |find| find.modes),
+        }
+    };
+    let (find, find_of_rates) =
+        (find(&of_find, |p| &p.find), find(&of_rates, |p| &p.find_of_rates));
+    let screen = screen(&of_screen, fallback, problems);
+    let confirm = confirm(&of_confirm, fallback, problems);
+    let mut number = |part: &Part<'_>, key, range, of: fn(&Policy) -> f64| {
+        part.number(key, range, fallback.map(of), problems)
+    };
     let power = number(&of_require, "power", 0.5..=0.9999, |p| p.require.power);
     let steal = number(&of_noise, "steal", 0.0..=1000.0, |p| p.steal);
     let mode_share = number(&of_modes, "share", 0.01..=0.5, |p| p.mode_share);
@@ -139,6 +195,10 @@ fn document(
         margins,
         errors,
         gate: gate(&of_gate, fallback, problems),
+        screen,
+        confirm,
+        find,
+        find_of_rates,
         require: Require { boots, power },
         validity,
         steal,
@@ -150,6 +210,59 @@ fn document(
             .filter_map(|table| accept(table, problems))
             .collect(),
     }
+}
+
+fn screen(part: &Part<'_>, fallback: Option<&Policy>, problems: &mut Problems<'_>) -> Screen {
+    let of = |at: fn(&Screen) -> u32| fallback.map(|p| at(&p.screen));
+    let odds = |at: fn(&Screen) -> f64| fallback.map(|p| at(&p.screen));
+    let screen = Screen {
+        first: part.integer("first", BOOTS, of(|s| s.first), problems),
+        more: part.integer("more", 1..=*BOOTS.end(), of(|s| s.more), problems),
+        most: part.integer("most", BOOTS, of(|s| s.most), problems),
+        cleared: part.number("cleared", ODDS, odds(|s| s.cleared), problems),
+        enough: part.number("enough", ODDS, odds(|s| s.enough), problems),
+        suspect: part.number("suspect", ODDS, odds(|s| s.suspect), problems),
+    };
+    if screen.most < screen.first {
+        let at = part.table.as_ref().map_or(0..0, |table| table.span_of("most"));
+        let message = format!("`most = {}` is below `first = {}`", screen.most, screen.first);
+        problems.add_with_help(at, message, "a screen has at least the boots that all cells get");
+    }
+    screen
+}
+
+fn confirm(part: &Part<'_>, fallback: Option<&Policy>, problems: &mut Problems<'_>) -> Confirm {
+    let old = fallback.map(|p| &p.confirm);
+    let futile = part.number("futile", ODDS, old.map(|c| c.futile), problems);
+    let Some(table) = part.table.as_ref().filter(|table| table.has("looks")) else {
+        if part.complete {
+            problems.add(0..0, format!("missing key `looks` in `[{}]`", part.name));
+        }
+        return Confirm { looks: old.map(|c| c.looks.clone()).unwrap_or_default(), futile };
+    };
+    let looks = table.tables("looks", &["fresh", "spend"], problems);
+    let looks: Vec<(u32, f64)> = looks
+        .iter()
+        .filter_map(|look| {
+            look.require("fresh", "{ fresh = 16, spend = 0.1 }", problems);
+            look.require("spend", "{ fresh = 16, spend = 0.1 }", problems);
+            let fresh = look.integer("fresh", BOOTS, problems);
+            fresh.zip(look.number("spend", SHARE, problems))
+        })
+        .collect();
+    let sum: f64 = looks.iter().map(|(_, spend)| spend).sum();
+    let problem = match () {
+        () if looks.is_empty() => Some("`looks` is empty: nothing would ever be confirmed"),
+        () if !looks.is_sorted_by(|a, b| a.0 < b.0) => Some("`looks` must ascend"),
+        () if sum > 1.0 + 1e-9 => Some("`looks` spend more than the whole error rate"),
+        () => None,
+    };
+    if let Some(message) = problem {
+        let help =
+            "write it as: looks = [{ fresh = 16, spend = 0.3 }, { fresh = 32, spend = 0.7 }]";
+        problems.add_with_help(table.span_of("looks"), message.to_owned(), help);
+    }
+    Confirm { looks, futile }
 }
 
 fn gate(part: &Part<'_>, fallback: Option<&Policy>, problems: &mut Problems<'_>) -> Gate {

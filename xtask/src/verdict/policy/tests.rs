@@ -17,16 +17,18 @@ fn the_built_in_policy_is_read_from_its_own_file_and_prints_every_threshold() {
     let lines: Vec<String> =
         policy.lines().into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
-    policy: policy (built in)
-    margins: location ×1.02, dispersion ×1.1, tail ×1.1, stall ×1.1, modes ×1.5, between boots ×1.1
-    may be wrong: a flag anywhere 1 %, equivalent 5 % each, fails more often 0.1 %; suspect below p 0.05
-    gates: location, dispersion, tail, stall, modes of workloads: all; a cell that only the candidate fails; emulated cells never by figures
-    needs: 7 boots a side; power 90 %
-    void: medians that change beyond ×1.08 or spreads beyond ×1.5 with time, position or order, p below 0.001; informs below 90 % of blocks with both sides
-    noise: a block with more than 25 % of time stolen is left out
-    counts as: a stall: a transaction longer than 10 ms; a second mode: 10 % of observations apart
-    test: 10000 permutations
-    ");
+policy: policy (built in)
+margins: location ×1.02, dispersion ×1.1, tail ×1.1, stall ×1.1, modes ×1.5, between boots ×1.1
+may be wrong: a flag anywhere 1 %, equivalent 5 % each, fails more often 0.1 %; suspect below p 0.05
+gates: location, dispersion, tail, stall, modes of workloads: all; a cell that only the candidate fails; emulated cells never by figures
+finds: location ×1.05, dispersion ×1.4, tail ×1.5, stall ×1.4, modes ×1.8; of rates dispersion ×1.5, tail ×2
+boots of a gate: screen: 6 to 24 a side of each cell, 2 at a time, cleared at odds of 9, suspect at 2.7 or 55; confirmation: looks at 16 (10 %), 32 (20 %), 48 (20 %), 96 (50 %) fresh ones, futile at 55
+needs: 7 boots a side; power 90 %
+void: medians that change beyond ×1.08 or spreads beyond ×1.5 with time, position or order, p below 0.001; informs below 90 % of blocks with both sides
+noise: a block with more than 25 % of time stolen is left out
+counts as: a stall: a transaction longer than 10 ms; a second mode: 10 % of observations apart
+test: 10000 permutations
+");
     // Every number of the file is among what is printed, as it is or in percent.
     let numbers = EMBEDDED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let value = line.split_once('=')?.1.split('#').next()?.trim();
@@ -45,6 +47,10 @@ fn what_is_left_out_is_as_built_in() {
     let mut policy = parse("schema = 1\n[margins]\ntail = 2\n", "mine").unwrap();
     assert_eq!(policy.margins.tail, 2.0);
     policy.margins.tail = built_in().margins.tail;
+    // What is to be found stays as far beyond the margin: 2 * 1.5 / 1.1 and 2 * 2 / 1.1.
+    assert_eq!((policy.find.tail, policy.find_of_rates.tail), (2.73, 3.64));
+    policy.find.tail = built_in().find.tail;
+    policy.find_of_rates.tail = built_in().find_of_rates.tail;
     assert_eq!(policy, Policy { file: "mine".into(), ..built_in() });
     let policy =
         parse("schema = 1\n[gate]\naspects = []\nworkloads = ['tcp-rr']\n", "mine").unwrap();
@@ -104,6 +110,25 @@ fn errors_name_the_place_and_the_nearest_right_name() {
       |                ^^^
       = help: `permutations` is a whole number from 100 to 10000000
     "#);
+    insta::assert_snapshot!(errors("schema = 1\n[screen]\nfirst = 9\nmost = 8\n[confirm]\nlooks = [{ fresh = 32, spend = 0.5 }, { fresh = 16, spend = 0.7 }]\n[find]\ntail = 1.05\n"), @r"
+policy.toml:4:8: `most = 8` is below `first = 9`
+  |
+4 | most = 8
+  |        ^
+  = help: a screen has at least the boots that all cells get
+
+policy.toml:6:9: `looks` must ascend
+  |
+6 | looks = [{ fresh = 32, spend = 0.5 }, { fresh = 16, spend = 0.7 }]
+  |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: write it as: looks = [{ fresh = 16, spend = 0.3 }, { fresh = 32, spend = 0.7 }]
+
+policy.toml:8:8: `tail = 1.05` is not above its margin, 1.1
+  |
+8 | tail = 1.05
+  |        ^^^^
+  = help: a gate finds changes beyond the margin
+");
     insta::assert_snapshot!(errors("[[accept]]\ncells = \"docker,\"\naspect = \"p99\"\nuntil = \"2027-02-30\"\nratio = inf\n"), @r#"
     policy.toml:1:1: missing key `schema` in the policy
       |

@@ -129,6 +129,7 @@ fn a_cell_that_a_revision_takes_away_is_missing_and_one_that_the_host_lacks_is_n
         matrix_text: String::new(),
         matrix: run.matrix.clone(),
         cells: of_base,
+        by_policy: false,
     });
     let verdicts = judged(&(run, records));
     let [row] = of(&verdicts, Aspect::Outcome)[..] else { panic!() };

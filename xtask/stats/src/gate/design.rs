@@ -121,7 +121,9 @@ pub enum Standing {
     Suspect,
     /// Confirmed: worse by more than the margin.
     Flagged,
-    /// Fresh boots did not confirm it.
+    /// Fresh boots spoke against it.
+    Dismissed,
+    /// Fresh boots neither confirmed it nor spoke against it.
     Unconfirmed,
 }
 
@@ -151,6 +153,8 @@ pub struct Design {
     priors: BTreeMap<u32, Prior>,
     /// The last block of the screen, once it is over.
     screened: Option<u32>,
+    /// Whether the screen takes no more boots.
+    closed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +207,15 @@ impl Design {
         let first = Cell { next: rules.first.max(2), ..Cell::default() };
         let cells = subjects.iter().map(|subject| (subject.cell, first)).collect();
         let states = vec![new; subjects.len()];
-        Design { rules, subjects, states, cells, priors: BTreeMap::new(), screened: None }
+        Design {
+            rules,
+            subjects,
+            states,
+            cells,
+            priors: BTreeMap::new(),
+            screened: None,
+            closed: false,
+        }
     }
 
     /// Takes all boots so far, a hypothesis in the order of [`Design::new`] each, and says which are wanted next; none once it is final. Boots whose
@@ -228,6 +240,21 @@ impl Design {
     pub fn give_up(&mut self, cell: u32) {
         if let Some(cell) = self.cells.get_mut(&cell) {
             cell.ended = true;
+        }
+    }
+
+    /// The screen takes no more boots: at the next [`Design::advance`] whoever is no suspect by those that there are is cleared. For a gate that
+    /// shares the boots of another, whose screen is over.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// The hypothesis at this place is settled without a test, and asks for no boots: what it is about did not happen on either side, or cannot
+    /// be told. What is confirmed stays.
+    pub fn settle(&mut self, at: usize) {
+        let state = &mut self.states[at];
+        if matches!(state.standing, Standing::Screened | Standing::Suspect) {
+            state.standing = Standing::Cleared;
         }
     }
 
@@ -266,14 +293,14 @@ impl Design {
         let looked: BTreeSet<u32> = self
             .cells
             .iter()
-            .filter(|(_, cell)| cell.pairs >= cell.next || cell.ended)
+            .filter(|(_, cell)| cell.pairs >= cell.next || cell.ended || self.closed)
             .map(|(name, _)| *name)
             .collect();
         let mut undecided = BTreeSet::new();
         let mut weights = BTreeMap::new();
         for (at, subject) in self.subjects.iter().enumerate() {
             let cell = self.cells[&subject.cell];
-            let last = cell.ended || cell.pairs >= self.rules.most;
+            let last = cell.ended || self.closed || cell.pairs >= self.rules.most;
             let state = &mut self.states[at];
             if state.standing != Standing::Screened || !looked.contains(&subject.cell) {
                 continue;
@@ -349,7 +376,9 @@ impl Design {
                 let futile = gap > 0.0
                     && count(&fresh[at]) >= self.rules.first
                     && Seen::of(beyond, self.prior(subject)).odds(gap) < -self.rules.futile;
-                if over || futile {
+                if futile {
+                    self.states[at].standing = Standing::Dismissed;
+                } else if over {
                     self.states[at].standing = Standing::Unconfirmed;
                 }
             }

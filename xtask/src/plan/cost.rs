@@ -1,0 +1,138 @@
+//! What a gate costs, and which cells a time carries. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Plan, Planned, human};
+use crate::record::{Side, Status};
+
+/// Boots a side that a gate takes of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateBoots {
+    /// At least.
+    pub first: u32,
+    /// At most, where nothing is suspect.
+    pub most: u32,
+    /// Fresh ones at most of a suspect.
+    pub fresh: u32,
+}
+
+impl GateBoots {
+    /// What a budget reckons with: most cells are told early.
+    fn usual(self) -> u32 {
+        self.first.midpoint(self.most)
+    }
+}
+
+/// Estimated times of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateCost {
+    /// Its boots of a cell.
+    pub boots: GateBoots,
+    /// Of the screen, at least and at most.
+    pub screen: [Duration; 2],
+    /// Of the confirmation of one cell, at most.
+    pub suspect: Duration,
+}
+
+impl Plan<'_> {
+    /// What the cells that can be measured cost as a gate.
+    pub fn gate_cost(&self, boots: GateBoots) -> GateCost {
+        // A plan that has no base yet will have as much again.
+        let sides = if self.cells.iter().any(|cell| cell.side == Side::Base) { 1 } else { 2 };
+        let all = self.time_of_block(|_| true).saturating_mul(sides);
+        let longest = self.runnable().map(|(_, planned)| planned.boot_time).max();
+        let longest = longest.unwrap_or_default().saturating_mul(2);
+        GateCost {
+            boots,
+            screen: [boots.first, boots.most].map(|boots| all.saturating_mul(boots)),
+            suspect: longest.saturating_mul(boots.fresh),
+        }
+    }
+
+    /// Skips the cells that a budget does not carry as a gate: the first in the order of the matrix are carried, with the boots between the least and the
+    /// most of a screen and the whole confirmation of one of them.
+    #[must_use]
+    pub fn within_budget(mut self, budget: Duration, boots: GateBoots) -> Self {
+        let (mut spent, mut longest) = (Duration::ZERO, Duration::ZERO);
+        let mut full = false;
+        let reason = format!("the budget of {} does not carry it", human(budget));
+        for (cells, time) in self.pairs() {
+            let screen = spent.saturating_add(time.saturating_mul(boots.usual()));
+            let suspect = longest.max(time).saturating_mul(boots.fresh);
+            full |= screen.saturating_add(suspect) > budget;
+            if full {
+                for at in cells {
+                    let remedy = "a longer --budget, or choose cells with --only".to_owned();
+                    let status = Status::Skipped { reason: reason.clone(), remedy };
+                    self.cells[at].status = Arc::new(status);
+                }
+            } else {
+                (spent, longest) = (screen, longest.max(time));
+            }
+        }
+        self
+    }
+
+    /// Cells that can be measured, each with the places of its sides, and the time of a boot of both.
+    fn pairs(&self) -> Vec<(Vec<usize>, Duration)> {
+        let mut pairs: Vec<(Vec<usize>, Duration)> = Vec::new();
+        let mut known: std::collections::HashMap<_, usize> = std::collections::HashMap::new();
+        for (at, planned) in self.runnable() {
+            let Planned { cell, boot_time, side, .. } = planned;
+            match (side, known.get(cell)) {
+                (Side::Base, Some(&pair)) => {
+                    // A side for two was reckoned with.
+                    pairs[pair].1 = pairs[pair].1 / 2 + *boot_time;
+                    pairs[pair].0.push(at);
+                }
+                _ => {
+                    known.insert(*cell, pairs.len());
+                    pairs.push((vec![at], boot_time.saturating_mul(2)));
+                }
+            }
+        }
+        pairs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{matrix, overhead, runnable};
+    use crate::plan::{Options, Plan};
+
+    const BOOTS: GateBoots = GateBoots { first: 6, most: 24, fresh: 96 };
+
+    fn planned(matrix: &crate::matrix::Matrix) -> Plan<'_> {
+        Plan::new(matrix, Options::default(), &runnable, &overhead).unwrap()
+    }
+
+    #[test]
+    fn a_gate_costs_both_sides_of_every_cell() {
+        let matrix = matrix(1, 5);
+        let plan = planned(&matrix);
+        let block: Duration = plan.cells.iter().map(|planned| planned.boot_time).sum();
+        let cost = plan.gate_cost(BOOTS);
+        assert_eq!(cost.screen, [block * 2 * 6, block * 2 * 24]);
+        let longest = plan.cells.iter().map(|planned| planned.boot_time).max().unwrap();
+        assert_eq!(cost.suspect, longest * 2 * 96);
+    }
+
+    #[test]
+    fn a_budget_carries_the_first_cells_and_the_confirmation_of_one() {
+        // Four cells of containers, then two of guests that take longer.
+        let matrix = matrix(1, 5);
+        let boot = planned(&matrix).cells[0].boot_time;
+        let carried = |budget: Duration| {
+            let plan = planned(&matrix).within_budget(budget, BOOTS);
+            plan.cells.iter().filter(|planned| planned.is_runnable()).count()
+        };
+        let for_cells = |cells: u32| boot * 2 * (15 * cells + 96);
+        assert_eq!(carried(for_cells(4)), 4);
+        assert_eq!(carried(for_cells(4) - Duration::from_nanos(1)), 3);
+        assert_eq!(carried(for_cells(1)), 1);
+        assert_eq!(carried(Duration::ZERO), 0);
+        assert_eq!(carried(Duration::MAX), 6);
+    }
+}

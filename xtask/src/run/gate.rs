@@ -1,0 +1,101 @@
+//! The rounds of a gate on disk: which boots are wanted next by the records that are there, and whether there is time for them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Watcher};
+use super::{Order, verdicts};
+use crate::plan::{GateBoots, Plan, PlannedBoot, human};
+use crate::record::store;
+use crate::verdict::sequential::{Round, Sequential};
+use crate::verdict::{Comparison, Policy};
+
+/// The gate of a run that takes boots until its policy knows.
+#[derive(Debug)]
+pub(super) struct Gate {
+    policy: Policy,
+    began: Instant,
+    budget: Option<Duration>,
+}
+
+impl Gate {
+    /// Of a run; nothing where the number of its boots is fixed.
+    ///
+    /// # Errors
+    /// The policy is wrong.
+    pub(super) fn of(order: &Order) -> anyhow::Result<Option<Gate>> {
+        let Some((_, policy)) = order.base.as_ref().filter(|(base, _)| base.by_policy) else {
+            return Ok(None);
+        };
+        let policy = verdicts::stored(policy)?;
+        Ok(Some(Gate { policy, began: Instant::now(), budget: order.budget }))
+    }
+
+    /// What a budget reckons with.
+    pub(super) fn boots_of_a_cell(&self) -> GateBoots {
+        self.policy.gate_boots()
+    }
+
+    /// The round that is wanted after the records of a run; none once everything is decided.
+    ///
+    /// # Errors
+    /// The run cannot be read.
+    pub(super) fn round(&self, out: &Path) -> anyhow::Result<Option<Round>> {
+        let (run, records, _) = store::read(out)?;
+        let Ok(comparison) = Comparison::of_sides(&run, &records, &self.policy) else {
+            // Before the first boot of a base there is nothing to ask.
+            return Ok(Sequential::new(&run, &self.policy).round().cloned());
+        };
+        Ok(Sequential::replayed(&comparison, &self.policy).round().cloned())
+    }
+
+    /// The boots of the round that is wanted.
+    ///
+    /// # Errors
+    /// The run cannot be read.
+    pub(super) fn boots(&self, plan: &Plan<'_>, out: &Path) -> anyhow::Result<Vec<PlannedBoot>> {
+        Ok(self.round(out)?.map(|round| boots(&round, plan)).unwrap_or_default())
+    }
+
+    /// Whether a round ends within the budget. If not, it is said.
+    pub(super) fn has_time_for(
+        &self,
+        round: &Round,
+        plan: &Plan<'_>,
+        watcher: &mut dyn Watcher,
+    ) -> bool {
+        let Some(budget) = self.budget else { return true };
+        let enough = self.began.elapsed().saturating_add(time(round, plan)) <= budget;
+        if !enough {
+            watcher.see(&Event::Note(format!(
+                "the budget of {} does not carry the next {} boots: what they were to tell stays inconclusive",
+                human(budget),
+                round.boots()
+            )));
+        }
+        enough
+    }
+
+    /// What is said of a round before it begins.
+    pub(super) fn told(&self, round: &Round, plan: &Plan<'_>) -> Event {
+        Event::Round {
+            boots: round.boots(),
+            cells: round.cells.len(),
+            step: round.step,
+            estimate: time(round, plan),
+        }
+    }
+}
+
+/// The boots of a round in their order.
+pub(super) fn boots(round: &Round, plan: &Plan<'_>) -> Vec<PlannedBoot> {
+    let of_block = |block| {
+        let cells = round.cells_of(block);
+        plan.boots_of_block(block, |cell| cells.contains(cell.id().as_str()))
+    };
+    (round.first..round.end()).flat_map(of_block).collect()
+}
+
+fn time(round: &Round, plan: &Plan<'_>) -> Duration {
+    boots(round, plan).iter().map(|boot| plan.cells[boot.cell].boot_time).sum()
+}

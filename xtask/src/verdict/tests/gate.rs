@@ -1,0 +1,195 @@
+//! Gates that take boots until they know, on made-up boots that are drawn as they are asked for.
+
+use super::*;
+
+/// What a boot does: numbers, or a failure.
+type Draw<'d> = &'d dyn Fn(&Cell, &str, u32) -> Result<Temper, &'static str>;
+
+/// Six of the cells, of both kinds.
+fn few() -> Vec<Cell> {
+    cells()
+        .into_iter()
+        .filter(|cell| cell.network != "veth" || cell.load != "idle")
+        .skip(2)
+        .take(6)
+        .collect()
+}
+
+/// A run that is measured against a base, before its first boot.
+fn begun(cells: &[Cell]) -> Run {
+    let run = run(cells);
+    let base = Base {
+        revision: "main".into(),
+        commit: "0".repeat(40),
+        matrix_text: String::new(),
+        matrix: run.matrix.clone(),
+        cells: run.cells.clone(),
+        by_policy: true,
+    };
+    Run { base: Some(base), ..run }
+}
+
+/// Measures the rounds that a gate asks for, to its end.
+fn measured(cells: &[Cell], seed: u64, draw: Draw<'_>) -> (Run, Vec<Record>) {
+    let (run, policy) = (begun(cells), policy());
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut records = Vec::new();
+    let mut gate = Sequential::new(&run, &policy);
+    while let Some(round) = gate.round().cloned() {
+        for block in round.first..round.end() {
+            let members = round.cells_of(block);
+            for (place, cell) in cells.iter().filter(|c| members.contains(&*c.id())).enumerate() {
+                for (side, name) in [BASE, CANDIDATE].into_iter().enumerate() {
+                    let order =
+                        if (block + place as u32).is_multiple_of(2) { side } else { 1 - side };
+                    let position = (2 * place + order) as u32;
+                    let record = match draw(cell, name, block) {
+                        Ok(temper) => {
+                            let samples = latencies(&transactions(&temper, &mut random));
+                            record(cell, block, "tcp-rr", samples)
+                        }
+                        Err(reason) => failed(cell, block, reason),
+                    };
+                    records.push(Record { side: name.into(), block, position, ..record });
+                }
+            }
+        }
+        gate =
+            Sequential::replayed(&Comparison::of_sides(&run, &records, &policy).unwrap(), &policy);
+        assert!(gate.round().is_none_or(|next| next.first == round.end()), "a round again");
+    }
+    (run, records)
+}
+
+/// One cell of these has a fault in the candidate.
+fn faulty(fault: Temper) -> impl Fn(&Cell, &str, u32) -> Result<Temper, &'static str> {
+    move |cell, side, _| {
+        let at = cell.id() == "running/docker/bridge/stock/noisy" && side == CANDIDATE;
+        Ok(if at { fault } else { STEADY })
+    }
+}
+
+fn boots_of(records: &[Record], cell: &str) -> usize {
+    records.iter().filter(|record| record.cell == cell && record.side == BASE).count()
+}
+
+#[test]
+fn what_did_not_change_takes_few_boots_and_is_told_as_cleared() {
+    let run = measured(&few(), 1, &faulty(STEADY));
+    let verdicts = judged(&run);
+    assert_eq!(flagged(&verdicts), Vec::<String>::new());
+    let open = |d: &&Decision| d.row.gates && d.verdict == Verdict::Inconclusive && !d.cleared;
+    let open: Vec<&Decision> = verdicts.decisions.iter().filter(open).collect();
+    assert_eq!((verdicts.end(true), &verdicts.gate), (End::Fine, &Gate::Gates), "{open:?}");
+    let mean = run.1.len() as f64 / 2.0 / few().len() as f64;
+    assert!((6.0..16.0).contains(&mean), "{mean}");
+    let spread = of(&verdicts, Aspect::Dispersion)[0];
+    assert!(spread.row.reason.contains("no sign of ×1.40"), "{}", spread.row.reason);
+    assert_eq!(spread.row.detectable_ratio.map(|ratio| (ratio * 100.0).round()), Some(140.0));
+}
+
+#[test]
+fn a_fault_of_one_cell_is_confirmed_on_fresh_boots_and_nothing_else_is() {
+    let run = measured(&few(), 2, &faulty(Temper { width: STEADY.width * 1.6, ..STEADY }));
+    let verdicts = judged(&run);
+    let flags = flagged(&verdicts);
+    let there = "running/docker/bridge/stock/noisy";
+    assert!(flags.contains(&format!("{there} dispersion")), "{flags:?}");
+    // What is wider has a wider tail.
+    let tail = format!("{there} tail");
+    assert!(flags.iter().all(|flag| flag.ends_with("dispersion") || *flag == tail), "{flags:?}");
+    assert_eq!(verdicts.end(false), End::Regressed);
+    let spreads = of(&verdicts, Aspect::Dispersion);
+    let row = spreads.iter().find(|decision| decision.flags()).map(|d| &d.row).unwrap();
+    // The boots by which it became a suspect are none of those that it is flagged by.
+    let made = boots_of(&run.1, &row.cell) as u32;
+    assert!(row.boots[0] >= 16 && row.boots[0] < made, "{row:?}, {made} boots");
+    assert!(row.reason.contains("fresh boots"), "{}", row.reason);
+    assert!(row.low.unwrap() < 1.6 && row.high.unwrap() > 1.45, "{row:?}");
+    let [most_of_others] = [few().iter().map(Cell::id).filter(|id| *id != row.cell)]
+        .map(|others| others.map(|id| boots_of(&run.1, &id)).max().unwrap());
+    assert!(most_of_others <= 24, "{most_of_others}");
+}
+
+#[test]
+fn what_is_better_is_confirmed_too() {
+    let run = measured(&few(), 3, &faulty(Temper { width: STEADY.width / 2.0, ..STEADY }));
+    let verdicts = judged(&run);
+    assert_eq!((flagged(&verdicts).len(), verdicts.end(true)), (0, End::Fine));
+    let better: Vec<&Decision> =
+        verdicts.decisions.iter().filter(|d| d.verdict == Verdict::Improved).collect();
+    let there = better.iter().all(|d| d.row.cell == "running/docker/bridge/stock/noisy");
+    assert!(there && better[0].aspect == Aspect::Dispersion, "{better:?}");
+    assert!(better[0].row.p_corrected.unwrap() <= 0.01, "{:?}", better[0].row);
+}
+
+#[test]
+fn a_cell_that_only_the_candidate_fails_needs_no_more_boots() {
+    let fails =
+        |cell: &Cell, side: &str, _| match cell.virtualization == "docker" && side == CANDIDATE {
+            true => Err("the guest panics"),
+            false => Ok(STEADY),
+        };
+    let run = measured(&few(), 4, &fails);
+    let verdicts = judged(&run);
+    assert_eq!(verdicts.end(false), End::Regressed);
+    let failing = few().into_iter().filter(|cell| cell.virtualization == "docker").count();
+    assert_eq!(flagged(&verdicts).len(), failing);
+    assert_eq!(boots_of(&run.1, "running/docker/bridge/stock/idle"), 6);
+}
+
+#[test]
+fn blocks_that_are_lost_are_made_up_for_but_not_without_end() {
+    let sometimes = |cell: &Cell, side: &str, block: u32| match cell.virtualization.as_ref() {
+        "docker" if side == BASE && block % 3 == 1 => Err("no memory"),
+        "netns" if side == BASE && block > 0 => Err("no memory"),
+        _ => Ok(STEADY),
+    };
+    let run = measured(&few(), 5, &sometimes);
+    let verdicts = judged(&run);
+    assert_eq!(flagged(&verdicts), Vec::<String>::new());
+    let kept = of(&verdicts, Aspect::Location);
+    let kept = kept.iter().find(|d| d.cell.virtualization == "docker").unwrap();
+    assert!(kept.row.boots[0] >= 6, "{:?}", kept.row);
+    // One block was kept: as many again are lost as the first round has, and then no more.
+    assert!(boots_of(&run.1, "running/netns/nat/stock/idle") <= 14, "{}", run.1.len());
+}
+
+#[test]
+fn a_run_that_ended_early_says_so_and_goes_on_where_it_was() {
+    let (run, mut records) =
+        measured(&few(), 6, &faulty(Temper { width: STEADY.width * 1.6, ..STEADY }));
+    let policy = policy();
+    let whole = judged_by((&run, &records), &policy);
+    let last = records.pop().unwrap();
+    let comparison = Comparison::of_sides(&run, &records, &policy).unwrap();
+    let gate = Sequential::replayed(&comparison, &policy);
+    assert_eq!(gate.round().map(|round| round.end()), Some(last.block + 1));
+    let cut = judged_by((&run, &records), &policy);
+    assert_eq!(flagged(&cut), Vec::<String>::new());
+    assert_eq!(cut.end(true), End::Inconclusive);
+    let row = of(&cut, Aspect::Dispersion).into_iter().find(|d| d.row.cell == last.cell).unwrap();
+    assert!(row.row.reason.contains("the run ended before it could be told"), "{:?}", row.row);
+    records.push(last);
+    assert_eq!(judged_by((&run, &records), &policy).decisions, whole.decisions);
+}
+
+#[test]
+fn the_rounds_do_not_depend_on_what_later_ones_say() {
+    let (run, records) = measured(&few(), 7, &faulty(Temper { tail: 2.0, ..STEADY }));
+    let policy = policy();
+    let comparison = Comparison::of_sides(&run, &records, &policy).unwrap();
+    let mut gate = Sequential::new(&run, &policy);
+    let mut rounds = Vec::new();
+    while let Some(round) = gate.round().cloned() {
+        let known: Vec<Record> =
+            records.iter().filter(|record| record.block < round.end()).cloned().collect();
+        let so_far = Comparison::of_sides(&run, &known, &policy).unwrap();
+        let replayed = Sequential::replayed(&so_far, &policy);
+        gate.advance(&comparison);
+        assert_eq!(replayed.round(), gate.round());
+        rounds.push(round);
+    }
+    assert!(rounds.len() > 1);
+    assert_eq!(rounds[0].boots(), 2 * 6 * 6);
+}
