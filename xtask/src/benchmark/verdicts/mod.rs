@@ -94,6 +94,11 @@ pub(super) fn rows(_: &Runs) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The rows of how long tests take.
+pub(super) fn speed_rows(_: &Runs) -> anyhow::Result<Vec<Row>> {
+    Ok(speed::rows(&Python::find()))
+}
+
 /// A fault of the first workload, whose boots give transactions.
 fn fault(change: Change) -> Fault {
     Fault { cell: FAULTY, workload: 0, change }
