@@ -19,13 +19,15 @@ pub enum Group {
     Matrices,
     /// What the gate and the history check find, and their false alarms, simulated: minutes, so only where it is named.
     Verdicts,
-    /// The tests of a large comparison beside numpy's product; with the verdicts where none is named.
+    /// What the history check finds, its false alarms, and how long it takes; part of the verdicts.
+    VerdictsHistory,
+    /// The tests of a large comparison beside numpy's product; part of the verdicts.
     VerdictsSpeed,
 }
 
 impl Group {
     /// Whether it is measured where no group is named.
     pub fn is_usual(self) -> bool {
-        !matches!(self, Group::Verdicts | Group::VerdictsSpeed)
+        !matches!(self, Group::Verdicts | Group::VerdictsHistory | Group::VerdictsSpeed)
     }
 }
