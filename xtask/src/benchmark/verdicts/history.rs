@@ -104,7 +104,7 @@ fn found(row: u64, draw: Draw, times: f64) -> Vec<Vec<Finding>> {
     let one = |series: u64| {
         let mut builder = Builder::default();
         for (at, log) in (0..).zip(logs(row, series, draw, times)) {
-            builder.take(at + 1, &entry(at, vec![log]));
+            builder.take(at + 1, &entry(at, &[log]));
         }
         check(&builder.build().0, &question).map_or_else(|_| Vec::new(), |answer| answer.changes)
     };
@@ -134,31 +134,29 @@ fn beside(python: &Python, row: u64, times: f64) -> String {
     }
 }
 
-/// A run with one figure of each series.
-fn entry(at: u64, logs: Vec<f64>) -> Entry<'static> {
-    let cell = |(nth, log): (usize, f64)| CellEntry {
+/// A run with one figure of each series: two workloads of five aspects a cell.
+fn entry(at: u64, logs: &[f64]) -> Entry<'static> {
+    let workloads = ["tcp-rr", "tcp-stream"];
+    let aspects = ["location", "dispersion", "tail", "stall", "between-boot"];
+    let of_a_cell = workloads.into_iter().flat_map(|of| aspects.map(|aspect| (of, aspect)));
+    let figure = |((workload, aspect), &log): ((&'static str, &'static str), &f64)| Figure {
+        workload: workload.into(),
+        aspect: aspect.into(),
+        figure: "simulated".into(),
+        unit: "ns".into(),
+        higher_is_better: false,
+        boots: 5,
+        log,
+        error: Some(WITHIN),
+    };
+    let cell = |(nth, logs): (usize, &[f64])| CellEntry {
         cell: format!("running/netns/veth/stock/idle{nth}").into(),
         fingerprint: "simulated".into(),
-        figures: vec![Figure {
-            workload: "tcp-rr".into(),
-            aspect: "location".into(),
-            figure: "median".into(),
-            unit: "ns".into(),
-            higher_is_better: false,
-            boots: 1,
-            log,
-            error: None,
-        }],
+        figures: of_a_cell.clone().zip(logs).map(figure).collect(),
     };
-    Entry {
-        schema: SCHEMA,
-        time: at,
-        commit: None,
-        dirty: false,
-        run: format!("run{at}").into(),
-        mark: None,
-        cells: logs.into_iter().enumerate().map(cell).collect(),
-    }
+    let cells = logs.chunks(workloads.len() * aspects.len()).enumerate().map(cell).collect();
+    let run = format!("run{at}").into();
+    Entry { schema: SCHEMA, time: at, commit: None, dirty: false, run, mark: None, cells }
 }
 
 /// The row of the whole command on a large history.
@@ -170,8 +168,8 @@ fn large(folder: &Path) -> anyhow::Result<Row> {
             (0..LARGE).map(|_| autoregressive(&mut random, LARGE_POINTS, normal)).collect();
         let mut file = BufWriter::new(File::create(&path)?);
         for at in 0..LARGE_POINTS {
-            let logs = series.iter().map(|series| 10.0 + WITHIN * series[at]).collect();
-            serde_json::to_writer(&mut file, &entry(at as u64, logs))?;
+            let logs: Vec<f64> = series.iter().map(|series| 10.0 + WITHIN * series[at]).collect();
+            serde_json::to_writer(&mut file, &entry(at as u64, &logs))?;
             file.write_all(b"\n")?;
         }
         file.flush()?;
