@@ -414,7 +414,7 @@ fn share(text: &str) -> Result<f64, String> {
 /// `benchmark`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask benchmark               # every row but those of the verdicts\n  cargo xtask benchmark guest build   # some of them\n  cargo xtask benchmark verdicts      # what the gate finds, simulated: a few minutes"
+    after_help = "Examples:\n  cargo xtask benchmark               # every row but those of the verdicts\n  cargo xtask benchmark guest build   # some of them\n  cargo xtask benchmark verdicts      # what the gate and the history check find, simulated: a few minutes\n  cargo xtask benchmark verdicts-speed verdicts-history   # parts of it"
 )]
 pub struct Benchmark {
     /// Only these groups of rows.

@@ -17,13 +17,17 @@ pub enum Group {
     Plan,
     /// How long the shipped matrices take.
     Matrices,
-    /// What the gate finds, and its false alarms, simulated: minutes, so only where it is named.
+    /// What the gate and the history check find, and their false alarms, simulated: minutes, so only where it is named.
     Verdicts,
+    /// What the history check finds, its false alarms, and how long it takes; part of the verdicts.
+    VerdictsHistory,
+    /// The tests of a large comparison beside numpy's product; part of the verdicts.
+    VerdictsSpeed,
 }
 
 impl Group {
     /// Whether it is measured where no group is named.
     pub fn is_usual(self) -> bool {
-        self != Group::Verdicts
+        !matches!(self, Group::Verdicts | Group::VerdictsHistory | Group::VerdictsSpeed)
     }
 }

@@ -38,6 +38,8 @@ fn rows(group: Group, runs: &Runs) -> anyhow::Result<Vec<Row>> {
         Group::Plan => plan::rows(runs),
         Group::Matrices => matrices::rows(runs),
         Group::Verdicts => verdicts::rows(runs),
+        Group::VerdictsHistory => verdicts::history_rows(runs),
+        Group::VerdictsSpeed => verdicts::speed_rows(runs),
     }
 }
 

@@ -3,9 +3,11 @@
 //! Every row is a pull request of 50 cells, 2 workloads and 5 aspects, run as a gate runs: boots are drawn as the design asks for
 //! them, and only flags of the right cell, workload and aspect count. All is seeded: the same program prints the same rows.
 //!
-//! Rows of real boots and of histories belong to `calibrate` and `history`, not here.
+//! Rows of real boots belong to `calibrate`, not here.
 
 mod gate;
+mod history;
+mod merge;
 mod model;
 mod others;
 mod public;
@@ -81,7 +83,7 @@ const WANTED: [Wanted; 5] = [
 ];
 
 /// The rows.
-pub(super) fn rows(_: &Runs) -> anyhow::Result<Vec<Row>> {
+pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
     let noise = Noise::new();
     let python = Python::find();
     let mut rows = unchanged(&noise, &python);
@@ -90,7 +92,21 @@ pub(super) fn rows(_: &Runs) -> anyhow::Result<Vec<Row>> {
     }
     rows.push(lost(&noise));
     rows.push(at_margin(&noise));
+    rows.extend(history::rows(runs, &python)?);
     rows.extend(speed::rows(&python));
+    rows.push(merge::row()?);
+    Ok(rows)
+}
+
+/// The rows of histories.
+pub(super) fn history_rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
+    history::rows(runs, &Python::find())
+}
+
+/// The rows of how long tests take.
+pub(super) fn speed_rows(_: &Runs) -> anyhow::Result<Vec<Row>> {
+    let mut rows = speed::rows(&Python::find());
+    rows.push(merge::row()?);
     Ok(rows)
 }
 

@@ -21,7 +21,7 @@ const WINDOWS: usize = 50;
 const SIMULATED: [usize; 2] = [300, 4_000];
 
 /// Coefficients of variation: within a boot, of boot means; and standard deviations of logarithms: of scales, of tail figures, of modes.
-const WITHIN: f64 = 0.02;
+pub(super) const WITHIN: f64 = 0.02;
 const MEANS: f64 = 0.03;
 const SCALES: f64 = 0.16;
 const TAILS: f64 = 0.25;
@@ -171,11 +171,20 @@ impl Noise {
 
 /// AR(1) of Student's t, at unit standard deviation.
 fn series(random: &mut fastrand::Rng, values: usize) -> Vec<f64> {
+    autoregressive(random, values, student)
+}
+
+/// AR(1) of what is drawn at unit standard deviation, which it keeps.
+pub(super) fn autoregressive(
+    random: &mut fastrand::Rng,
+    values: usize,
+    draw: impl Fn(&mut fastrand::Rng) -> f64,
+) -> Vec<f64> {
     const CARRIED: f64 = 0.5;
     let fresh = (1.0 - CARRIED * CARRIED).sqrt();
-    let mut last = student(random);
+    let mut last = draw(random);
     let mut next = || {
-        last = CARRIED * last + fresh * student(random);
+        last = CARRIED * last + fresh * draw(random);
         last
     };
     // What it begins with is forgotten after a few values.
@@ -186,12 +195,13 @@ fn series(random: &mut fastrand::Rng, values: usize) -> Vec<f64> {
 }
 
 /// Student's t with 4 degrees of freedom, at unit standard deviation.
-fn student(random: &mut fastrand::Rng) -> f64 {
+pub(super) fn student(random: &mut fastrand::Rng) -> f64 {
     let chi = -2.0 * ((1.0 - random.f64()) * (1.0 - random.f64())).ln();
     // Its variance is 2, and chi's mean 4.
     normal(random) / (chi / 4.0).sqrt() / 2f64.sqrt()
 }
 
+/// A normal deviate (Box & Muller 1958).
 pub(super) fn normal(random: &mut fastrand::Rng) -> f64 {
     let (u, v) = (1.0 - random.f64(), random.f64());
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()

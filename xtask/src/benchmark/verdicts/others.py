@@ -24,8 +24,8 @@ def alarms(series):
     }
 
 
-def products(hypotheses, blocks, permutations):
-    """Seconds that the product takes: the best of three, signs times differences, in both precisions."""
+def products(hypotheses, blocks, permutations, tries):
+    """Seconds that the product takes: the best of some tries, signs times differences, in both precisions."""
     import numpy
 
     random = numpy.random.default_rng(1)
@@ -34,7 +34,7 @@ def products(hypotheses, blocks, permutations):
         signs = random.choice([-1.0, 1.0], (permutations, blocks)).astype(kind)
         values = random.standard_normal((blocks, hypotheses)).astype(kind)
         times = []
-        for _ in range(3):
+        for _ in range(tries):
             began = time.perf_counter()
             signs @ values
             times.append(time.perf_counter() - began)

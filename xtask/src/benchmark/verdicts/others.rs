@@ -48,7 +48,7 @@ impl Python {
         Ok(vec![("Apache Otava", take("otava")), ("jumpavg", take("jumpavg"))])
     }
 
-    /// Seconds of numpy's product of signs and differences, on one CPU: in single and in double precision.
+    /// Seconds of numpy's product of signs and differences, on one CPU, the best of some tries: in single and in double precision.
     ///
     /// # Errors
     /// numpy is not there: how to install it.
@@ -57,9 +57,10 @@ impl Python {
         hypotheses: usize,
         blocks: u32,
         permutations: usize,
+        tries: usize,
     ) -> Result<[f64; 2], String> {
         let asked = serde_json::json!({
-            "products": { "hypotheses": hypotheses, "blocks": blocks, "permutations": permutations },
+            "products": { "hypotheses": hypotheses, "blocks": blocks, "permutations": permutations, "tries": tries },
         });
         let missing = |error: anyhow::Error| {
             format!(

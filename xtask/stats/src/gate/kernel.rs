@@ -13,8 +13,13 @@ use super::layout::{Boots, Layout, Stratum};
 use super::relabel::{LANES, Relabellings, Shape, shape};
 use super::scale;
 
-/// One number for each of some relabellings.
-type Lanes = [f32; LANES];
+/// One number for each of some relabellings, where a line of the cache begins: what lies across two takes twice as long to read.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Lanes([f32; LANES]);
+
+/// Relabellings of a register, or of two: what is counted of [`LANES`] is counted in so many numbers.
+const COUNTERS: usize = 16;
 
 /// Rounding of a sum of signed numbers whose squares sum to 1: statistics this close count as equal.
 const ROUNDING: f64 = 4e-6;
@@ -75,11 +80,14 @@ const LARGEST: f64 = 1e12;
 
 /// A hypothesis made ready for one direction.
 enum Row<'a> {
-    /// Differences whose squares sum to 1, with the place of each block's signs.
-    Signs(Vec<(u32, f32)>),
+    /// Differences whose squares sum to 1.
+    Signs(Vec<Difference>),
     /// Boots with the candidate moved by the margin, and their labels.
     Labels(Vec<Block>, &'a [Vec<f64>]),
 }
+
+/// A difference with the place of its block's signs.
+type Difference = (u32, f32);
 
 struct Block {
     weight: f64,
@@ -102,14 +110,33 @@ pub(super) fn count(family: &[&Layout], sign: f64, relabellings: &Relabellings) 
     let measured: Vec<f64> = rows
         .iter()
         .zip(&scales)
-        .map(|(row, scale)| scale.deviate(f64::from(statistics::<false>(row, &signs, 0)[0])))
+        .map(|(row, scale)| {
+            let statistic = match row {
+                Row::Signs(differences) => sums::<false>(differences, &signs),
+                Row::Labels(blocks, labels) => squares(blocks, labels, 0),
+            };
+            scale.deviate(f64::from(statistic.0[0]))
+        })
         .collect();
     let mut order: Vec<usize> = (0..family.len()).collect();
     order.sort_by(|a, b| measured[*a].total_cmp(&measured[*b]));
+    // Read in order, differences must lie in order: else each hypothesis waits for its own.
+    let differences: Vec<Difference> = order
+        .iter()
+        .flat_map(|&at| match &rows[at] {
+            Row::Signs(differences) => differences.as_slice(),
+            Row::Labels(..) => &[],
+        })
+        .copied()
+        .collect();
+    let mut left = differences.as_slice();
     let plan: Vec<Ordered<'_>> = order
         .iter()
         .map(|&at| Ordered {
-            row: &rows[at],
+            statistic: match &rows[at] {
+                Row::Signs(own) => Statistic::Sum(left.split_off(..own.len()).unwrap_or_default()),
+                Row::Labels(blocks, labels) => Statistic::Square(blocks, labels),
+            },
             kind: kinds.binary_search(&scales[at]).unwrap_or_default(),
             reached: kinds.iter().map(|kind| kind.reached(measured[at])).collect(),
             // What is at most as large, with the same slack.
@@ -124,10 +151,11 @@ pub(super) fn count(family: &[&Layout], sign: f64, relabellings: &Relabellings) 
         let mut groups: Vec<Group> =
             starts.iter().map(|first| Group::new(relabellings, *first, kinds.len())).collect();
         sweep(&plan, &mut groups, &mut tallies);
-        for Group { maxima, valid, .. } in &groups {
-            largest.extend((0..*valid).map(|lane| {
+        for Group { first, maxima, .. } in &groups {
+            let valid = (relabellings.count - first).min(LANES);
+            largest.extend((0..valid).map(|lane| {
                 let of = kinds.iter().zip(maxima);
-                let deviates = of.map(|(kind, of)| kind.deviate(f64::from(of[lane])));
+                let deviates = of.map(|(kind, of)| kind.deviate(f64::from(of.0[lane])));
                 let square = deviates.fold(f64::NEG_INFINITY, f64::max);
                 square.abs().sqrt().copysign(square)
             }));
@@ -135,7 +163,9 @@ pub(super) fn count(family: &[&Layout], sign: f64, relabellings: &Relabellings) 
     }
     largest.sort_unstable_by(|a, b| b.total_cmp(a));
 
-    let share = |count: u32| f64::from(count) / relabellings.count as f64;
+    // The padding is labelled as what was measured, which reaches itself in every count.
+    let padding = starts.len() * LANES - relabellings.count;
+    let share = |count: u32| (count as usize - padding) as f64 / relabellings.count as f64;
     let mut counts = Counts {
         upper: vec![1.0; family.len()],
         lower: vec![1.0; family.len()],
@@ -152,8 +182,14 @@ pub(super) fn count(family: &[&Layout], sign: f64, relabellings: &Relabellings) 
     counts
 }
 
+/// What a statistic is worked out from.
+enum Statistic<'a> {
+    Sum(&'a [Difference]),
+    Square(&'a [Block], &'a [Vec<f64>]),
+}
+
 struct Ordered<'a> {
-    row: &'a Row<'a>,
+    statistic: Statistic<'a>,
     kind: usize,
     /// On every scale, what reaches that which was measured.
     reached: Vec<f32>,
@@ -193,7 +229,9 @@ fn row<'a>(
             let squares: f64 = pairs.iter().map(|(_, value)| (moved(*value) / unit).powi(2)).sum();
             let size = if squares > 0.0 { unit * squares.sqrt() } else { 1.0 };
             let place = |block: &u32| places.get(block).copied().unwrap_or_default();
-            let one = |(block, value): &(u32, f64)| (place(block), (moved(*value) / size) as f32);
+            let one = |(block, value): &(u32, f64)| -> Difference {
+                (place(block), (moved(*value) / size) as f32)
+            };
             Row::Signs(pairs.iter().map(one).collect())
         }
         Boots::Strata(blocks) => {
@@ -230,9 +268,6 @@ const TOGETHER: usize = 4;
 /// Some relabellings.
 struct Group {
     first: usize,
-    valid: usize,
-    /// 1 for those that count, 0 for the padding.
-    counts: [u32; LANES],
     /// Block after block.
     signs: Vec<Lanes>,
     /// The largest statistics so far, on every scale.
@@ -242,42 +277,33 @@ struct Group {
 impl Group {
     /// The relabellings from `first` on.
     fn new(relabellings: &Relabellings, first: usize, kinds: usize) -> Group {
-        let valid = (relabellings.count - first).min(LANES);
         let lanes = |row: &Vec<f32>| {
             let mut lanes = [0.0; LANES];
             lanes.copy_from_slice(&row[first..first + LANES]);
-            lanes
+            Lanes(lanes)
         };
         Group {
             first,
-            valid,
-            counts: std::array::from_fn(|lane| u32::from(lane < valid)),
             signs: relabellings.signs.values().map(lanes).collect(),
-            maxima: vec![[f32::NEG_INFINITY; LANES]; kinds],
+            maxima: vec![Lanes([f32::NEG_INFINITY; LANES]); kinds],
         }
     }
 }
 
-/// The statistic of one hypothesis in the relabellings from `first` on. `FUSED` multiplies and adds in one instruction, where the processor
-/// has one.
+/// Sums of signed differences. `FUSED` multiplies and adds in one instruction, where the processor has one.
 #[inline(always)]
-fn statistics<const FUSED: bool>(row: &Row<'_>, signs: &[Lanes], first: usize) -> Lanes {
-    match row {
-        Row::Signs(differences) => {
-            let mut sums = [0.0f32; LANES];
-            for &(place, difference) in differences {
-                let signs = &signs[place as usize];
-                for lane in 0..LANES {
-                    sums[lane] = match FUSED {
-                        true => difference.mul_add(signs[lane], sums[lane]),
-                        false => difference * signs[lane] + sums[lane],
-                    };
-                }
-            }
-            sums
+fn sums<const FUSED: bool>(differences: &[Difference], signs: &[Lanes]) -> Lanes {
+    let mut sums = [0.0f32; LANES];
+    for &(place, difference) in differences {
+        let Lanes(signs) = &signs[place as usize];
+        for lane in 0..LANES {
+            sums[lane] = match FUSED {
+                true => difference.mul_add(signs[lane], sums[lane]),
+                false => difference * signs[lane] + sums[lane],
+            };
         }
-        Row::Labels(blocks, labels) => squares(blocks, labels, first),
     }
+    Lanes(sums)
 }
 
 /// Signed squares of Welch's t inside the blocks.
@@ -311,12 +337,12 @@ fn squares(blocks: &[Block], labels: &[Vec<f64>], first: usize) -> Lanes {
         }
     }
     let [base_share, candidate_share] = [0, 1].map(|side| shares[side] / freedoms[side]);
-    std::array::from_fn(|lane| {
+    Lanes(std::array::from_fn(|lane| {
         let error = base[lane].max(0.0) * base_share + candidate[lane].max(0.0) * candidate_share;
         let square = difference[lane] * difference[lane];
         // Values are at most 2: below this, an error is rounding.
         (square / error.max(square / LARGEST).max(1e-14)).copysign(difference[lane]) as f32
-    })
+    }))
 }
 
 /// Counts groups of relabellings.
@@ -351,33 +377,60 @@ fn sweep_16(plan: &[Ordered<'_>], groups: &mut [Group], tallies: &mut [Tally]) {
 #[inline(always)]
 fn sweep_any<const FUSED: bool>(plan: &[Ordered<'_>], groups: &mut [Group], tallies: &mut [Tally]) {
     for (of, tally) in plan.iter().zip(tallies) {
-        let reached = of.reached[of.kind];
-        for Group { first, counts, signs, maxima, .. } in groups.iter_mut() {
-            let found = statistics::<FUSED>(of.row, signs, *first);
-            let mut maximum = maxima[of.kind];
-            let mut tallied = Tally::default();
-            for lane in 0..LANES {
-                maximum[lane] = maximum[lane].max(found[lane]);
-                tallied.upper += counts[lane] & u32::from(found[lane] >= reached);
-                tallied.lower += counts[lane] & u32::from(found[lane] <= of.below);
+        match of.statistic {
+            Statistic::Sum(differences) => {
+                tallied(of, groups, tally, |group| sums::<FUSED>(differences, &group.signs));
             }
-            maxima[of.kind] = maximum;
-            if maxima.len() == 1 {
-                for lane in 0..LANES {
-                    tallied.family += counts[lane] & u32::from(maximum[lane] >= reached);
-                }
-            } else {
-                let mut any = [0u32; LANES];
-                for (maximum, reached) in maxima.iter().zip(&of.reached) {
-                    for lane in 0..LANES {
-                        any[lane] |= u32::from(maximum[lane] >= *reached);
-                    }
-                }
-                tallied.family = counts.iter().zip(any).map(|(count, any)| count & any).sum();
+            Statistic::Square(blocks, labels) => {
+                tallied(of, groups, tally, |group| squares(blocks, labels, group.first));
             }
-            tally.upper += tallied.upper;
-            tally.lower += tallied.lower;
-            tally.family += tallied.family;
         }
     }
+}
+
+/// Counts groups of relabellings of one hypothesis.
+#[inline(always)]
+fn tallied(
+    of: &Ordered<'_>,
+    groups: &mut [Group],
+    tally: &mut Tally,
+    statistics: impl Fn(&Group) -> Lanes,
+) {
+    // All of these stay in registers.
+    let (own, below) = (of.reached[of.kind], of.below);
+    let [mut upper, mut lower, mut family] = [[0u32; COUNTERS]; 3];
+    for group in groups {
+        let Lanes(found) = statistics(group);
+        let Lanes(mut maximum) = group.maxima[of.kind];
+        for part in (0..LANES).step_by(COUNTERS) {
+            for n in 0..COUNTERS {
+                let (found, maximum) = (found[part + n], &mut maximum[part + n]);
+                // No statistic is NaN, so that the plain comparison will do.
+                *maximum = if found > *maximum { found } else { *maximum };
+                upper[n] += u32::from(found >= own);
+                lower[n] += u32::from(found <= below);
+                family[n] += u32::from(*maximum >= own);
+            }
+        }
+        group.maxima[of.kind] = Lanes(maximum);
+        if group.maxima.len() > 1 {
+            tally.family += elsewhere(of, &group.maxima);
+        }
+    }
+    tally.upper += upper.iter().sum::<u32>();
+    tally.lower += lower.iter().sum::<u32>();
+    tally.family += family.iter().sum::<u32>();
+}
+
+/// Relabellings in which what was measured is reached on other scales, and not on its own.
+#[inline(always)]
+fn elsewhere(of: &Ordered<'_>, maxima: &[Lanes]) -> u32 {
+    let mut any = [0u32; LANES];
+    for (Lanes(maximum), reached) in maxima.iter().zip(&of.reached) {
+        for lane in 0..LANES {
+            any[lane] |= u32::from(maximum[lane] >= *reached);
+        }
+    }
+    let (Lanes(maximum), own) = (&maxima[of.kind], of.reached[of.kind]);
+    (0..LANES).map(|lane| any[lane] & u32::from(maximum[lane] < own)).sum()
 }

@@ -94,6 +94,34 @@ fn a_family_agrees_with_numpy() {
 }
 
 #[test]
+fn a_family_of_unlike_counts_agrees_with_numpy() {
+    // As above with D = [b - a - .1, c - .1], the second of 6 blocks, and statistics on the scale of a normal deviate, with n = len(d) - 1:
+    // T = lambda d: (8 * n + 1) / (8 * n + 3) * np.sqrt(n * np.log1p(t ** 2 / n)) with the sign of t
+    let (zero, a, b) = (blocks(&[0.0; 6]), blocks(&A), blocks(&B));
+    let c = blocks(&[0.3, 0.1, 0.25, 0.2, 0.02, 0.3]);
+    let family = [(&a, &b), (&zero, &c)].map(|(base, candidate)| Hypothesis {
+        base,
+        candidate,
+        margin: 0.1,
+    });
+    let found = test(&family, &Options::default());
+    for (found, (raw, corrected)) in found.iter().zip([(0.0234375, 0.04296875), (0.0625, 0.0625)]) {
+        let found = found.unwrap();
+        close(found.p_worse, raw);
+        close(found.p_worse_corrected, corrected);
+    }
+}
+
+#[test]
+fn the_order_of_boots_does_not_matter() {
+    let (a, mut b) = (blocks(&A), blocks(&B));
+    let found = alone(&a, &b, 0.1);
+    b.reverse();
+    assert_eq!(alone(&a, &b, 0.1), found);
+    assert!(found.is_ok());
+}
+
+#[test]
 fn one_boot_bad_numbers_and_no_block_in_common_have_no_answer() {
     let (a, b) = (blocks(&A), blocks(&B));
     assert_eq!(alone(&a[..1], &b[..1], 0.1), Err(NoInterval::TooFew));
