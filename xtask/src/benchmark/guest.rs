@@ -145,7 +145,7 @@ impl Bare {
         let mut argv = vec![QEMU];
         argv.extend(accelerator.arguments());
         argv.extend(GUEST_MACHINE);
-        argv.extend(["-kernel", &image, "-initrd", &initramfs, "-append", &cmdline]);
+        argv.extend(["-smp", "1", "-kernel", &image, "-initrd", &initramfs, "-append", &cmdline]);
         argv.extend(["-serial", "stdio"]);
         Ok(Bare {
             version: kernel.version.clone(),

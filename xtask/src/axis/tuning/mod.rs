@@ -20,6 +20,7 @@ use crate::matrix::{Matrix, nearest};
 use crate::record::Effect;
 
 mod cmdline;
+mod cpus;
 mod found;
 mod latency;
 mod memory;
@@ -292,6 +293,7 @@ const LOGIC: &[&dyn Knob] = &[
     &memory::HUGE,
     &memory::PREALLOC,
     &memory::MEMS,
+    &cpus::GuestCpus,
     &cmdline::GuestCmdline,
     &cmdline::HostCmdline,
     &steering::Steering,
@@ -402,6 +404,7 @@ struct File {
 const EMBEDDED: &[(&str, &str)] = &[
     ("stock", include_str!("../../../../matrices/tuning/stock.toml")),
     ("isolated", include_str!("../../../../matrices/tuning/isolated.toml")),
+    ("isolated-guest", include_str!("../../../../matrices/tuning/isolated-guest.toml")),
     ("thesis-rt", include_str!("../../../../matrices/tuning/thesis-rt.toml")),
     ("thesis-rt-fifo", include_str!("../../../../matrices/tuning/thesis-rt-fifo.toml")),
     ("realtime", include_str!("../../../../matrices/tuning/realtime.toml")),
@@ -607,6 +610,11 @@ impl Profile {
     /// Whether it puts a guest's memory on huge pages, and this host can keep some ready.
     pub fn has_guest_on_hugepages(&self, site: &Site) -> bool {
         self.asks(memory::HUGE.name()) && memory::can_keep_hugepages(site)
+    }
+
+    /// How many virtual CPUs it gives to a guest.
+    pub fn guest_cpus(&self) -> usize {
+        cpus::of(self)
     }
 
     /// The words that it gives to a guest's kernel.
