@@ -28,7 +28,8 @@ const MOST_READ: u64 = 4 << 20;
 
 /// Facts of the node that this process runs on. Names: `architecture`, `cpu`, `microcode`,
 /// `cpus-online` (a list), `packages`, `cores`, `threads-per-core`, `numa-nodes`, `kernel`
-/// (`uname -r`), `kernel-version` (`uname -v`), `preemption`, `command-line`, `cpus-isolated`, `cpus-nohz-full`,
+/// (`uname -r`), `kernel-version` (`uname -v`), `preemption`, `command-line`, `command-line-unknown` (the words that the kernel
+/// said it does not know), `cpus-isolated`, `cpus-nohz-full`,
 /// `cpus-without-callbacks` (of RCU, while the kernel remembers having said so), `cpus-of-new-interrupts`, `mitigations`, `clocksource`, `hypervisor`, `memory` (with unit), `cgroup`, `sched-rt-runtime-us`.
 pub fn facts() -> Facts {
     let mut facts = facts_under(Path::new("/"));
@@ -75,6 +76,7 @@ fn facts_under(root: &Path) -> Facts {
         ("kernel-version", version),
         ("preemption", preemption),
         ("command-line", command_line.as_deref().map(kernel::parameters)),
+        ("command-line-unknown", log.as_deref().and_then(kernel::unknown_words)),
         ("cpus-isolated", read(root, "sys/devices/system/cpu/isolated")),
         // Kernels that can, but were not told to, say `(null)`.
         (

@@ -24,6 +24,12 @@ const SHOWN: &[(&str, &str)] = &[
     ("irqaffinity", "cpus-of-new-interrupts"),
 ];
 
+/// Where this host's kernel shows a word's list.
+const SHOWN_BY_HOST: &[(&str, &str)] = &[
+    ("isolcpus", "/sys/devices/system/cpu/isolated"),
+    ("nohz_full", "/sys/devices/system/cpu/nohz_full"),
+];
+
 /// The guest's.
 #[derive(Debug)]
 pub(super) struct GuestCmdline;
@@ -88,8 +94,7 @@ impl Knob for GuestCmdline {
         let said = |word: &String| (Probe::GuestWord(word.clone()), "there".to_owned());
         turned.probes = own.iter().map(said).collect();
         // Words that the kernel does not know, or was built without, are on its command line all the same: what they do is asked for too.
-        for (name, list) in own.iter().filter(|word| shows(word)).filter_map(|w| cpu_list(w)) {
-            let list = threads::list(&cpus_named(list, None)?);
+        for (name, list) in shown_lists(&own) {
             for (_, fact) in SHOWN.iter().filter(|(word, _)| *word == name) {
                 turned.probes.push((Probe::GuestFact((*fact).to_owned()), list.clone()));
             }
@@ -141,9 +146,15 @@ impl Knob for HostCmdline {
             }
         }
         let said = |word: &String| (Probe::HostWord(word.clone()), "there".to_owned());
+        let mut probes: Vec<(Probe, String)> = words.iter().map(said).collect();
+        for (name, list) in shown_lists(&words) {
+            for (_, path) in SHOWN_BY_HOST.iter().filter(|(word, _)| *word == name) {
+                probes.push((Probe::File((*path).to_owned()), list.clone()));
+            }
+        }
         Ok(Turned {
             applied: format!("nothing: `{}` is verified only", words.join(" ")),
-            probes: words.iter().map(said).collect(),
+            probes,
             ..Turned::new(self.name(), want)
         })
     }
@@ -181,6 +192,12 @@ fn cpu_list(word: &str) -> Option<(&str, &str)> {
         .map(|flag| flag.len() + 1)
         .sum();
     Some((name, value.get(flags..).unwrap_or_default()))
+}
+
+/// Name and CPUs of the words whose lists a kernel shows, as it writes them.
+fn shown_lists(words: &[String]) -> impl Iterator<Item = (&str, String)> {
+    let lists = words.iter().filter(|word| shows(word)).filter_map(|word| cpu_list(word));
+    lists.filter_map(|(name, list)| Some((name, threads::list(&threads::parse_list(list).ok()?))))
 }
 
 /// Whether the kernel shows the list of a word. With flags and without `domain` among them, `isolcpus` isolates from something else than
@@ -253,5 +270,19 @@ mod tests {
         );
         assert_eq!(told("isolcpus={isolated} nohz_full={isolated}"), None);
         assert_eq!(told("a -- b").unwrap(), "`--` would end the kernel's own words");
+    }
+
+    #[test]
+    fn only_lists_that_the_scheduler_isolates_are_shown() {
+        let words = |text: &str| words(text).unwrap();
+        let shown = |text: &str| {
+            let all = words(text);
+            shown_lists(&all).map(|(name, list)| format!("{name} {list}")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown("isolcpus=managed_irq,domain,1,2,3 quiet irqaffinity=0"),
+            ["isolcpus 1-3", "irqaffinity 0"]
+        );
+        assert_eq!(shown("isolcpus=nohz,1 nohz_full=1"), ["nohz_full 1"]);
     }
 }
