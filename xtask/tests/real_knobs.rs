@@ -200,10 +200,11 @@ fn a_guest_of_two_cpus_isolates_one_and_serves_on_it() {
     let none = "guest-cpus = \"2\"\nguest-cmdline = \"isolcpus=nohz,1 nohz_ful=1\"";
     let place = Place::new(&[
         ("untold", none),
+        ("words", "guest-cmdline = \"idle=poll mitigations=off nmi_watchdog=0\""),
         ("beyond", "guest-cpus = \"2\"\nguest-cmdline = \"isolcpus=2\""),
         ("spins", "placement = \"vcpu=1\"\nguest-cpus = \"2\"\npolicy = \"vcpu=fifo:44\""),
     ]);
-    let tunings = ["isolated-guest", "untold", "beyond", "spins"];
+    let tunings = ["isolated-guest", "words", "untold", "beyond", "spins"];
     let records = place.bench(&["netns", "qemu"], &tunings);
     assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
     let of =
@@ -218,6 +219,10 @@ fn a_guest_of_two_cpus_isolates_one_and_serves_on_it() {
         let (effect, _) = knobs(of("netns", "isolated-guest"))[knob];
         assert!(matches!(effect, Effect::Inapplicable { .. }), "{knob}: {effect:?}");
     }
+    assert_eq!(
+        knobs(of("qemu", "words"))["guest-cmdline"],
+        (&Effect::Effective, "there; there; there")
+    );
     // A word that the kernel does not know is on its command line, and does nothing.
     let (effect, read) = knobs(of("qemu", "untold"))["guest-cmdline"];
     assert_eq!(read, "there; unknown to this kernel");
