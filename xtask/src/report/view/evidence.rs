@@ -31,8 +31,17 @@ pub(super) struct Knob {
     /// `effective`, `partial`, `not applicable`, `not effective`.
     effect: &'static str,
     reason: Option<String>,
-    effective: usize,
+    /// In how many boots it was that.
+    alike: usize,
     boots: usize,
+}
+
+impl Knob {
+    /// What a reader must not miss: that it was not effective, in so many boots.
+    pub(super) fn warning(&self) -> Option<String> {
+        let Knob { knob, effect, alike, boots, .. } = self;
+        (*effect == "not effective").then(|| format!("{knob} {effect} in {alike} of {boots}"))
+    }
 }
 
 /// Datagrams of a workload, over all boots.
@@ -146,14 +155,15 @@ pub(super) fn knobs(records: &[&Record]) -> Vec<Knob> {
                 after: after.clone(),
                 effect: word,
                 reason,
-                effective: seen
-                    .iter()
-                    .filter(|(_, _, _, effect)| **effect == Effect::Effective)
-                    .count(),
+                alike: seen.iter().filter(|(_, _, _, other)| is_alike(other, effect)).count(),
                 boots: seen.len(),
             })
         })
         .collect()
+}
+
+fn is_alike(one: &Effect, other: &Effect) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
 /// Datagrams of workloads that may lose some.
