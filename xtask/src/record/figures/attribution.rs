@@ -487,7 +487,10 @@ impl Gaps {
             let some: usize = self.0.iter().map(&count).sum();
             let all: usize = self.0.iter().map(|gap| gap.boots).sum();
             let profiles = self.0.iter().filter(|gap| count(gap) > 0).count();
-            let sentence = format!("{some} of {all} boots, in {profiles} profiles, {what}");
+            let sentence = format!(
+                "{some} of {all} boots, in {profiles} of {} profiles, {what}",
+                self.0.len()
+            );
             return if some > 0 { vec![sentence] } else { Vec::new() };
         }
         let with = self.0.iter().filter(|gap| count(gap) > 0);

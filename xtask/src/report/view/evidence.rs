@@ -247,3 +247,30 @@ pub(super) fn noise(records: &[&Record], most: usize) -> Vec<NoiseRow> {
         )
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{cell, latencies, record};
+
+    #[test]
+    fn a_knob_that_was_turned_back_in_one_boot_warns_and_its_worst_boot_speaks() {
+        let with = |effect: Effect| {
+            let mut boot = record(&cell("netns", "stock"), 0, "tcp-rr", latencies(&[20_000]));
+            boot.evidence = vec![Evidence::Knob {
+                knob: "swappiness".to_owned(),
+                requested: "0".to_owned(),
+                applied: "0".to_owned(),
+                seen: ["0", "0"].map(str::to_owned),
+                effect,
+            }];
+            boot
+        };
+        let back = with(Effect::NotEffective { reason: "turned back".to_owned() });
+        let boots = [with(Effect::Effective), back, with(Effect::Effective)];
+        let all: Vec<&Record> = boots.iter().collect();
+        let found = knobs(&all);
+        assert_eq!(found[0].warning().unwrap(), "swappiness not effective in 1 of 3");
+        assert_eq!(knobs(&all[..1])[0].warning(), None);
+    }
+}
