@@ -119,6 +119,22 @@ fn real_a_lab_that_is_killed_fails_one_boot_and_a_run_that_is_killed_leaves_noth
 }
 
 #[test]
+#[ignore = "long: starts emulated machines"]
+fn real_ctrl_c_in_a_lab_ends_the_run_with_what_was_measured_and_leaves_nothing() {
+    let host = Host::take();
+    let before = Inventory::take().unwrap();
+    let matrix = Quick { kernel: "'stock'", boots: 2, more: KERNELS, ..Quick::default() };
+    let mut running = start(&host, &matrix);
+    running.hear("[1/2]");
+    running.hear("is up");
+    running.signal(Signal::SIGINT);
+    let said = running.end();
+    said.ends_with(130).says(&["interrupted: the host is as it was"]);
+    is_as_before(&host, &before);
+    assert_eq!(measured(&records(&host)), 1, "{said}");
+}
+
+#[test]
 #[ignore = "long: starts an emulated machine"]
 fn real_a_kernel_that_is_not_the_expected_one_or_does_not_come_up_fails_its_boots_alone() {
     let host = Host::take();

@@ -194,6 +194,49 @@ fn knobs_of_memory_and_of_command_lines_are_proven_in_every_virtualization() {
 }
 
 #[test]
+fn a_guest_of_two_cpus_isolates_one_and_serves_on_it() {
+    let _alone = alone();
+    let before = Inventory::take().unwrap();
+    let none = "guest-cpus = \"2\"\nguest-cmdline = \"isolcpus=nohz,1 nohz_ful=1\"";
+    let place = Place::new(&[
+        ("untold", none),
+        ("words", "guest-cmdline = \"idle=poll mitigations=off nmi_watchdog=0\""),
+        ("beyond", "guest-cpus = \"2\"\nguest-cmdline = \"isolcpus=2\""),
+        ("spins", "placement = \"vcpu=1\"\nguest-cpus = \"2\"\npolicy = \"vcpu=fifo:44\""),
+    ]);
+    let tunings = ["isolated-guest", "words", "untold", "beyond", "spins"];
+    let records = place.bench(&["netns", "qemu"], &tunings);
+    assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
+    let of =
+        |system: &str, tuning: &str| &records[&format!("running/{system}/bridge/{tuning}/idle")];
+    let seen = knobs(of("qemu", "isolated-guest"));
+    assert_eq!(seen["guest-cpus"], (&Effect::Effective, "0-1"), "{seen:?}");
+    let (effect, read) = seen["guest-cmdline"];
+    assert_eq!(*effect, Effect::Effective, "{seen:?}");
+    // Each word, and then what the kernel made of those with lists: isolated, serving, without ticks, without callbacks, new interrupts.
+    assert!(read.ends_with("there; 1; 1; 1; 1; 0"), "{read}");
+    for knob in ["guest-cpus", "guest-cmdline"] {
+        let (effect, _) = knobs(of("netns", "isolated-guest"))[knob];
+        assert!(matches!(effect, Effect::Inapplicable { .. }), "{knob}: {effect:?}");
+    }
+    assert_eq!(
+        knobs(of("qemu", "words"))["guest-cmdline"],
+        (&Effect::Effective, "there; there; there")
+    );
+    // A word that the kernel does not know is on its command line, and does nothing.
+    let (effect, read) = knobs(of("qemu", "untold"))["guest-cmdline"];
+    assert_eq!(read, "there; unknown to this kernel");
+    let Effect::NotEffective { reason } = effect else { panic!("{effect:?}") };
+    assert!(reason.contains("`nohz_ful=1` of the guest's command line was `unknown"), "{reason}");
+    let failed = |tuning: &str| match &of("qemu", tuning).outcome {
+        Outcome::Failed { reason } => reason.clone(),
+        Outcome::Measured => panic!("{tuning} was measured"),
+    };
+    assert!(failed("beyond").contains("`isolcpus` of a guest of 2 CPUs: there is no CPU 2"));
+    assert!(failed("spins").contains("2 virtual CPUs (fifo:44) would share CPU 1"));
+}
+
+#[test]
 fn placement_and_policy_are_given_by_role() {
     let _alone = alone();
     let before = Inventory::take().unwrap();

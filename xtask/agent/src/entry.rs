@@ -14,7 +14,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::serve::{self, Hooks, Runner};
 use crate::wire::Ran;
-use crate::{command, facts, guest, wait};
+use crate::{command, facts, guest, threads, wait};
 
 /// The name by which the program is an agent.
 pub const NAME: &str = "evenkeel-agent";
@@ -71,8 +71,12 @@ impl Hooks for Inside {
         guest::configure(mac, addresses, gateway)
     }
 
+    /// Beside the facts of every node, `cpus-that-serve`: where this process may run.
     fn facts(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        Ok(facts_and_boot())
+        let mut all = facts_and_boot();
+        let cpus = threads::list(&threads::affinity(0)?);
+        all.insert("cpus-that-serve".to_owned(), cpus);
+        Ok(all)
     }
 }
 

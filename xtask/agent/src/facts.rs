@@ -28,8 +28,9 @@ const MOST_READ: u64 = 4 << 20;
 
 /// Facts of the node that this process runs on. Names: `architecture`, `cpu`, `microcode`,
 /// `cpus-online` (a list), `packages`, `cores`, `threads-per-core`, `numa-nodes`, `kernel`
-/// (`uname -r`), `kernel-version` (`uname -v`), `preemption`, `command-line`, `cpus-isolated`, `cpus-nohz-full`, `mitigations`,
-/// `clocksource`, `hypervisor`, `memory` (with unit), `cgroup`, `sched-rt-runtime-us`.
+/// (`uname -r`), `kernel-version` (`uname -v`), `preemption`, `command-line`, `command-line-unknown` (the words that the kernel
+/// said it does not know), `cpus-isolated`, `cpus-nohz-full`,
+/// `cpus-without-callbacks` (of RCU, while the kernel remembers having said so), `cpus-of-new-interrupts`, `mitigations`, `clocksource`, `hypervisor`, `memory` (with unit), `cgroup`, `sched-rt-runtime-us`.
 pub fn facts() -> Facts {
     let mut facts = facts_under(Path::new("/"));
     facts.insert("architecture".to_owned(), std::env::consts::ARCH.to_owned());
@@ -55,11 +56,12 @@ fn facts_under(root: &Path) -> Facts {
     let command_line = read(root, "proc/cmdline");
     let version = read(root, "proc/sys/kernel/version");
     let topology = Topology::under(root);
+    let log = log(root);
     let preemption = kernel::preemption(
         version.as_deref().or(read(root, "proc/version").as_deref()),
         read(root, "sys/kernel/realtime").as_deref(),
         read(root, "sys/kernel/debug/sched/preempt").as_deref(),
-        log(root).as_deref(),
+        log.as_deref(),
     );
     let known = !topology.packages.is_empty();
     let found = [
@@ -74,11 +76,17 @@ fn facts_under(root: &Path) -> Facts {
         ("kernel-version", version),
         ("preemption", preemption),
         ("command-line", command_line.as_deref().map(kernel::parameters)),
+        ("command-line-unknown", log.as_deref().and_then(kernel::unknown_words)),
         ("cpus-isolated", read(root, "sys/devices/system/cpu/isolated")),
         // Kernels that can, but were not told to, say `(null)`.
         (
             "cpus-nohz-full",
             read(root, "sys/devices/system/cpu/nohz_full").filter(|list| list != "(null)"),
+        ),
+        ("cpus-without-callbacks", log.as_deref().and_then(kernel::cpus_without_callbacks)),
+        (
+            "cpus-of-new-interrupts",
+            read(root, "proc/irq/default_smp_affinity").and_then(|mask| cpu::of_mask(&mask)),
         ),
         ("mitigations", kernel::mitigations(&vulnerabilities(root))),
         (

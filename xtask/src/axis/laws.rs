@@ -228,6 +228,32 @@ fn every_knob_says_what_it_takes_and_no_name_is_both_shipped_and_unsupported() {
     }
 }
 
+/// What the study of the thesis asks of a tuning axis, by name: every wish is a knob, or is refused with the reason.
+#[rustfmt::skip]
+const WANTED: &[&str] = &[
+    "placement", "policy", "rt-throttle", "kernel-threads", "rt-period", "autogroup",
+    "memory-lock", "hugepages", "thp", "thp-defrag", "ksm", "numa-policy", "numa-balancing", "swappiness",
+    "dirty-ratio", "dirty-background-ratio", "address-randomization",
+    "cpu-dma-latency", "governor", "turbo", "c-states", "machinecheck",
+    "irq-cpus", "irq-default-cpus", "irqbalance", "workqueue-cpus", "writeback-cpus", "timer-migration",
+    "watchdog", "soft-watchdog", "watchdog-cpus", "nmi-watchdog", "hung-task-timeout", "vm-stat-interval", "rcu-callbacks",
+    "busy-poll", "busy-read", "rps-cpus", "xps", "coalescing", "rings", "offloads", "napi-threads", "tcp-fastopen",
+    "halt-poll", "cpuset-mems", "ulimits",
+    "guest-hugepages", "guest-prealloc", "guest-cpus", "qemu-iothread", "qemu-cpu-pm",
+    "guest-cmdline", "host-cmdline",
+];
+
+#[test]
+fn every_wanted_knob_is_shipped_or_refused_with_a_reason_and_no_other_is_there() {
+    let mut wanted = BTreeSet::from_iter(WANTED.iter().copied());
+    assert_eq!(wanted.len(), WANTED.len(), "a name is wanted twice");
+    let refused = tuning::UNSUPPORTED.iter().map(|(name, _)| *name);
+    for name in tuning::all().map(|knob| knob.name()).chain(refused) {
+        assert!(wanted.remove(name), "`{name}` is in two places, or nobody wants it");
+    }
+    assert_eq!(wanted, BTreeSet::new(), "wanted, and neither a knob nor refused with a reason");
+}
+
 /// A value that a row takes.
 fn some_value(row: &tuning::Row) -> &'static str {
     let values = ["on", "never", "1"];

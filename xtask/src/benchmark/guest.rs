@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use evenkeel_agent::command;
 
-use super::runs::{Boot, Runs};
+use super::runs::{self, Boot, Done, Runs};
 use super::table::{Must, Row, middle};
 use crate::artifact::cache::Cache;
 use crate::artifact::initramfs::initramfs;
 use crate::artifact::rootfs::{Entry, RootFs};
-use crate::axis::kernel;
+use crate::axis::kernel::lock::Lock;
+use crate::axis::kernel::{self, GuestKernel};
 use crate::axis::virtualization::accelerator::{self, QEMU};
 use crate::axis::virtualization::{GUEST_CMDLINE, GUEST_MACHINE};
+use crate::matrix::SHIPPED;
 
 /// Over the bare boot.
-const MOST: f64 = 1.3;
+const MUST: Must = Must::AtMost(1.3);
 
 /// Deadline of the bare boot; an emulated one takes seconds.
 const BARE: Duration = Duration::from_secs(60);
@@ -31,10 +33,11 @@ const INIT_ENDED: &str = "Attempted to kill init";
 
 const WARMUP_MS: f64 = 1.0;
 
+/// Boots of each kernel, as pairs: a guest, and right after it the bare boot of its kernel.
 const MATRIX: &str = r#"schema = 1
 name = "guest"
 [axes]
-kernel = ["running"]
+kernel = [KERNELS]
 virtualization = ["qemu"]
 network = ["bridge"]
 [measure]
@@ -45,20 +48,72 @@ window = "10ms"
 windows = 3
 "#;
 
-/// The row.
+/// A row for each shipped kernel. They alternate, as cells do: pairs of all kernels in every block, in an order of its own.
 pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
-    let (mut bare, mut failed) = (Vec::new(), None);
-    let done = runs.run(MATRIX, &mut |_, _| match bare_boot() {
-        Ok(took) => bare.push(took),
-        Err(error) => failed = Some(format!("{error:#}")),
-    })?;
-    let (what, must) = ("guest's start to first packet / bare boot to init", Must::AtMost(MOST));
-    let ours: Vec<f64> = done.boots.iter().filter_map(to_first_packet).collect();
-    if let Some(why) = failed.or_else(|| ours.is_empty().then(|| done.why_not("qemu"))) {
-        return Ok(vec![Row::missing(what, must, why)]);
+    let cache = Cache::open()?;
+    let lock = Lock::of(Path::new("."), runs.state());
+    let sources = runs::parse(&matrix(&SHIPPED.map(|(name, ..)| name)))?.kernels;
+    let bare = |name: &str| -> anyhow::Result<Bare> {
+        let source = sources.get(name).with_context(|| format!("kernel `{name}` is unknown"))?;
+        Bare::of(&cache, &kernel::resolve(&cache, &lock, source)?)
+    };
+    let kernels = SHIPPED.map(|(name, ..)| (name, bare(name)));
+    let had: Vec<(&str, &Bare)> =
+        kernels.iter().filter_map(|(name, bare)| Some((*name, bare.as_ref().ok()?))).collect();
+    let names: Vec<&str> = had.iter().map(|(name, _)| *name).collect();
+    let mut booted: Vec<anyhow::Result<f64>> = Vec::new();
+    let done = match names.is_empty() {
+        true => None,
+        false => Some(runs.run(&matrix(&names), &mut |_, cell| {
+            let of_cell = had.iter().find(|(name, _)| cell.split('/').next() == Some(name));
+            booted.push(
+                of_cell.context("a kernel that nobody asked for").and_then(|(_, bare)| bare.boot()),
+            );
+        })?),
+    };
+    let row = |(name, bare): &(&str, anyhow::Result<Bare>)| {
+        let what = format!("guest's start to first packet / bare boot to init, {name}");
+        match (bare, &done) {
+            (Ok(bare), Some(done)) => pairs(&what, name, bare, done, &booted),
+            (Err(why), _) => Row::missing(&what, MUST, format!("{why:#}")),
+            (Ok(_), None) => Row::missing(&what, MUST, "nothing was run".to_owned()),
+        }
+    };
+    Ok(kernels.iter().map(row).collect())
+}
+
+fn matrix(kernels: &[&str]) -> String {
+    let quoted: Vec<String> = kernels.iter().map(|name| format!("\"{name}\"")).collect();
+    MATRIX.replace("KERNELS", &quoted.join(", "))
+}
+
+/// The row of a kernel. `booted` has how long each bare boot took, in the order of the guests' boots.
+fn pairs(what: &str, name: &str, bare: &Bare, done: &Done, booted: &[anyhow::Result<f64>]) -> Row {
+    let of_kernel = |boot: &&Boot| boot.record.cell.split('/').next() == Some(name);
+    let (mut ours, mut theirs, mut why) = (Vec::new(), Vec::new(), None);
+    for boot in done.boots.iter().filter(of_kernel) {
+        match (to_first_packet(boot), booted.get(boot.nth)) {
+            (Some(guest), Some(Ok(bare))) => {
+                ours.push(guest);
+                theirs.push(*bare);
+            }
+            (_, Some(Err(error))) => why = Some(format!("{error:#}")),
+            (None, _) | (_, None) => {}
+        }
     }
-    let note = format!("{} ms and {} ms", middle(&ours), middle(&bare));
-    Ok(vec![Row::ratio_of(what, &bare, &ours, must, note)])
+    if ours.is_empty() {
+        return Row::missing(what, MUST, why.unwrap_or_else(|| done.why_not_kernel(name)));
+    }
+    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(guest, bare)| guest / bare).collect();
+    let note = format!(
+        "{} ms and {} ms, {} pairs of {}, {}",
+        middle(&ours),
+        middle(&theirs),
+        ratios.len(),
+        bare.version,
+        bare.accelerator
+    );
+    Row::ratio(what, &ratios, MUST, note)
 }
 
 /// From when processes were started to the first measured packet, milliseconds.
@@ -69,30 +124,48 @@ fn to_first_packet(boot: &Boot) -> Option<f64> {
     Some(until_ns as f64 / 1e6 - WARMUP_MS)
 }
 
-/// The same kernel in the same machine, to the end of its init; milliseconds.
-fn bare_boot() -> anyhow::Result<f64> {
-    let cache = Cache::open()?;
-    let kernel = kernel::cached(&cache).context("no guest kernel is cached")?;
-    let accelerator = accelerator::probe(&cache, &kernel)?;
-    let program = std::env::current_exe().context("failed to find this program's own file")?;
-    let mut root = RootFs::base();
-    root.put(Path::new(BARE_INIT), Entry::Link("/init".to_owned()))?;
-    let initramfs = initramfs(&cache, &kernel, &[], &program, root)?;
-    let [image, initramfs] = [&kernel.image, &initramfs].map(|path| path.to_string_lossy());
-    let cmdline = format!("{GUEST_CMDLINE} rdinit={BARE_INIT} -- --version");
-    let mut argv = vec![QEMU];
-    argv.extend(accelerator.arguments());
-    argv.extend(GUEST_MACHINE);
-    argv.extend(["-kernel", &image, "-initrd", &initramfs, "-append", &cmdline]);
-    argv.extend(["-serial", "stdio"]);
-    let began = Instant::now();
-    let ended = command::run(&argv, BARE)?;
-    let took = began.elapsed().as_secs_f64() * 1e3;
-    let said = String::from_utf8_lossy(&ended.stdout);
-    anyhow::ensure!(
-        said.contains(INIT_ENDED),
-        "the bare kernel did not start its init: {}",
-        ended.last_words()
-    );
-    Ok(took)
+/// A kernel that is booted bare.
+struct Bare {
+    /// What `uname -r` would say.
+    version: String,
+    /// What executes its instructions.
+    accelerator: &'static str,
+    argv: Vec<String>,
+}
+
+impl Bare {
+    fn of(cache: &Cache, kernel: &GuestKernel) -> anyhow::Result<Bare> {
+        let accelerator = accelerator::probe(cache, kernel)?;
+        let program = std::env::current_exe().context("failed to find this program's own file")?;
+        let mut root = RootFs::base();
+        root.put(Path::new(BARE_INIT), Entry::Link("/init".to_owned()))?;
+        let initramfs = initramfs(cache, kernel, &[], &program, root)?;
+        let [image, initramfs] = [&kernel.image, &initramfs].map(|path| path.to_string_lossy());
+        let cmdline = format!("{GUEST_CMDLINE} rdinit={BARE_INIT} -- --version");
+        let mut argv = vec![QEMU];
+        argv.extend(accelerator.arguments());
+        argv.extend(GUEST_MACHINE);
+        argv.extend(["-smp", "1", "-kernel", &image, "-initrd", &initramfs, "-append", &cmdline]);
+        argv.extend(["-serial", "stdio"]);
+        Ok(Bare {
+            version: kernel.version.clone(),
+            accelerator: accelerator.name(),
+            argv: argv.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    /// The same kernel in the same machine, to the end of its init; milliseconds.
+    fn boot(&self) -> anyhow::Result<f64> {
+        let argv: Vec<&str> = self.argv.iter().map(String::as_str).collect();
+        let began = Instant::now();
+        let ended = command::run(&argv, BARE)?;
+        let took = began.elapsed().as_secs_f64() * 1e3;
+        let said = String::from_utf8_lossy(&ended.stdout);
+        anyhow::ensure!(
+            said.contains(INIT_ENDED),
+            "the bare kernel did not start its init: {}",
+            ended.last_words()
+        );
+        Ok(took)
+    }
 }

@@ -29,6 +29,8 @@ pub(super) struct Runs {
 /// A boot as the loop saw it.
 #[derive(Clone, Debug)]
 pub(super) struct Boot {
+    /// Which one it was, from 0, of all that the run made.
+    pub(super) nth: usize,
     /// What it left.
     pub(super) record: Record,
     /// Wall time of its process, from before its start until after its end.
@@ -69,6 +71,13 @@ impl Done {
             self.results.cells.iter().find(|cell| cell.axes.virtualization == virtualization);
         cell.and_then(|cell| cell.reason.clone())
             .unwrap_or_else(|| format!("no boot of {virtualization} was measured"))
+    }
+
+    /// Why a kernel has no boots.
+    pub(super) fn why_not_kernel(&self, kernel: &str) -> String {
+        let cell = self.results.cells.iter().find(|cell| cell.axes.kernel == kernel);
+        cell.and_then(|cell| cell.reason.clone())
+            .unwrap_or_else(|| format!("no boot of {kernel} was measured"))
     }
 }
 
@@ -154,13 +163,15 @@ impl Runs {
         let (measured, failed): (Vec<_>, Vec<_>) = records
             .into_iter()
             .zip(took)
-            .partition(|(record, _)| record.outcome == Outcome::Measured);
-        let boots = measured.into_iter().map(|(record, (took, entered_ns))| Boot {
+            .enumerate()
+            .partition(|(_, (record, _))| record.outcome == Outcome::Measured);
+        let boots = measured.into_iter().map(|(nth, (record, (took, entered_ns)))| Boot {
+            nth,
             record,
             took,
             entered_ns,
         });
-        let failed = failed.into_iter().map(|(_, (took, _))| took);
+        let failed = failed.into_iter().map(|(_, (_, (took, _)))| took);
         Ok(Done { boots: boots.collect(), failed: failed.collect(), results, wall })
     }
 }

@@ -392,7 +392,11 @@ fn word(is: bool, yes: &str, no: &str) -> String {
 
 /// Whether a word is on a kernel's command line.
 fn has_word(line: &str, wanted: &str) -> String {
-    word(line.split_whitespace().any(|word| word == wanted), "there", "missing")
+    word(has(line, wanted), "there", "missing")
+}
+
+fn has(line: &str, wanted: &str) -> bool {
+    line.split_whitespace().any(|word| word == wanted)
 }
 
 /// What a probe reads now; for threads, the distinct values of all that are there now. A file that cannot be read has those words for a
@@ -426,7 +430,11 @@ fn read(
                 std::fs::read_to_string("/proc/cmdline").context("failed to read /proc/cmdline")?;
             return Ok(has_word(&line, word));
         }
-        Probe::GuestWord(word) => return Ok(has_word(&fact("command-line"), word)),
+        Probe::GuestWord(asked) => {
+            let is_unknown = has(&fact("command-line-unknown"), asked);
+            let seen = has_word(&fact("command-line"), asked);
+            return Ok(if is_unknown { "unknown to this kernel".to_owned() } else { seen });
+        }
         Probe::GuestFact(name) => return Ok(fact(name)),
         Probe::Affinity(slot) => (slot, |thread| Ok(threads::list(&threads::affinity(thread)?))),
         Probe::Policy(slot) => (slot, |thread| Ok(threads::policy(thread)?.to_string())),

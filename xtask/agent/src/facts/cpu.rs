@@ -1,6 +1,8 @@
 //! The processor: texts of /proc/cpuinfo on the architectures that print them differently, and
 //! the hypervisor below it.
 
+use crate::threads;
+
 /// The first value of a field of /proc/cpuinfo.
 pub(super) fn field<'a>(cpuinfo: &'a str, name: &str) -> Option<&'a str> {
     cpuinfo.lines().find_map(|line| value(line, name))
@@ -43,6 +45,17 @@ fn model_of_block(block: &str) -> Option<String> {
     let variant = get("CPU variant").unwrap_or("?");
     let revision = get("CPU revision").unwrap_or("?");
     Some(format!("ARM implementer {implementer} part {part} variant {variant} revision {revision}"))
+}
+
+/// The CPUs of a mask as the kernel writes it (groups of eight hexadecimal digits, the highest first), as a list.
+pub(super) fn of_mask(mask: &str) -> Option<String> {
+    let mut cpus = Vec::new();
+    for (group, digits) in mask.trim().split(',').rev().enumerate() {
+        let bits = u32::from_str_radix(digits, 16).ok()?;
+        let set = (0..32_usize).filter(|bit| bits & (1 << bit) != 0);
+        cpus.extend(set.map(|bit| group * 32 + bit));
+    }
+    Some(threads::list(&cpus))
 }
 
 /// What the processor's flags tell: `some` hypervisor, `none`; nothing where the architecture has no such flag.
@@ -130,6 +143,13 @@ mod tests {
     const ARM: &str = "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd evtstrm\n\
         CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: 0xd0c\nCPU revision\t: 1\n\n\
         processor\t: 1\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: 0xd05\nCPU revision\t: 0\n";
+
+    #[test]
+    fn masks_are_lists() {
+        assert_eq!(of_mask("3\n").unwrap(), "0-1");
+        assert_eq!(of_mask("00000002,00000001").unwrap(), "0,33");
+        assert_eq!(of_mask("x"), None);
+    }
 
     #[test]
     fn intel_is_named_once_for_all_its_cpus() {

@@ -59,6 +59,21 @@ pub(super) fn parameters(command_line: &str) -> String {
     command_line.split_whitespace().take_while(|word| *word != "--").collect::<Vec<_>>().join(" ")
 }
 
+/// Words of its command line that the kernel said it does not know (since 5.15): what they ask for is not done.
+pub(super) fn unknown_words(log: &str) -> Option<String> {
+    let (_, said) = log.split_once("Unknown kernel command line parameters \"")?;
+    let (words, _) = said.lines().next()?.rsplit_once('"')?;
+    Some(parameters(words)).filter(|words| !words.is_empty())
+}
+
+/// The CPUs whose callbacks of RCU others run, as the kernel has said at its start; nothing where it did not say so, or has forgotten.
+pub(super) fn cpus_without_callbacks(log: &str) -> Option<String> {
+    let mut said =
+        log.lines().filter_map(|line| line.split_once("Offload RCU callbacks from CPUs: "));
+    let list = said.next_back()?.1.trim().trim_end_matches('.');
+    list.starts_with(|c: char| c.is_ascii_digit()).then(|| list.to_owned())
+}
+
 /// All memory of the node with its unit, from /proc/meminfo.
 pub(super) fn memory(meminfo: &str) -> Option<String> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -124,6 +139,24 @@ mod tests {
             .unwrap(),
             "spec_rstack_overflow=Vulnerable: Safe RET, no microcode; spectre_v2=Retpolines, STIBP: disabled"
         );
+    }
+
+    #[test]
+    fn cpus_without_callbacks_are_what_the_kernel_said() {
+        let said = |list: &str| {
+            format!("6,1,2,-;Linux\n6,9,9,-;rcu: \\x09Offload RCU callbacks from CPUs: {list}.\n")
+        };
+        assert_eq!(cpus_without_callbacks(&said("1-3,5")).unwrap(), "1-3,5");
+        assert_eq!(cpus_without_callbacks(&said("(none)")), None);
+        assert_eq!(cpus_without_callbacks("6,1,2,-;Linux\n"), None);
+    }
+
+    #[test]
+    fn words_that_a_kernel_does_not_know_are_what_it_said() {
+        let said = "5,1,2,-;Kernel command line: nohz_ful=1 quiet x\n\
+            5,9,9,-;Unknown kernel command line parameters \"nohz_ful=1 x\", will be passed to user space.\n";
+        assert_eq!(unknown_words(said).unwrap(), "nohz_ful=1 x");
+        assert_eq!(unknown_words("6,1,2,-;Linux\n"), None);
     }
 
     #[test]

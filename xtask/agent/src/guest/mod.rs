@@ -19,6 +19,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::netlink::{Events, Netlink};
+use crate::threads;
 
 pub use network::configure;
 
@@ -89,6 +90,7 @@ pub fn prepare() -> anyhow::Result<File> {
         load_what_loads(Path::new(MODULE_LIST))?;
     } else {
         load_modules(Path::new(MODULE_LIST))?;
+        serve_on_isolated()?;
     }
     let mut netlink = Netlink::open()?;
     let loopback = netlink.links()?.into_iter().find(|link| link.name == "lo");
@@ -102,6 +104,19 @@ pub fn prepare() -> anyhow::Result<File> {
         .write(true)
         .open(&port)
         .with_context(|| format!("failed to open the control port `{}`", port.display()))
+}
+
+/// A kernel that was told to isolate CPUs puts nothing on them by itself. What a guest isolates them for is what it serves: this process, and
+/// so all threads and programs that it starts.
+fn serve_on_isolated() -> anyhow::Result<()> {
+    let path = "/sys/devices/system/cpu/isolated";
+    // Kernels that cannot isolate any have no such file.
+    let list = fs::read_to_string(path).unwrap_or_default();
+    let cpus = threads::parse_list(&list).with_context(|| format!("failed to read `{path}`"))?;
+    match cpus.is_empty() {
+        true => Ok(()),
+        false => threads::set_affinity(0, &cpus),
+    }
 }
 
 /// Ends the machine. Falls back to a reset, which ends a QEMU started with `-no-reboot` as well.

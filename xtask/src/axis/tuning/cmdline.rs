@@ -6,7 +6,7 @@
 use anyhow::{Context as _, bail, ensure};
 use evenkeel_agent::threads;
 
-use super::{Knob, Probe, Target, Turned, Without, cpus_named};
+use super::{Knob, Probe, Target, Turned, Without, cpus, cpus_named};
 use crate::axis::Site;
 use crate::doctor::NeedName;
 
@@ -14,6 +14,21 @@ use crate::doctor::NeedName;
 const ISOLATED: &[&str] = &["isolcpus", "nohz_full", "rcu_nocbs"];
 /// Words whose list means the others.
 const OTHERS: &str = "irqaffinity";
+
+/// What a guest's kernel shows of a word's list, as facts of the guest. What it isolates CPUs for is what it serves.
+const SHOWN: &[(&str, &str)] = &[
+    ("isolcpus", "cpus-isolated"),
+    ("isolcpus", "cpus-that-serve"),
+    ("nohz_full", "cpus-nohz-full"),
+    ("rcu_nocbs", "cpus-without-callbacks"),
+    ("irqaffinity", "cpus-of-new-interrupts"),
+];
+
+/// Where this host's kernel shows a word's list.
+const SHOWN_BY_HOST: &[(&str, &str)] = &[
+    ("isolcpus", "/sys/devices/system/cpu/isolated"),
+    ("nohz_full", "/sys/devices/system/cpu/nohz_full"),
+];
 
 /// The guest's.
 #[derive(Debug)]
@@ -63,19 +78,25 @@ impl Knob for GuestCmdline {
         let of_kernel = to.site.artifacts.guest.iter().flat_map(|guest| &guest.cmdline);
         let all: Vec<String> = of_kernel.cloned().chain(own.iter().cloned()).collect();
         agree(&all).context("with the words that the matrix gives the kernel")?;
+        let has: Vec<usize> = (0..to.site.profile.guest_cpus()).collect();
         for word in &own {
             if let Some((name, list)) = cpu_list(word) {
-                cpus_named(list, Some(&[0]))
-                    .with_context(|| format!("`{name}` of a guest of one CPU"))?;
+                let online = cpus_named(list, Some(&has));
+                online.with_context(|| match has.as_slice() {
+                    [_] => {
+                        format!("`{name}` of a guest of one CPU: `{}` gives it more", cpus::NAME)
+                    }
+                    all => format!("`{name}` of a guest of {} CPUs", all.len()),
+                })?;
             }
         }
         turned.applied = format!("words of the guest's command line: {}", own.join(" "));
         let said = |word: &String| (Probe::GuestWord(word.clone()), "there".to_owned());
         turned.probes = own.iter().map(said).collect();
-        for (word, fact) in [("isolcpus", "cpus-isolated"), ("nohz_full", "cpus-nohz-full")] {
-            let list = own.iter().filter_map(|w| cpu_list(w)).find(|(name, _)| *name == word);
-            if let Some((_, list)) = list {
-                turned.probes.push((Probe::GuestFact(fact.to_owned()), list.to_owned()));
+        // Words that the kernel does not know, or was built without, are on its command line all the same: what they do is asked for too.
+        for (name, list) in shown_lists(&own) {
+            for (_, fact) in SHOWN.iter().filter(|(word, _)| *word == name) {
+                turned.probes.push((Probe::GuestFact((*fact).to_owned()), list.clone()));
             }
         }
         Ok(turned)
@@ -125,9 +146,15 @@ impl Knob for HostCmdline {
             }
         }
         let said = |word: &String| (Probe::HostWord(word.clone()), "there".to_owned());
+        let mut probes: Vec<(Probe, String)> = words.iter().map(said).collect();
+        for (name, list) in shown_lists(&words) {
+            for (_, path) in SHOWN_BY_HOST.iter().filter(|(word, _)| *word == name) {
+                probes.push((Probe::File((*path).to_owned()), list.clone()));
+            }
+        }
         Ok(Turned {
             applied: format!("nothing: `{}` is verified only", words.join(" ")),
-            probes: words.iter().map(said).collect(),
+            probes,
             ..Turned::new(self.name(), want)
         })
     }
@@ -165,6 +192,21 @@ fn cpu_list(word: &str) -> Option<(&str, &str)> {
         .map(|flag| flag.len() + 1)
         .sum();
     Some((name, value.get(flags..).unwrap_or_default()))
+}
+
+/// Name and CPUs of the words whose lists a kernel shows, as it writes them.
+fn shown_lists(words: &[String]) -> impl Iterator<Item = (&str, String)> {
+    let lists = words.iter().filter(|word| shows(word)).filter_map(|word| cpu_list(word));
+    lists.filter_map(|(name, list)| Some((name, threads::list(&threads::parse_list(list).ok()?))))
+}
+
+/// Whether the kernel shows the list of a word. With flags and without `domain` among them, `isolcpus` isolates from something else than
+/// the scheduler, and the kernel shows none of it.
+fn shows(word: &str) -> bool {
+    let Some(flags) = word.strip_prefix("isolcpus=") else { return true };
+    let flags = flags.split(',').filter(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let flags: Vec<&str> = flags.collect();
+    flags.is_empty() || flags.contains(&"domain")
 }
 
 /// Whether words that are given more than once agree.
@@ -228,5 +270,19 @@ mod tests {
         );
         assert_eq!(told("isolcpus={isolated} nohz_full={isolated}"), None);
         assert_eq!(told("a -- b").unwrap(), "`--` would end the kernel's own words");
+    }
+
+    #[test]
+    fn only_lists_that_the_scheduler_isolates_are_shown() {
+        let words = |text: &str| words(text).unwrap();
+        let shown = |text: &str| {
+            let all = words(text);
+            shown_lists(&all).map(|(name, list)| format!("{name} {list}")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown("isolcpus=managed_irq,domain,1,2,3 quiet irqaffinity=0"),
+            ["isolcpus 1-3", "irqaffinity 0"]
+        );
+        assert_eq!(shown("isolcpus=nohz,1 nohz_full=1"), ["nohz_full 1"]);
     }
 }

@@ -5,32 +5,70 @@ use std::path::{Path, PathBuf};
 
 use super::rows;
 
-/// Paths that are there, by the pattern that asks for them.
+/// Paths that are there, by the pattern that asks for them, and what is there and cannot be had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found(BTreeMap<&'static str, Vec<String>>);
+pub struct Found {
+    paths: BTreeMap<&'static str, Vec<String>>,
+    out_of_reach: Option<String>,
+}
+
+/// Where kernels from 6.12 on let their fair servers be set.
+const FAIR_SERVERS: &str = "/sys/kernel/debug/sched/fair_server";
+
+/// The first kernel with fair servers.
+const WITH_FAIR_SERVERS: (u32, u32) = (6, 12);
 
 impl Found {
     /// Looks for the paths of every row. Changes nothing.
     pub fn look() -> Found {
-        Found(rows::ROWS.iter().map(|row| (row.paths, expand(row.paths))).collect())
+        let paths = rows::ROWS.iter().map(|row| (row.paths, expand(row.paths))).collect();
+        // Without its release, nothing is claimed of a kernel.
+        let release = nix::sys::utsname::uname().ok();
+        let release = release.map(|name| name.release().to_string_lossy().into_owned());
+        let has = release.is_some_and(|release| version(&release) >= Some(WITH_FAIR_SERVERS));
+        Found { paths, out_of_reach: has.then(|| out_of_reach(Path::new(FAIR_SERVERS))).flatten() }
     }
 
     /// A host that has one path for every row.
     pub fn everything() -> Found {
         let one =
             |row: &rows::Row| (row.paths, vec![row.paths.replace('*', "0").replace('+', "1")]);
-        Found(rows::ROWS.iter().map(one).collect())
+        Found { paths: rows::ROWS.iter().map(one).collect(), out_of_reach: None }
     }
 
     /// The paths of a pattern.
     pub fn paths(&self, pattern: &str) -> &[String] {
-        self.0.get(pattern).map_or(&[], Vec::as_slice)
+        self.paths.get(pattern).map_or(&[], Vec::as_slice)
+    }
+
+    /// Why the kernel's fair servers cannot be turned off, where it has some.
+    pub fn fair_servers_out_of_reach(&self) -> Option<&str> {
+        self.out_of_reach.as_deref()
     }
 
     /// All paths that knobs may write machine-wide.
     pub fn all(&self) -> impl Iterator<Item = &str> {
-        self.0.values().flatten().map(String::as_str)
+        self.paths.values().flatten().map(String::as_str)
     }
+}
+
+/// The first two numbers of a release such as `6.12.95+deb12-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split('.');
+    let minor = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    Some((numbers.next()?.parse().ok()?, minor(numbers.next()?)?))
+}
+
+/// Why the fair servers below a folder cannot be set; nothing if they can. A kernel that is locked down shows the files and lets nobody read them.
+fn out_of_reach(folder: &Path) -> Option<String> {
+    let servers: Vec<PathBuf> =
+        inside(folder, "cpu*").iter().map(|cpu| cpu.join("runtime")).collect();
+    if servers.is_empty() {
+        let parent = folder.display();
+        return Some(format!("there is no {parent}: mount debugfs on /sys/kernel/debug"));
+    }
+    let refused = servers.iter().find_map(|path| std::fs::read(path).err().map(|e| (path, e)));
+    refused.map(|(path, error)| format!("{} cannot be read: {error}", path.display()))
 }
 
 /// The paths that a pattern stands for: `*` is any number, `+` any number from one on.
@@ -62,7 +100,25 @@ fn inside(folder: &Path, part: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::expand;
+    use super::{expand, out_of_reach, version};
+
+    #[test]
+    fn fair_servers_are_in_reach_where_they_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let why = out_of_reach(&folder.path().join("fair_server")).unwrap();
+        assert!(why.ends_with("mount debugfs on /sys/kernel/debug"), "{why}");
+        let server = folder.path().join("cpu0/runtime");
+        // A folder in its place refuses to be read, whoever asks.
+        std::fs::create_dir_all(&server).unwrap();
+        let why = out_of_reach(folder.path()).unwrap();
+        assert!(why.contains("cpu0/runtime cannot be read: "), "{why}");
+        std::fs::remove_dir(&server).unwrap();
+        std::fs::write(&server, "50000000").unwrap();
+        assert_eq!(out_of_reach(folder.path()), None);
+        assert!(version("6.18.44-fc").unwrap() > version("6.12.95+deb12-amd64").unwrap());
+        assert!(version("6.1.0-56-rt-amd64").unwrap() < (6, 12));
+        assert_eq!((version("6.12-rc1"), version("next")), (Some((6, 12)), None));
+    }
 
     #[test]
     fn patterns_stand_for_numbers_and_nothing_else() {

@@ -20,6 +20,7 @@ use crate::matrix::{Matrix, nearest};
 use crate::record::Effect;
 
 mod cmdline;
+mod cpus;
 mod found;
 mod latency;
 mod memory;
@@ -292,6 +293,7 @@ const LOGIC: &[&dyn Knob] = &[
     &memory::HUGE,
     &memory::PREALLOC,
     &memory::MEMS,
+    &cpus::GuestCpus,
     &cmdline::GuestCmdline,
     &cmdline::HostCmdline,
     &steering::Steering,
@@ -343,6 +345,9 @@ fn by_role<T>(
         let Some((name, text)) = word.split_once('=') else {
             bail!("`{word}` is no ROLE=VALUE: the roles are {}", names.join(", "));
         };
+        if let Some((_, reason)) = unsupported::NO_ROLES.iter().find(|(known, _)| *known == name) {
+            bail!("role `{name}` is not supported: {reason}");
+        }
         let Some(at) = names.iter().position(|known| known == name) else {
             let near = nearest(name, names.iter().map(String::as_str));
             let hint = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
@@ -402,6 +407,7 @@ struct File {
 const EMBEDDED: &[(&str, &str)] = &[
     ("stock", include_str!("../../../../matrices/tuning/stock.toml")),
     ("isolated", include_str!("../../../../matrices/tuning/isolated.toml")),
+    ("isolated-guest", include_str!("../../../../matrices/tuning/isolated-guest.toml")),
     ("thesis-rt", include_str!("../../../../matrices/tuning/thesis-rt.toml")),
     ("thesis-rt-fifo", include_str!("../../../../matrices/tuning/thesis-rt-fifo.toml")),
     ("realtime", include_str!("../../../../matrices/tuning/realtime.toml")),
@@ -609,6 +615,11 @@ impl Profile {
         self.asks(memory::HUGE.name()) && memory::can_keep_hugepages(site)
     }
 
+    /// How many virtual CPUs it gives to a guest.
+    pub fn guest_cpus(&self) -> usize {
+        cpus::of(self)
+    }
+
     /// The words that it gives to a guest's kernel.
     pub fn guest_words(&self) -> impl Iterator<Item = &str> {
         self.value(cmdline::GUEST).into_iter().flat_map(str::split_whitespace)
@@ -636,6 +647,8 @@ mod tests {
                 error("polcy = \"fifo\""),
                 error("turbo = \"off\""),
                 error("placement = \"vcpus=1\""),
+                error("placement = \"vhost=1\""),
+                error("policy = \"client=fifo\""),
                 error("placement = \"vcpu=a\""),
                 error("placement = \"vcpu=1 vcpu=2\""),
                 error("placement = \"automatic\""),
@@ -645,12 +658,15 @@ mod tests {
                 error("cpuset-mems = \"a\""),
                 error("cpu-dma-latency = \"-1\""),
                 error("guest-cmdline = \"isolcpus={isolated}\""),
+                error("guest-cpus = \"17\""),
             ]
             .join("\n")
         , @r"
 line 4: there is no knob `polcy`: did you mean `policy`?
 line 4: knob `turbo` is not supported: no host of the tests shows cpufreq, so no test could turn it: set it on the host
 line 4: knob `placement`: there is no role `vcpus`: did you mean `vcpu`?
+line 4: knob `placement`: role `vhost` is not supported: the hosts of the tests have no /dev/vhost-net, so no test could place its threads: packets of guests go through `emulator`
+line 4: knob `policy`: role `client` is not supported: the peer's threads have one placement and policy in every cell, because they measure
 line 4: knob `placement`: `vcpu=a`: `a` is not a list of CPUs such as `0,2-3`
 line 4: knob `placement`: role `vcpu` is given twice
 line 4: knob `placement`: `automatic` is no ROLE=VALUE: the roles are server, vcpu, emulator
@@ -660,6 +676,7 @@ line 4: knob `memory-lock`: `yes` is not known: the only value is `on`
 line 4: knob `cpuset-mems`: `a` is not a list of nodes such as `0`
 line 4: knob `cpu-dma-latency`: `-1` is not a whole number from 0 to 1000000
 line 4: knob `guest-cmdline`: placement is the host's: give a guest's CPUs as numbers
+line 4: knob `guest-cpus`: `17` is not a whole number from 1 to 16
 ");
     }
 

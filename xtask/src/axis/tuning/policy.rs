@@ -120,6 +120,12 @@ fn keep_a_cpu_free(
         );
     }
     for (_, guest, cpus) in ranked.iter().filter(|(role, ..)| *role == Role::Vcpu) {
+        let virtuals = site.profile.guest_cpus();
+        anyhow::ensure!(
+            virtuals <= cpus.len() || !matches!(guest, Policy::Fifo(_)),
+            "{virtuals} virtual CPUs ({guest}) would share CPU {}, and one that waits for another would keep it from ever running: place `vcpu` on as many CPUs, or ask for rr",
+            threads::list(cpus)
+        );
         for (_, other, theirs) in ranked.iter().filter(|(role, ..)| *role == Role::Emulator) {
             let shared = cpus.iter().any(|cpu| theirs.contains(cpu));
             anyhow::ensure!(

@@ -42,17 +42,22 @@ impl Knob for Throttle {
         let throttle = (RUNTIME.to_owned(), "-1".to_owned());
         let servers = site.fair_servers.iter().map(|path| (path.clone(), "0".to_owned()));
         let files: Vec<(String, String)> = std::iter::once(throttle).chain(servers).collect();
+        let kept = site.found.fair_servers_out_of_reach().map(|why| {
+            format!("the kernel's fair servers still give ordinary threads 50 ms of a second in which realtime threads would run: {why}")
+        });
         let put = |(path, value): &(String, String)| Act::Put {
             on: Setting::File(path.as_str().into()),
             value: value.as_str().into(),
         };
         Ok(Turned {
-            applied: match site.fair_servers.len() {
-                0 => "no limit (shared by the whole machine)".to_owned(),
-                count => {
+            applied: match (site.fair_servers.len(), &kept) {
+                (_, Some(_)) => "no throttle (shared by the whole machine)".to_owned(),
+                (0, None) => "no limit (shared by the whole machine)".to_owned(),
+                (count, None) => {
                     format!("no limit, {count} fair servers off (shared by the whole machine)")
                 }
             },
+            partial: kept,
             probes: files
                 .iter()
                 .map(|(path, is)| (Probe::File(path.clone()), is.clone()))

@@ -18,6 +18,10 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
         "the kernel refuses a period below the budgets of its cgroups: use `rt-throttle`",
     ),
     (
+        "rcu-callbacks",
+        "only a kernel's command line moves them: `rcu_nocbs` in `guest-cmdline`, or verified in `host-cmdline`",
+    ),
+    (
         "irqbalance",
         "a daemon of the host's, which is not ours to stop: stop it, and use `irq-cpus`",
     ),
@@ -44,5 +48,22 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     (
         "kernel-threads",
         "priorities of the kernel's own threads are not ours to change on a shared host",
+    ),
+];
+
+/// Roles that people look for and that no profile places, and why.
+pub(super) const NO_ROLES: &[(&str, &str)] = &[
+    (
+        "client",
+        "the peer's threads have one placement and policy in every cell, because they measure",
+    ),
+    (
+        "vhost",
+        "the hosts of the tests have no /dev/vhost-net, so no test could place its threads: packets of guests go through `emulator`",
+    ),
+    ("irq", "interrupts are placed by `irq-cpus` and `irq-default-cpus`"),
+    (
+        "housekeeping",
+        "it is the CPUs that no measured thread is given; others' threads are not ours to move",
     ),
 ];

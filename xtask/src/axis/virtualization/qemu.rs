@@ -122,6 +122,7 @@ fn argv(site: &Site) -> Vec<String> {
     let mut words = ["ip", "netns", "exec", &names.path_netns(), QEMU].map(str::to_owned).to_vec();
     words.extend(accelerator.map(str::to_owned));
     words.extend(MACHINE.map(str::to_owned));
+    words.extend(["-smp".to_owned(), site.profile.guest_cpus().to_string()]);
     words.extend(memory(site));
     #[rustfmt::skip]
     words.extend([
@@ -164,11 +165,11 @@ fn memory(site: &Site) -> Vec<String> {
 /// Memory of every guest, MiB.
 pub const MEMORY_MB: u32 = 512;
 
-/// The machine of every guest, without its devices.
+/// The machine of every guest, without its devices and CPUs.
 #[rustfmt::skip]
-pub const MACHINE: [&str; 11] = [
+pub const MACHINE: [&str; 9] = [
     "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,graphics=off",
-    "-smp", "1", "-m", "512",
+    "-m", "512",
     "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 ];
 

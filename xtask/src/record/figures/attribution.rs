@@ -334,8 +334,9 @@ impl Table<'_> {
         let (Some(from), Some(to)) = (from, to) else {
             return EffectResult { note: Some("a side was not selected".to_owned()), ..found };
         };
-        let mut notes = Vec::new();
-        let sides = [from, to].map(|view| self.values(row, view, &mut notes));
+        let mut gaps = Gaps::default();
+        let sides = [from, to].map(|view| self.values(row, view, &mut gaps));
+        let mut notes = gaps.told(row);
         let with: BTreeMap<u32, &Value> =
             sides[1].iter().map(|value| (value.block, value)).collect();
         let pairs: Vec<(&Value, &Value)> =
@@ -363,12 +364,13 @@ impl Table<'_> {
     /// What a factor explains of the logs of all boots, beside the other factors and the blocks.
     fn explain(&self, row: &Row, at: usize) -> EffectResult {
         let study = self.place.study;
-        let mut notes = Vec::new();
+        let mut gaps = Gaps::default();
         let mut boots: Vec<(&[bool], Value)> = Vec::new();
         for (arm, view) in &self.place.cells {
             let on = study.arms[*arm].on.as_slice();
-            boots.extend(self.values(row, view, &mut notes).into_iter().map(|value| (on, value)));
+            boots.extend(self.values(row, view, &mut gaps).into_iter().map(|value| (on, value)));
         }
+        let mut notes = gaps.told(row);
         let side = |is: bool| boots.iter().filter(|(on, _)| on[at] == is).count();
         let counts =
             [side(false), side(true)].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
@@ -408,9 +410,8 @@ impl Table<'_> {
         self.tell(found, effect, notes)
     }
 
-    /// The figures of a cell's boots as logs. What must be said of boots that have none goes to `notes`.
-    fn values(&self, row: &Row, view: &CellView<'_>, notes: &mut Vec<String>) -> Vec<Value> {
-        let id = &view.planned.cell.tuning;
+    /// The figures of a cell's boots as logs. What must be said of boots that have none goes to `gaps`.
+    fn values(&self, row: &Row, view: &CellView<'_>, gaps: &mut Gaps) -> Vec<Value> {
         let boots = view.workload(self.workload).map_or(&[][..], |(_, boots)| boots);
         let value = |(record, figures): &(&Record, BootFigures)| {
             let value = (row.of)(figures)?;
@@ -420,22 +421,12 @@ impl Table<'_> {
             log.is_finite().then_some(Value { block: record.block, log, is_quiet })
         };
         let values: Vec<Value> = boots.iter().filter_map(value).collect();
-        if values.len() < boots.len() {
-            let lacking = boots.len() - values.len();
-            notes.push(format!(
-                "{lacking} of {} boots of `{id}` have too few observations for {}",
-                boots.len(),
-                row.figure
-            ));
-        }
-        let quiet = values.iter().filter(|value| value.is_quiet).count();
-        if quiet > 0 {
-            notes.push(format!(
-                "{quiet} of {} boots of `{id}` have no stall: counted as one of {}, which draws the ratio towards 1",
-                boots.len(),
-                threshold()
-            ));
-        }
+        gaps.0.push(Gap {
+            profile: view.planned.cell.tuning.to_string(),
+            boots: boots.len(),
+            lacking: boots.len() - values.len(),
+            quiet: values.iter().filter(|value| value.is_quiet).count(),
+        });
         values
     }
 
@@ -463,6 +454,48 @@ impl Table<'_> {
         notes.extend(self.cautions.iter().cloned());
         found.note = (!notes.is_empty()).then(|| notes.join("; "));
         found
+    }
+}
+
+/// How many boots of a profile have no figure, and how many no stall.
+struct Gap {
+    profile: String,
+    boots: usize,
+    lacking: usize,
+    quiet: usize,
+}
+
+/// What must be said of the boots of an effect.
+#[derive(Default)]
+struct Gaps(Vec<Gap>);
+
+impl Gaps {
+    /// A sentence for each profile; of the many profiles of a fraction, one for all.
+    fn told(&self, row: &Row) -> Vec<String> {
+        let lacks = format!("have too few observations for {}", row.figure);
+        let quiet = format!(
+            "have no stall: counted as one of {}, which draws the ratio towards 1",
+            threshold()
+        );
+        let mut told = self.sentences(|gap| gap.lacking, &lacks);
+        told.extend(self.sentences(|gap| gap.quiet, &quiet));
+        told
+    }
+
+    fn sentences(&self, count: impl Fn(&Gap) -> usize, what: &str) -> Vec<String> {
+        if self.0.len() > 2 {
+            let some: usize = self.0.iter().map(&count).sum();
+            let all: usize = self.0.iter().map(|gap| gap.boots).sum();
+            let profiles = self.0.iter().filter(|gap| count(gap) > 0).count();
+            let sentence = format!(
+                "{some} of {all} boots, in {profiles} of {} profiles, {what}",
+                self.0.len()
+            );
+            return if some > 0 { vec![sentence] } else { Vec::new() };
+        }
+        let with = self.0.iter().filter(|gap| count(gap) > 0);
+        with.map(|gap| format!("{} of {} boots of `{}` {what}", count(gap), gap.boots, gap.profile))
+            .collect()
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Table {
     method: String,
     columns: Vec<Column>,
     rows: Vec<Row>,
+    /// What is said of many rows, once.
+    notes: Vec<String>,
     charts: Vec<Chart>,
 }
 
@@ -96,6 +98,7 @@ fn table(source: &Source<'_>, found: &AttributionResult) -> anyhow::Result<Table
         rows.extend(knob_rows(source, found, knob, &figures));
     }
     rows.extend(whole_row(source, found, &figures));
+    let notes = said_once(&mut rows);
     let charts = figures.iter().map(|figure| forest(found, figure));
     let charts = charts.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
     let AttributionResult { profile, base, place, workload, .. } = found;
@@ -111,6 +114,7 @@ fn table(source: &Source<'_>, found: &AttributionResult) -> anyhow::Result<Table
         place: place.clone(),
         workload: workload.clone(),
         anchor: anchor(&format!("knobs/{place}/{workload}")),
+        notes,
         emulated,
         method: method(found),
         columns: figures
@@ -149,6 +153,20 @@ fn method(found: &AttributionResult) -> String {
         "{how} Brackets are 95 % intervals, each for itself; ✓ and ✗ only where Holm's correction over all {tests} effects of the run leaves \
          p < {CLEAR}. Ranked by the largest such effect on dispersion or tail; a knob without one has no rank."
     )
+}
+
+/// Takes what is said of three rows or more out of them, so that it is said once for the table.
+fn said_once(rows: &mut [Row]) -> Vec<String> {
+    const MANY: usize = 3;
+    let mut notes: Vec<String> = Vec::new();
+    for note in rows.iter().flat_map(|row| &row.notes) {
+        let said = rows.iter().filter(|row| row.notes.contains(note)).count();
+        if said >= MANY && !notes.contains(note) {
+            notes.push(note.clone());
+        }
+    }
+    rows.iter_mut().for_each(|row| row.notes.retain(|note| !notes.contains(note)));
+    notes
 }
 
 fn beside(found: &AttributionResult, effect: &str) -> String {

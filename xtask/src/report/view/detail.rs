@@ -29,6 +29,8 @@ pub(super) struct Detail {
     /// Whether it is open at first: it failed or changed.
     open: bool,
     headline: String,
+    /// Knobs that were not effective.
+    warnings: Vec<String>,
     axes: Vec<Fact>,
     reason: Option<String>,
     workloads: Vec<String>,
@@ -138,6 +140,7 @@ impl Detail {
         let changed = source.results.verdicts.iter().any(|row| {
             row.cell == cell.id && matches!(row.verdict.as_str(), "regressed" | "improved")
         });
+        let knobs = evidence::knobs(&mine);
         Ok(Detail {
             id: cell.id.clone(),
             name: source.short(&cell.axes),
@@ -146,6 +149,7 @@ impl Detail {
             emulated: source.emulated(&cell.id),
             open: changed || cell.outcome == CellOutcome::Failed,
             headline: headline(source, cell),
+            warnings: knobs.iter().filter_map(Knob::warning).collect(),
             axes: Axis::ALL
                 .into_iter()
                 .filter(|axis| cell.axes.names(*axis))
@@ -156,7 +160,7 @@ impl Detail {
             groups: figure_groups(&cell.workloads),
             charts: charts.into_iter().flatten().collect(),
             hops: evidence::hops(&mine),
-            knobs: evidence::knobs(&mine),
+            knobs,
             loads: evidence::loads(&mine),
             losses: evidence::losses(&mine),
             instrument: source.instrument(&cell.id).map(Fact::all).unwrap_or_default(),

@@ -31,8 +31,17 @@ pub(super) struct Knob {
     /// `effective`, `partial`, `not applicable`, `not effective`.
     effect: &'static str,
     reason: Option<String>,
-    effective: usize,
+    /// In how many boots it was that.
+    alike: usize,
     boots: usize,
+}
+
+impl Knob {
+    /// What a reader must not miss: that it was not effective, in so many boots.
+    pub(super) fn warning(&self) -> Option<String> {
+        let Knob { knob, effect, alike, boots, .. } = self;
+        (*effect == "not effective").then(|| format!("{knob} {effect} in {alike} of {boots}"))
+    }
 }
 
 /// Datagrams of a workload, over all boots.
@@ -146,14 +155,15 @@ pub(super) fn knobs(records: &[&Record]) -> Vec<Knob> {
                 after: after.clone(),
                 effect: word,
                 reason,
-                effective: seen
-                    .iter()
-                    .filter(|(_, _, _, effect)| **effect == Effect::Effective)
-                    .count(),
+                alike: seen.iter().filter(|(_, _, _, other)| is_alike(other, effect)).count(),
                 boots: seen.len(),
             })
         })
         .collect()
+}
+
+fn is_alike(one: &Effect, other: &Effect) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
 /// Datagrams of workloads that may lose some.
@@ -236,4 +246,31 @@ pub(super) fn noise(records: &[&Record], most: usize) -> Vec<NoiseRow> {
             },
         )
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{cell, latencies, record};
+
+    #[test]
+    fn a_knob_that_was_turned_back_in_one_boot_warns_and_its_worst_boot_speaks() {
+        let with = |effect: Effect| {
+            let mut boot = record(&cell("netns", "stock"), 0, "tcp-rr", latencies(&[20_000]));
+            boot.evidence = vec![Evidence::Knob {
+                knob: "swappiness".to_owned(),
+                requested: "0".to_owned(),
+                applied: "0".to_owned(),
+                seen: ["0", "0"].map(str::to_owned),
+                effect,
+            }];
+            boot
+        };
+        let back = with(Effect::NotEffective { reason: "turned back".to_owned() });
+        let boots = [with(Effect::Effective), back, with(Effect::Effective)];
+        let all: Vec<&Record> = boots.iter().collect();
+        let found = knobs(&all);
+        assert_eq!(found[0].warning().unwrap(), "swappiness not effective in 1 of 3");
+        assert_eq!(knobs(&all[..1])[0].warning(), None);
+    }
 }

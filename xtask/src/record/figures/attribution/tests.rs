@@ -303,3 +303,20 @@ fn a_ranking_names_its_place_where_there_are_several() {
     let expected = format!("by effect on tcp-rr in {place}: policy");
     assert!(found.overall.sentence.contains(&expected), "{}", found.overall.sentence);
 }
+
+#[test]
+fn gaps_of_a_pair_name_the_profiles_and_those_of_a_fraction_are_summed() {
+    let gap = |profile: &str, lacking, quiet| Gap {
+        profile: profile.to_owned(),
+        boots: 3,
+        lacking,
+        quiet,
+    };
+    let told = |gaps: Vec<Gap>| Gaps(gaps).sentences(|gap| gap.lacking, "lack it");
+    assert_eq!(told(vec![gap("a", 0, 1), gap("b", 2, 0)]), ["2 of 3 boots of `b` lack it"]);
+    let mixes = || vec![gap("a", 1, 0), gap("b", 2, 0), gap("c", 0, 3)];
+    assert_eq!(told(mixes()), ["3 of 9 boots, in 2 of 3 profiles, lack it"]);
+    assert_eq!(told(vec![gap("a", 0, 0), gap("b", 0, 0), gap("c", 0, 0)]), [""; 0]);
+    let quiet = Gaps(mixes()).sentences(|gap| gap.quiet, "are quiet");
+    assert_eq!(quiet, ["3 of 9 boots, in 1 of 3 profiles, are quiet"]);
+}
