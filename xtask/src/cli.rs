@@ -89,6 +89,16 @@ A csv file with several runs becomes a folder for each in D. Units: ns, us, ms, 
     /// Runs over time: add one, or find what changed.
     #[command(subcommand)]
     History(History),
+    /// Measure how often this runner flags what has not changed: a matrix against itself, again and again.
+    #[command(after_help = "\
+Every repetition measures the matrix as it lies here on both sides, in fresh boots, in an order of its own, and is judged by the policy and the
+code that judge `bench --against`. A flag is a false alarm. The counts are kept on this host and add up; every report of a comparison made
+here tells them. `[calibrate]` of the policy can make them a condition of gating.
+
+Examples:
+  cargo xtask calibrate smoke --budget 2h
+  cargo xtask calibrate --only docker,netns --runs 20 --out D")]
+    Calibrate(Calibrate),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
 Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
@@ -400,6 +410,35 @@ fn percent(text: &str) -> Result<f64, String> {
 fn share(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 0.5);
     number.ok_or_else(|| "it is a number above 0, at most 0.5".to_owned())
+}
+
+/// `calibrate`.
+#[derive(Args, Debug)]
+pub struct Calibrate {
+    /// A name in ./matrices, a built-in name, or a path.
+    #[arg(default_value = "default")]
+    pub matrix: String,
+    /// Repetitions; as many as the budget carries where that is given, else 12.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub runs: Option<u32>,
+    /// Begin no repetition that is not expected to end within this time of the start: 90s, 10m, 2h. One is always made.
+    #[arg(long, value_name = "TIME", value_parser = crate::calibrate::time)]
+    pub budget: Option<std::time::Duration>,
+    /// Only some cells, as `bench` takes it.
+    #[arg(long, value_name = "FILTER")]
+    pub only: Option<Filter>,
+    /// Where the repetitions are written, a run each; `out/calibrate-NAME-SECONDS` if not given.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Fresh starts of every cell a side, instead of the matrix's number or the policy's least.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub boots: Option<u32>,
+    /// Seed of the order of boots in the first repetition; each further one has the next. The clock's if not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Fewest windows that still give every figure; marked as such.
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// `benchmark`.

@@ -131,6 +131,7 @@ impl Runs {
             resume: false,
             quick: false,
             lab: false,
+            calibrates: None,
         };
         let mut watcher = Collector {
             display: display(if self.detail == Detail::Normal {

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::source::{BUILT_IN, EMBEDDED};
-use super::{Accept, Date, Errors, Gate, Margins, Policy, Require, Validity};
+use super::{Accept, Calibrate, Date, Errors, Gate, Margins, Policy, Require, Validity};
 use crate::matrix::{self, Problems, Table, document_of, quoted};
 use crate::plan::Filter;
 use crate::verdict::Aspect;
@@ -15,8 +15,17 @@ use crate::workload;
 /// The version of the format.
 const SCHEMA: u32 = 1;
 
-const KEYS: [&str; 10] = [
-    "schema", "margins", "errors", "gate", "require", "validity", "noise", "modes", "test",
+const KEYS: [&str; 11] = [
+    "schema",
+    "margins",
+    "errors",
+    "gate",
+    "require",
+    "validity",
+    "noise",
+    "modes",
+    "test",
+    "calibrate",
     "accept",
 ];
 
@@ -104,6 +113,7 @@ fn document(
     let of_noise = part("noise", &["steal"]);
     let of_modes = part("modes", &["share"]);
     let of_test = part("test", &["permutations"]);
+    let of_calibrate = part("calibrate", &["required", "most"]);
     let mut number = |part: &Part<'_>, key, range, of: fn(&Policy) -> f64| {
         part.number(key, range, fallback.map(of), problems)
     };
@@ -130,6 +140,10 @@ fn document(
     let power = number(&of_require, "power", 0.5..=0.9999, |p| p.require.power);
     let steal = number(&of_noise, "steal", 0.0..=1000.0, |p| p.steal);
     let mode_share = number(&of_modes, "share", 0.01..=0.5, |p| p.mode_share);
+    let most = number(&of_calibrate, "most", 1e-4..=1.0, |p| p.calibrate.most);
+    let required =
+        of_calibrate.table.as_ref().and_then(|table| table.boolean("required", problems));
+    let required = required.or(fallback.map(|p| p.calibrate.required)).unwrap_or_default();
     let boots = fallback.map(|p| p.require.boots);
     let boots = of_require.integer("boots", 2..=10_000, boots, problems);
     let permutations = fallback.map(|p| p.permutations);
@@ -144,6 +158,7 @@ fn document(
         steal,
         mode_share,
         permutations,
+        calibrate: Calibrate { required, most },
         accept: top
             .tables("accept", &ACCEPT, problems)
             .iter()

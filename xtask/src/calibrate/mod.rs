@@ -1,0 +1,282 @@
+//! `calibrate`: how often this runner flags what has not changed. A matrix is measured against itself, as `bench --against` would measure it
+//! against another revision: the same loop, the same order of boots, the same policy, the same verdicts. Which boots are the base's is
+//! settled before the first one, by the seed.
+//!
+//! What the repetitions come to lies in the state folder ([`store`]), adds up over time, and is told by every report of a comparison on this
+//! host.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use evenkeel_agent::state::StateDir;
+
+mod judged;
+mod rate;
+mod store;
+
+use judged::Judged;
+pub use rate::AlarmRate;
+use store::Key;
+
+use crate::cli;
+use crate::command::{self, Exit};
+use crate::matrix::Matrix;
+use crate::plan::{Options, human};
+use crate::record::{Base, Repetition};
+use crate::run::event::{Event, Watcher};
+use crate::run::progress::{Detail, display};
+use crate::run::{self, End, Order, revision};
+use crate::streams::{print, say};
+use crate::verdict::{Policy, policy};
+use crate::wrong::wrong;
+
+/// Repetitions, where neither a number nor a budget is given.
+const RUNS: u32 = 12;
+
+/// The most repetitions of one command.
+const MOST_RUNS: u32 = 10_000;
+
+/// What the base of a repetition is called.
+const ITSELF: &str = "itself";
+
+/// `calibrate`.
+///
+/// # Errors
+/// Wrong input, or the host failed us.
+pub fn calibrate(told: &cli::Calibrate, detail: Detail) -> anyhow::Result<Exit> {
+    let state = StateDir::of_user()?;
+    let inputs = Inputs::of(told)?;
+    let out = match &told.out {
+        Some(out) => out.clone(),
+        None => command::default_out(&format!("calibrate-{}", inputs.matrix.name))?,
+    };
+    let stop = run::catch_signals()?;
+    let began = Instant::now();
+    let (mut rate, mut known, mut longest) = (AlarmRate::default(), None, Duration::ZERO);
+    let runs = told.runs.unwrap_or(if told.budget.is_some() { MOST_RUNS } else { RUNS });
+    let mut ended = Exit::Fine;
+    for number in 1..=runs {
+        // The next takes about as long as the longest so far.
+        let over = told.budget.is_some_and(|budget| began.elapsed() + longest > budget);
+        if number > 1 && over {
+            break;
+        }
+        let repetition = Repetition { number, fault: None };
+        let order = inputs.order(repetition, &out.join(format!("{number:04}")));
+        let started = Instant::now();
+        let measured = run::run(&order, &state, &mut Through(display(inside(detail))))?;
+        if measured == End::Interrupted || stop.load(Ordering::Relaxed) {
+            ended = Exit::Interrupted;
+            break;
+        }
+        if measured == End::Nothing {
+            say("error: no boot was measured: there is nothing to judge");
+            ended = Exit::Host;
+            break;
+        }
+        longest = longest.max(started.elapsed());
+        let judged = Judged::of(&order.out)?;
+        if detail > Detail::Quiet || judged.is_flagged() {
+            say(format_args!("run {number}: {judged}, {}", human(started.elapsed())));
+        }
+        rate = rate.and(judged.counts());
+        let key = Key::new(&judged.facts, &inputs.policy);
+        let now = unix_now()?;
+        known = Some(store::add(&state, &key, &inputs.matrix.name, judged.counts(), now)?);
+    }
+    if let Some(known) = known {
+        print(format_args!("{}\n", summary(rate, known, &inputs.policy)))?;
+        print(format_args!("{}\n", out.display()))?;
+    }
+    Ok(ended)
+}
+
+/// What came out, and what is known of this runner now.
+fn summary(rate: AlarmRate, known: AlarmRate, policy: &Policy) -> String {
+    let mut text = format!("{rate}; {}", rate.what_proves(policy.errors.family));
+    if known != rate {
+        text += &format!("\nthis runner, by this policy, so far: {known}");
+    }
+    if policy.calibrate.required {
+        let most = policy.calibrate.most;
+        text += &match known.proves(most) {
+            true => "\nit may gate".to_owned(),
+            false => format!("\nit may not gate yet: {}", known.what_proves(most)),
+        };
+    }
+    text
+}
+
+/// What a run that compares two sides is told of this runner. Where that cannot be read, it is said, and counts as nothing known.
+///
+/// # Errors
+/// The run's policy is wrong.
+pub fn known_of(
+    order: &Order,
+    state: &StateDir,
+    facts: &BTreeMap<String, String>,
+    watcher: &mut dyn Watcher,
+) -> anyhow::Result<Option<AlarmRate>> {
+    let Some((_, text)) = &order.base else { return Ok(None) };
+    let policy = policy::parse(text, "policy of the base").map_err(wrong)?;
+    let known = store::rate_of(state, &Key::new(facts, &policy)).unwrap_or_else(|error| {
+        watcher.see(&Event::Note(format!("taken for not calibrated: {error:#}")));
+        AlarmRate::default()
+    });
+    Ok(Some(known))
+}
+
+/// How much of a repetition's own course is shown: on a terminal its bar, elsewhere lines only where more was asked for.
+fn inside(detail: Detail) -> Detail {
+    match detail {
+        Detail::Normal if !std::io::stderr().is_terminal() => Detail::Quiet,
+        other => other,
+    }
+}
+
+/// What every repetition starts from.
+struct Inputs {
+    matrix: Matrix,
+    text: String,
+    options: Options,
+    quick: bool,
+    policy: Policy,
+    policy_text: String,
+    commit: String,
+}
+
+impl Inputs {
+    fn of(told: &cli::Calibrate) -> anyhow::Result<Inputs> {
+        let here = Path::new(".");
+        // By the clock, so that calibrations of several days are not one and the same order of boots.
+        let seed = told.seed.map_or_else(unix_now, Ok)?;
+        let selection = cli::Selection {
+            matrix: told.matrix.clone(),
+            seed,
+            only: told.only.clone(),
+            shard: None,
+            boots: told.boots,
+            quick: told.quick,
+        };
+        let (mut matrix, text) = command::load(here, &selection)?;
+        if matrix.attribution.is_some() {
+            let name = &matrix.name;
+            return Err(wrong(format!(
+                "matrix `{name}` attributes effects to knobs: it has no base"
+            )));
+        }
+        let policy_text = policy::text_in(here).map_err(wrong)?;
+        let policy = policy::find_in(here, None).map_err(wrong)?;
+        let (least, boots) = (policy.require.boots, matrix.measure.boots);
+        match told.boots {
+            Some(boots) if boots < least => {
+                return Err(wrong(format!(
+                    "{boots} boots of each cell cannot give a verdict: the policy asks for {least}: add `--boots {least}` or more"
+                )));
+            }
+            None if boots < least => {
+                say(format_args!(
+                    "note: {least} boots a side instead of {boots}: the policy asks for so many"
+                ));
+                matrix.measure.boots = least;
+            }
+            _ => {}
+        }
+        let options = Options { seed, only: told.only.clone(), shard: None };
+        let commit = revision::working_tree().unwrap_or_else(|| "no commit".to_owned());
+        Ok(Inputs { matrix, text, options, quick: told.quick, policy, policy_text, commit })
+    }
+
+    /// A repetition: the matrix beside itself, in an order of its own.
+    fn order(&self, repetition: Repetition, out: &Path) -> Order {
+        let base = Base {
+            revision: ITSELF.to_owned(),
+            commit: self.commit.clone(),
+            matrix_text: self.text.clone(),
+            matrix: self.matrix.clone(),
+            cells: Vec::new(),
+        };
+        let seed = self.options.seed.wrapping_add(u64::from(repetition.number) - 1);
+        Order {
+            text: self.text.clone(),
+            matrix: self.matrix.clone(),
+            options: Options { seed, ..self.options.clone() },
+            base: Some((base, self.policy_text.clone())),
+            revision: None,
+            out: out.to_owned(),
+            resume: false,
+            quick: self.quick,
+            lab: false,
+            calibrates: Some(repetition),
+        }
+    }
+}
+
+/// What a run shows, but for what is only true of a run by itself: that it can be gone on with, and its sentence.
+struct Through(Box<dyn Watcher>);
+
+impl Watcher for Through {
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::Interrupted { .. } => self.0.see(&Event::Interrupted { out: None }),
+            other => self.0.see(other),
+        }
+    }
+}
+
+/// A time as the command line has it: a whole number of seconds, minutes or hours, `90s`, `10m`, `2h`.
+///
+/// # Errors
+/// In words, for the command line.
+pub fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err("it is a whole number with s, m or h: 10m".to_owned()),
+    };
+    let number: Option<u64> = number.parse().ok();
+    match number.and_then(|number| number.checked_mul(seconds)) {
+        Some(0) | None => Err("it is at least a second, as in 10m".to_owned()),
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+fn unix_now() -> anyhow::Result<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.context("the clock is before 1970")?.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_the_command_line() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("10m"), time("10min"));
+        assert_eq!(time("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "10", "m", "0m", "1.5h", "-3m", "10 m", "99999999999999999999h"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_comes_out_is_told_with_what_it_proves() {
+        let rate = |runs, flagged| AlarmRate { runs, flagged, void: 0 };
+        let mut policy = policy::parse("schema = 1\n", "mine").unwrap();
+        insta::assert_snapshot!(summary(rate(12, 0), rate(12, 0), &policy), @"0 of 12 runs flagged: below 22.1 % with 95 % confidence; 299 clean runs prove 1 %");
+        policy.calibrate.required = true;
+        insta::assert_snapshot!(summary(rate(12, 1), rate(60, 1), &policy), @r"
+        1 of 12 runs flagged: 8.33 %, below 33.9 % with 95 % confidence; 473 runs, 1 of them flagged, prove 1 %
+        this runner, by this policy, so far: 1 of 60 runs flagged: 1.67 %, below 7.66 % with 95 % confidence
+        it may not gate yet: 93 runs, 1 of them flagged, prove 5 %
+        ");
+    }
+}
