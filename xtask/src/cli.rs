@@ -97,7 +97,19 @@ here tells them. `[calibrate]` of the policy can make them a condition of gating
 
 Examples:
   cargo xtask calibrate smoke --budget 2h
-  cargo xtask calibrate --only docker,netns --runs 20 --out D")]
+  cargo xtask calibrate --only docker,netns --runs 20 --out D
+  cargo xtask calibrate smoke --only docker,netns --boots 12 --inject dispersion=300ns,tail=50us/64 --into docker
+
+Faults, which are real and go with the boot:
+  location=2us      every reply of our server is so much later
+  dispersion=300ns  every reply is later by another amount, lognormal about this median
+  tail=50us/64      one of 64 replies is so much later
+  stall=50ms/1s     the server stands still for so long, once in so much time
+  modes=20us/30%    so many replies are so much later
+  contention=50%    others want the CPUs of the system under test for this share of the time
+  quota=20%         a container may have this share of one CPU (cgroup)
+  rate=100mbit      what the peer sends is held to a rate (tc tbf)
+  netem=20us~5us    what the peer sends is later, give or take (tc netem, on the host's side of the link also for guests)")]
     Calibrate(Calibrate),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
@@ -418,7 +430,7 @@ pub struct Calibrate {
     /// A name in ./matrices, a built-in name, or a path.
     #[arg(default_value = "default")]
     pub matrix: String,
-    /// Repetitions; as many as the budget carries where that is given, else 12.
+    /// Repetitions; as many as the budget carries where that is given, else 12, and 4 of each fault.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub runs: Option<u32>,
     /// Begin no repetition that is not expected to end within this time of the start: 90s, 10m, 2h. One is always made.
@@ -427,6 +439,12 @@ pub struct Calibrate {
     /// Only some cells, as `bench` takes it.
     #[arg(long, value_name = "FILTER")]
     pub only: Option<Filter>,
+    /// Give the candidate's boots these faults, one after the other, and tell as what they are found: this host's power. With commas between.
+    #[arg(long, value_name = "FAULT=SIZE", value_delimiter = ',')]
+    pub inject: Vec<crate::calibrate::fault::Fault>,
+    /// Only in these cells, as --only takes them.
+    #[arg(long, value_name = "FILTER", requires = "inject")]
+    pub into: Option<Filter>,
     /// Where the repetitions are written, a run each; `out/calibrate-NAME-SECONDS` if not given.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -169,7 +169,9 @@ fn only_what_changes_nothing_or_goes_with_an_object_of_the_boot_has_no_undo() {
                     Setting::OwnFile { netns, path } => ours(netns) || ours(path),
                     Setting::Affinity(thread)
                     | Setting::Policy(thread)
+                    | Setting::CpuQuota(thread)
                     | Setting::RealtimeBudget(thread) => of_slot(thread),
+                    Setting::Queue { netns, .. } => ours(netns),
                     Setting::Link { netns, link, .. } => ours(netns) || ours(link),
                 },
                 Act::Make { object, .. } => match object {

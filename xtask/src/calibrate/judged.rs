@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::AlarmRate;
-use crate::record::store;
+use crate::record::{Record, store};
 use crate::run::verdicts;
 use crate::verdict::{Decision, Gate, Verdicts};
 
@@ -16,6 +16,8 @@ use crate::verdict::{Decision, Gate, Verdicts};
 pub(super) struct Judged {
     /// Facts of the host.
     pub(super) facts: BTreeMap<String, String>,
+    /// Its boots.
+    pub(super) records: Vec<Record>,
     /// What was decided.
     pub(super) verdicts: Verdicts,
 }
@@ -29,7 +31,7 @@ impl Judged {
         let (run, records, _) = store::read(dir)?;
         let verdicts = verdicts::of_run(&run, &records)?;
         let verdicts = verdicts.with_context(|| format!("`{}` has no base", dir.display()))?;
-        Ok(Judged { facts: run.facts, verdicts })
+        Ok(Judged { facts: run.facts, records, verdicts })
     }
 
     /// What would have been an alarm.

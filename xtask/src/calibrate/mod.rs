@@ -2,10 +2,12 @@
 //! against another revision: the same loop, the same order of boots, the same policy, the same verdicts. Which boots are the base's is
 //! settled before the first one, by the seed.
 //!
+//! With `--inject` the candidate's boots get a [`fault`] of known size, and what of it is found is this host's power ([`power`]).
+//!
 //! What the repetitions come to lies in the state folder ([`store`]), adds up over time, and is told by every report of a comparison on this
 //! host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -13,19 +15,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use evenkeel_agent::state::StateDir;
+use nix::unistd::geteuid;
 
+pub mod fault;
 mod judged;
+mod power;
 mod rate;
 mod store;
 
+use fault::Injection;
 use judged::Judged;
+use power::Power;
 pub use rate::AlarmRate;
 use store::Key;
 
+use crate::axis::Powers;
 use crate::cli;
 use crate::command::{self, Exit};
-use crate::matrix::Matrix;
+use crate::matrix::{Cell, Matrix};
 use crate::plan::{Options, human};
+use crate::record::store::replace;
 use crate::record::{Base, Repetition};
 use crate::run::event::{Event, Watcher};
 use crate::run::progress::{Detail, display};
@@ -36,6 +45,12 @@ use crate::wrong::wrong;
 
 /// Repetitions, where neither a number nor a budget is given.
 const RUNS: u32 = 12;
+
+/// The same, for each fault.
+const RUNS_WITH_FAULTS: u32 = 4;
+
+/// What of faults was found, in the folder of their repetitions.
+const POWER: &str = "power.json";
 
 /// The most repetitions of one command.
 const MOST_RUNS: u32 = 10_000;
@@ -54,45 +69,106 @@ pub fn calibrate(told: &cli::Calibrate, detail: Detail) -> anyhow::Result<Exit> 
         Some(out) => out.clone(),
         None => command::default_out(&format!("calibrate-{}", inputs.matrix.name))?,
     };
+    match inputs.injections(told)? {
+        none if none.is_empty() => against_itself(told, &inputs, &state, &out, detail),
+        injections => power(told, &inputs, injections, &state, &out, detail),
+    }
+}
+
+/// Repetitions with the same on both sides: flags are false.
+fn against_itself(
+    told: &cli::Calibrate,
+    inputs: &Inputs,
+    state: &StateDir,
+    out: &Path,
+    detail: Detail,
+) -> anyhow::Result<Exit> {
+    let (mut rate, mut known) = (AlarmRate::default(), None);
+    let ended = repeat(told, RUNS, inputs, &[None], state, out, detail, &mut |_, judged| {
+        rate = rate.and(judged.counts());
+        let key = Key::new(&judged.facts, &inputs.policy);
+        let counts = judged.counts();
+        known = Some(store::add(state, &key, &inputs.matrix.name, counts, unix_now()?)?);
+        Ok(())
+    })?;
+    if let Some(known) = known {
+        print(format_args!("{}\n{}\n", summary(rate, known, &inputs.policy), out.display()))?;
+    }
+    Ok(ended)
+}
+
+/// Repetitions with a fault on one side: what of it is found.
+fn power(
+    told: &cli::Calibrate,
+    inputs: &Inputs,
+    injections: Vec<Injection>,
+    state: &StateDir,
+    out: &Path,
+    detail: Detail,
+) -> anyhow::Result<Exit> {
+    let mut found: Vec<Power> = injections.iter().cloned().map(Power::new).collect();
+    let injections: Vec<Option<Injection>> = injections.into_iter().map(Some).collect();
+    let of_each = RUNS_WITH_FAULTS;
+    let mut measured = false;
+    let ended =
+        repeat(told, of_each, inputs, &injections, state, out, detail, &mut |at, judged| {
+            found[at].add(judged);
+            measured = true;
+            replace(&out.join(POWER), &found)
+        })?;
+    if measured {
+        let tables: Vec<String> = found.iter().map(Power::to_string).collect();
+        print(format_args!("{}\n\n{}\n", tables.join("\n\n"), out.display()))?;
+    }
+    Ok(ended)
+}
+
+/// Measures as often as was asked for, with each of these faults in turn, and hands each repetition on. Ends early where the budget does, where
+/// nothing can be measured, and where the user wants it.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a command was told, and what it does with what comes of it"
+)]
+fn repeat(
+    told: &cli::Calibrate,
+    runs: u32,
+    inputs: &Inputs,
+    faults: &[Option<Injection>],
+    state: &StateDir,
+    out: &Path,
+    detail: Detail,
+    take: &mut dyn FnMut(usize, &Judged) -> anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
     let stop = run::catch_signals()?;
-    let began = Instant::now();
-    let (mut rate, mut known, mut longest) = (AlarmRate::default(), None, Duration::ZERO);
-    let runs = told.runs.unwrap_or(if told.budget.is_some() { MOST_RUNS } else { RUNS });
-    let mut ended = Exit::Fine;
-    for number in 1..=runs {
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    let runs = told.runs.unwrap_or(if told.budget.is_some() { MOST_RUNS } else { runs });
+    let turns = (0..runs).flat_map(|_| faults.iter().enumerate());
+    for (number, (at, fault)) in (1..).zip(turns) {
         // The next takes about as long as the longest so far.
         let over = told.budget.is_some_and(|budget| began.elapsed() + longest > budget);
         if number > 1 && over {
             break;
         }
-        let repetition = Repetition { number, fault: None };
+        let repetition = Repetition { number, fault: fault.clone() };
         let order = inputs.order(repetition, &out.join(format!("{number:04}")));
         let started = Instant::now();
-        let measured = run::run(&order, &state, &mut Through(display(inside(detail))))?;
+        let measured = run::run(&order, state, &mut Through(display(inside(detail))))?;
         if measured == End::Interrupted || stop.load(Ordering::Relaxed) {
-            ended = Exit::Interrupted;
-            break;
+            return Ok(Exit::Interrupted);
         }
         if measured == End::Nothing {
             say("error: no boot was measured: there is nothing to judge");
-            ended = Exit::Host;
-            break;
+            return Ok(Exit::Host);
         }
         longest = longest.max(started.elapsed());
         let judged = Judged::of(&order.out)?;
         if detail > Detail::Quiet || judged.is_flagged() {
-            say(format_args!("run {number}: {judged}, {}", human(started.elapsed())));
+            let with = fault.as_ref().map_or(String::new(), |of| format!(" with {}", of.fault));
+            say(format_args!("run {number}{with}: {judged}, {}", human(started.elapsed())));
         }
-        rate = rate.and(judged.counts());
-        let key = Key::new(&judged.facts, &inputs.policy);
-        let now = unix_now()?;
-        known = Some(store::add(&state, &key, &inputs.matrix.name, judged.counts(), now)?);
+        take(at, &judged)?;
     }
-    if let Some(known) = known {
-        print(format_args!("{}\n", summary(rate, known, &inputs.policy)))?;
-        print(format_args!("{}\n", out.display()))?;
-    }
-    Ok(ended)
+    Ok(Exit::Fine)
 }
 
 /// What came out, and what is known of this runner now.
@@ -189,6 +265,45 @@ impl Inputs {
         let options = Options { seed, only: told.only.clone(), shard: None };
         let commit = revision::working_tree().unwrap_or_else(|| "no commit".to_owned());
         Ok(Inputs { matrix, text, options, quick: told.quick, policy, policy_text, commit })
+    }
+
+    /// The faults that were asked for, each with the cells that get it.
+    fn injections(&self, told: &cli::Calibrate) -> anyhow::Result<Vec<Injection>> {
+        let taken = match &told.only {
+            Some(only) => only.select(&self.matrix.cells).map_err(wrong)?,
+            None => (0..self.matrix.cells.len()).collect(),
+        };
+        let cells: Vec<&Cell> = taken.into_iter().map(|at| &self.matrix.cells[at]).collect();
+        let meant = |cell: &&&Cell| told.into.as_ref().is_none_or(|into| into.takes(cell));
+        let meant: Vec<&Cell> = cells.iter().filter(meant).copied().collect();
+        if told.into.is_some() && meant.is_empty() {
+            return Err(wrong("`--into` takes no cell that is measured"));
+        }
+        let powers = if geteuid().is_root() { Powers::Root } else { Powers::Namespaces };
+        told.inject
+            .iter()
+            .map(|fault| {
+                let cannot = |why: String| wrong(format!("`{fault}` cannot be injected: {why}"));
+                let why = fault.misses(&self.matrix.measure.workloads);
+                if let Some(why) = why.or_else(|| fault::missing(*fault, powers)) {
+                    return Err(cannot(why));
+                }
+                let unfit = meant.iter().filter_map(|cell| fault.unfit(cell));
+                let unfit = unfit.collect::<BTreeSet<String>>();
+                let fit = meant.iter().filter(|cell| fault.unfit(cell).is_none());
+                let cells: Vec<String> = fit.map(|cell| cell.id()).collect();
+                let why = unfit.into_iter().collect::<Vec<_>>().join("; ");
+                match cells.is_empty() {
+                    true => Err(cannot(why)),
+                    false => {
+                        if !why.is_empty() {
+                            say(format_args!("note: `{fault}` is not in all cells: {why}"));
+                        }
+                        Ok(Injection { fault: *fault, cells })
+                    }
+                }
+            })
+            .collect()
     }
 
     /// A repetition: the matrix beside itself, in an order of its own.

@@ -7,7 +7,7 @@ const UNITS: [(&str, u64); 5] =
     [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000)];
 
 /// Reads a duration. The error says what a duration looks like.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let per_unit = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos);
@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// Writes a duration in the largest unit that needs no fraction, so that [`parse`] reads it back.
-pub(super) fn show(duration: Duration) -> String {
+pub(crate) fn show(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let fits = |per_unit: &u64| nanos > 0 && nanos.is_multiple_of(u128::from(*per_unit));
     let (unit, per_unit) =

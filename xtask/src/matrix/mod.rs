@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod attribution;
-mod duration;
+pub(crate) mod duration;
 mod kernel;
 mod measure;
 mod name;

@@ -6,6 +6,7 @@ use evenkeel_agent::samples::{Noise, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::AlarmRate;
+use crate::calibrate::fault::Injection;
 use crate::matrix::{Cell, Matrix};
 
 pub mod check;
@@ -111,7 +112,7 @@ pub struct Repetition {
     pub number: u32,
     /// The fault that the candidate's boots were given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
+    pub fault: Option<Injection>,
 }
 
 impl Repetition {

@@ -25,6 +25,7 @@ use crate::wrong::wrong;
 
 pub mod boot;
 pub mod event;
+mod fault;
 pub mod here;
 pub mod host;
 pub mod judge;
@@ -213,6 +214,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
             host,
             tag,
             state,
+            injection: order.calibrates.as_ref().and_then(|of| of.fault.as_ref()),
             patience: 1,
         },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::calibrate::AlarmRate;
+use crate::calibrate::fault::Injection;
 use crate::record::Repetition;
 
 /// A run whose candidate has a wider spread in every cell.
@@ -60,13 +61,15 @@ fn where_the_policy_wants_it_a_runner_gates_only_once_it_has_shown_enough() {
     assert_eq!(judged_by((&run, &records), &required()).end(false), End::Regressed);
     // What calibrates a runner is not held to it.
     run.calibration = rate(0, 0);
-    run.calibrates = Some(Repetition { number: 3, fault: Some("tail=1us/64".to_owned()) });
+    let cell = "running/netns/bridge/stock/idle".to_owned();
+    let injection = Injection { fault: "tail=1us/64".parse().unwrap(), cells: vec![cell] };
+    run.calibrates = Some(Repetition { number: 3, fault: Some(injection) });
     let verdicts = judged_by((&run, &records), &required());
     assert_eq!(verdicts.gate, Gate::Gates);
     assert_eq!(
         verdicts.notes,
         [
-            "repetition 3 of `calibrate`: both sides are one matrix, and the candidate was given a fault: tail=1us/64"
+            "repetition 3 of `calibrate`: both sides are one matrix, and the candidate was given a fault: tail=1us/64 (one of 64 replies 1us later) in running/netns/bridge/stock/idle"
         ]
     );
 }
