@@ -11,7 +11,7 @@ Exit codes:
   0    fine
   1    determinism regressed against a base, or a cell fails that the base measured
   2    wrong input
-  3    it cannot be told, where --require-conclusive asks; or flagged in a run that drifted
+  3    it cannot be told, where --require-conclusive asks; or flagged in a run that drifted, or on a host not calibrated to gate
   4    the host failed us: nothing was measured, or a change was not undone
   130  interrupted; the host is as it was";
 

@@ -27,6 +27,18 @@ fn what_makes_no_calibration_is_refused() {
     calibrate(&["--runs", "0"]).is_refused_with(&["--runs"]);
     calibrate(&["--budget", "10"]).is_refused_with(&["--budget", "s, m or h: 10m"]);
     calibrate(&["--only", "dcoker"]).is_refused_with(&["dcoker"]);
+    let typo = calibrate(&["--inject", "tial=1us/4"]);
+    typo.is_refused_with(&["no fault `tial`", "did you mean `tail`?"]);
+    let size = calibrate(&["--inject", "location=2us,tail=1us"]);
+    size.is_refused_with(&["`1us` is no size of it", "tail=50us/64"]);
+    let nowhere = calibrate(&["--inject", "tail=1us/4", "--into", "docker"]);
+    nowhere.is_refused_with(&["`--into` takes no cell"]);
+    assert_eq!(calibrate(&["--into", "netns"]).code, Some(2));
+    let unfit = calibrate(&["--inject", "quota=20%"]);
+    unfit.is_refused_with(&["`quota=20%` cannot be injected: ", "netns"]);
+    let bulk = Quick { workloads: "'tcp-stream'", ..Quick::default() }.write(place.path());
+    let bulk = ["calibrate", bulk.to_str().unwrap(), "--inject", "location=2us"];
+    run(&mut xtask(&bulk)).is_refused_with(&["`location=2us` cannot be injected", "tcp-rr"]);
     run(&mut xtask(&["calibrate", "smok"])).is_refused_with(&["smok", "did you mean `smoke`?"]);
     assert!(!place.path().join("state/calibration.json").exists());
 }
@@ -67,6 +79,47 @@ fn real_a_matrix_against_itself_is_judged_counted_and_told() {
     std::fs::write(host.state.path().join("calibration.json"), "{}").unwrap();
     run(&mut host.xtask(&["report", &host.path("runs/0002")])).ends_with(0);
     assert!(before == page(), "the report changed");
+}
+
+#[test]
+fn real_faults_are_in_the_candidates_boots_alone_and_proven_there() {
+    let host = Host::take();
+    let quick = Quick { virtualization: "'netns', 'runc'", ..Quick::default() };
+    let matrix = quick.write(host.place.path());
+    let (matrix, out) = (matrix.to_str().unwrap(), host.path("runs"));
+    let faults = "tail=1ms/16,contention=30%,rate=1mbit";
+    let words = ["calibrate", matrix, "--out", &out, "--runs", "1", "--into", "netns"];
+    let said = run(&mut host.xtask(&[&words[..], &["--inject", faults]].concat()));
+    said.ends_with(0);
+    host.is_restored();
+    // No calibration: what was measured was not the same on both sides.
+    assert!(!host.state.path().join("calibration.json").exists());
+    for (number, fault) in faults.split(',').enumerate() {
+        assert!(said.stdout.contains(&format!("{fault}: ")), "{said}");
+        let path = host.path(&format!("runs/{:04}/boots.jsonl", number + 1));
+        let boots = std::fs::read_to_string(path).unwrap();
+        let mut proven = 0;
+        for line in boots.lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let evidence = record["evidence"].as_array().unwrap();
+            let of_fault: Vec<_> = evidence.iter().filter(|e| e["knob"] == "fault").collect();
+            let has_it = record["side"] == "candidate"
+                && record["cell"].as_str().unwrap().contains("/netns/");
+            if record["outcome"]["is"] == "measured" {
+                assert_eq!(of_fault.len(), usize::from(has_it), "{record}");
+            }
+            for evidence in of_fault {
+                assert_eq!(evidence["requested"], fault);
+                proven += usize::from(evidence["effect"]["is"] != "not-effective");
+            }
+        }
+        assert!(proven > 0, "{fault} was never effective: {said}");
+    }
+    // Late replies of a millisecond are a tail, however busy the host is.
+    let power = std::fs::read_to_string(host.path("runs/power.json")).unwrap();
+    let power: serde_json::Value = serde_json::from_str(&power).unwrap();
+    let ratios = &power[0]["rows"][0]["aspects"][2]["ratios"];
+    assert!(power[0]["runs"] == 0 || ratios[0].as_f64().unwrap() > 1.0, "{power}");
 }
 
 #[test]

@@ -31,6 +31,9 @@ const HELLO: Duration = Duration::from_secs(20);
 /// Of the CPU time that a burner wanted, it must have got this much to be effective as asked.
 const MOST_OF_IT: f64 = 0.8;
 
+/// And this much to be effective at all.
+const SOME_OF_IT: f64 = 0.1;
+
 /// A fault of known size.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(try_from = "String", into = "String")]
@@ -294,7 +297,7 @@ impl Fault {
                 let told = format!("{} of each CPU were got", percent(got));
                 match got {
                     _ if got >= MOST_OF_IT * wanted => Effect::Effective,
-                    _ if got > 0.0 => Effect::Partial { reason: told },
+                    _ if got >= SOME_OF_IT * wanted => Effect::Partial { reason: told },
                     _ => Effect::NotEffective { reason: told },
                 }
             }
@@ -527,6 +530,7 @@ mod tests {
             ..none
         };
         // Of a second of two CPUs, half is wanted.
+        assert!(matches!(effect("contention=50%", burned(99)), Effect::NotEffective { .. }));
         assert_eq!(effect("contention=50%", burned(900)), Effect::Effective);
         let reason = "30 % of each CPU were got".to_owned();
         assert_eq!(effect("contention=50%", burned(600)), Effect::Partial { reason });

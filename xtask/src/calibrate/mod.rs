@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -69,106 +69,100 @@ pub fn calibrate(told: &cli::Calibrate, detail: Detail) -> anyhow::Result<Exit> 
         Some(out) => out.clone(),
         None => command::default_out(&format!("calibrate-{}", inputs.matrix.name))?,
     };
-    match inputs.injections(told)? {
-        none if none.is_empty() => against_itself(told, &inputs, &state, &out, detail),
-        injections => power(told, &inputs, injections, &state, &out, detail),
+    let injections = inputs.injections(told)?;
+    let session = Session { told, inputs, state, out, detail };
+    match injections.is_empty() {
+        true => session.against_itself(),
+        false => session.power(injections),
     }
 }
 
-/// Repetitions with the same on both sides: flags are false.
-fn against_itself(
-    told: &cli::Calibrate,
-    inputs: &Inputs,
-    state: &StateDir,
-    out: &Path,
+/// One command, with what it starts from.
+struct Session<'a> {
+    told: &'a cli::Calibrate,
+    inputs: Inputs,
+    state: StateDir,
+    out: PathBuf,
     detail: Detail,
-) -> anyhow::Result<Exit> {
-    let (mut rate, mut known) = (AlarmRate::default(), None);
-    let ended = repeat(told, RUNS, inputs, &[None], state, out, detail, &mut |_, judged| {
-        rate = rate.and(judged.counts());
-        let key = Key::new(&judged.facts, &inputs.policy);
-        let counts = judged.counts();
-        known = Some(store::add(state, &key, &inputs.matrix.name, counts, unix_now()?)?);
-        Ok(())
-    })?;
-    if let Some(known) = known {
-        print(format_args!("{}\n{}\n", summary(rate, known, &inputs.policy), out.display()))?;
-    }
-    Ok(ended)
 }
 
-/// Repetitions with a fault on one side: what of it is found.
-fn power(
-    told: &cli::Calibrate,
-    inputs: &Inputs,
-    injections: Vec<Injection>,
-    state: &StateDir,
-    out: &Path,
-    detail: Detail,
-) -> anyhow::Result<Exit> {
-    let mut found: Vec<Power> = injections.iter().cloned().map(Power::new).collect();
-    let injections: Vec<Option<Injection>> = injections.into_iter().map(Some).collect();
-    let of_each = RUNS_WITH_FAULTS;
-    let mut measured = false;
-    let ended =
-        repeat(told, of_each, inputs, &injections, state, out, detail, &mut |at, judged| {
+impl Session<'_> {
+    /// Repetitions with the same on both sides: flags are false.
+    fn against_itself(&self) -> anyhow::Result<Exit> {
+        let (mut rate, mut known) = (AlarmRate::default(), None);
+        let ended = self.repeat(RUNS, &[None], &mut |_, judged| {
+            let counts = judged.counts();
+            rate = rate.and(counts);
+            let key = Key::new(&judged.facts, &self.inputs.policy);
+            let matrix = &self.inputs.matrix.name;
+            known = Some(store::add(&self.state, &key, matrix, counts, unix_now()?)?);
+            Ok(())
+        })?;
+        if let Some(known) = known {
+            let text = summary(rate, known, &self.inputs.policy);
+            print(format_args!("{text}\n{}\n", self.out.display()))?;
+        }
+        Ok(ended)
+    }
+
+    /// Repetitions with a fault on one side: what of it is found.
+    fn power(&self, injections: Vec<Injection>) -> anyhow::Result<Exit> {
+        let mut found: Vec<Power> = injections.iter().cloned().map(Power::new).collect();
+        let faults: Vec<Option<Injection>> = injections.into_iter().map(Some).collect();
+        let mut measured = false;
+        let ended = self.repeat(RUNS_WITH_FAULTS, &faults, &mut |at, judged| {
             found[at].add(judged);
             measured = true;
-            replace(&out.join(POWER), &found)
+            replace(&self.out.join(POWER), &found)
         })?;
-    if measured {
-        let tables: Vec<String> = found.iter().map(Power::to_string).collect();
-        print(format_args!("{}\n\n{}\n", tables.join("\n\n"), out.display()))?;
+        if measured {
+            let tables: Vec<String> = found.iter().map(Power::to_string).collect();
+            print(format_args!("{}\n\n{}\n", tables.join("\n\n"), self.out.display()))?;
+        }
+        Ok(ended)
     }
-    Ok(ended)
-}
 
-/// Measures as often as was asked for, with each of these faults in turn, and hands each repetition on. Ends early where the budget does, where
-/// nothing can be measured, and where the user wants it.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what a command was told, and what it does with what comes of it"
-)]
-fn repeat(
-    told: &cli::Calibrate,
-    runs: u32,
-    inputs: &Inputs,
-    faults: &[Option<Injection>],
-    state: &StateDir,
-    out: &Path,
-    detail: Detail,
-    take: &mut dyn FnMut(usize, &Judged) -> anyhow::Result<()>,
-) -> anyhow::Result<Exit> {
-    let stop = run::catch_signals()?;
-    let (began, mut longest) = (Instant::now(), Duration::ZERO);
-    let runs = told.runs.unwrap_or(if told.budget.is_some() { MOST_RUNS } else { runs });
-    let turns = (0..runs).flat_map(|_| faults.iter().enumerate());
-    for (number, (at, fault)) in (1..).zip(turns) {
-        // The next takes about as long as the longest so far.
-        let over = told.budget.is_some_and(|budget| began.elapsed() + longest > budget);
-        if number > 1 && over {
-            break;
+    /// Measures as often as was asked for, with each of these faults in turn, and hands each repetition on. Ends early where the budget does,
+    /// where nothing can be measured, and where the user wants it.
+    fn repeat(
+        &self,
+        runs: u32,
+        faults: &[Option<Injection>],
+        take: &mut dyn FnMut(usize, &Judged) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Exit> {
+        let stop = run::catch_signals()?;
+        let (began, mut longest) = (Instant::now(), Duration::ZERO);
+        let budget = self.told.budget;
+        let runs = self.told.runs.unwrap_or(if budget.is_some() { MOST_RUNS } else { runs });
+        let turns = (0..runs).flat_map(|_| faults.iter().enumerate());
+        for (number, (at, fault)) in (1..).zip(turns) {
+            // The next takes about as long as the longest so far.
+            let over = budget.is_some_and(|budget| began.elapsed() + longest > budget);
+            if number > 1 && over {
+                break;
+            }
+            let repetition = Repetition { number, fault: fault.clone() };
+            let order = self.inputs.order(repetition, &self.out.join(format!("{number:04}")));
+            let started = Instant::now();
+            let mut watcher = Through(display(inside(self.detail)));
+            let measured = run::run(&order, &self.state, &mut watcher)?;
+            if measured == End::Interrupted || stop.load(Ordering::Relaxed) {
+                return Ok(Exit::Interrupted);
+            }
+            if measured == End::Nothing {
+                say("error: no boot was measured: there is nothing to judge");
+                return Ok(Exit::Host);
+            }
+            longest = longest.max(started.elapsed());
+            let judged = Judged::of(&order.out)?;
+            if self.detail > Detail::Quiet || judged.is_flagged() {
+                let with = fault.as_ref().map_or(String::new(), |of| format!(" with {}", of.fault));
+                say(format_args!("run {number}{with}: {judged}, {}", human(started.elapsed())));
+            }
+            take(at, &judged)?;
         }
-        let repetition = Repetition { number, fault: fault.clone() };
-        let order = inputs.order(repetition, &out.join(format!("{number:04}")));
-        let started = Instant::now();
-        let measured = run::run(&order, state, &mut Through(display(inside(detail))))?;
-        if measured == End::Interrupted || stop.load(Ordering::Relaxed) {
-            return Ok(Exit::Interrupted);
-        }
-        if measured == End::Nothing {
-            say("error: no boot was measured: there is nothing to judge");
-            return Ok(Exit::Host);
-        }
-        longest = longest.max(started.elapsed());
-        let judged = Judged::of(&order.out)?;
-        if detail > Detail::Quiet || judged.is_flagged() {
-            let with = fault.as_ref().map_or(String::new(), |of| format!(" with {}", of.fault));
-            say(format_args!("run {number}{with}: {judged}, {}", human(started.elapsed())));
-        }
-        take(at, &judged)?;
+        Ok(Exit::Fine)
     }
-    Ok(Exit::Fine)
 }
 
 /// What came out, and what is known of this runner now.

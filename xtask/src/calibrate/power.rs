@@ -171,14 +171,20 @@ impl Seen {
     }
 }
 
+fn told(runs: u32) -> String {
+    format!("{runs} {}", if runs == 1 { "run" } else { "runs" })
+}
+
 impl fmt::Display for Power {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Power { runs, found, found_as_meant, .. } = self;
         write!(f, "{}: {}; ", self.fault.fault, self.about)?;
         match (runs, self.meant) {
             (0, _) => write!(f, "no run counts")?,
-            (_, Some(meant)) => write!(f, "found as {meant} in {found_as_meant} of {runs} runs")?,
-            (_, None) => write!(f, "found in {found} of {runs} runs")?,
+            (_, Some(meant)) => {
+                write!(f, "found as {meant} in {found_as_meant} of {}", told(*runs))?
+            }
+            (_, None) => write!(f, "found in {found} of {}", told(*runs))?,
         }
         if self.void > 0 {
             write!(f, ", {} more void", self.void)?;
@@ -190,14 +196,22 @@ impl fmt::Display for Power {
         }
         writeln!(f)?;
         let head = ["cell", "workload"].map(str::to_owned).into_iter();
-        let head = head.chain(ASPECTS.map(|aspect| match self.meant == Some(aspect.name()) {
-            true => format!("{}*", aspect.name()),
-            false => aspect.name().to_owned(),
-        }));
+        // What never fails needs no column that says so.
+        let outcome = Aspect::Outcome.name();
+        let mut seen = self.rows.iter().flat_map(|row| &row.aspects);
+        let fails = seen.any(|seen| seen.aspect == outcome && seen.flagged > 0);
+        let told_of = |aspect: Aspect| aspect != Aspect::Outcome || fails;
+        let aspects: Vec<Aspect> = ASPECTS.into_iter().filter(|aspect| told_of(*aspect)).collect();
+        let head =
+            head.chain(aspects.iter().map(|aspect| match self.meant == Some(aspect.name()) {
+                true => format!("{}*", aspect.name()),
+                false => aspect.name().to_owned(),
+            }));
         let mut table: Vec<Vec<String>> = vec![head.collect()];
         table.extend(self.rows.iter().map(|row| {
             let names = [printable(&row.cell), printable(&row.workload)].into_iter();
-            names.chain(row.aspects.iter().map(|seen| seen.told(*runs))).collect()
+            let shown = |seen: &&Seen| aspects.iter().any(|aspect| aspect.name() == seen.aspect);
+            names.chain(row.aspects.iter().filter(shown).map(|seen| seen.told(*runs))).collect()
         }));
         let widths: Vec<usize> = (0..table[0].len())
             .map(|at| table.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
@@ -206,12 +220,51 @@ impl fmt::Display for Power {
             let padded = row.iter().zip(&widths).map(|(word, width)| format!("{word:width$}"));
             writeln!(f, "  {}", padded.collect::<Vec<_>>().join("  ").trim_end())?;
         }
-        write!(f, "  elsewhere something was flagged in {} of {runs} runs", self.elsewhere)?;
+        write!(f, "  elsewhere something was flagged in {} of {}", self.elsewhere, told(*runs))?;
         let mut counted: BTreeMap<&str, u32> = BTreeMap::new();
         self.flagged_elsewhere.iter().for_each(|what| *counted.entry(what).or_default() += 1);
         for (what, count) in counted {
             write!(f, "\n    {count} x {}", printable(what))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_told_with_what_of_it_was_found_and_where() {
+        let cell = "running/docker/bridge/stock/idle".to_owned();
+        let fault = Injection { fault: "tail=50us/64".parse().unwrap(), cells: vec![cell.clone()] };
+        let mut row = Row::new(&cell, "tcp-rr");
+        row.aspects[0].ratios = vec![1.01, 0.99, 1.0];
+        row.aspects[2] = Seen { flagged: 2, ratios: vec![1.5, 2.5, 2.0], ..row.aspects[2].clone() };
+        let mut power = Power {
+            runs: 3,
+            void: 1,
+            found_as_meant: 2,
+            found: 2,
+            elsewhere: 1,
+            flagged_elsewhere: vec!["running/netns/bridge/stock/idle tcp-rr stall".to_owned()],
+            boots: 28,
+            effective: 21,
+            reasons: vec!["no reply was late".to_owned()],
+            rows: vec![row],
+            ..Power::new(fault)
+        };
+        insta::assert_snapshot!(power, @"
+        tail=50us/64: one of 64 replies 50us later; found as tail in 2 of 3 runs, 1 more void; effective in 75 % of its boots, else: no reply was late
+          cell                              workload  location   dispersion  tail*      stall  modes
+          running/docker/bridge/stock/idle  tcp-rr    0/3 ×1.00  0/3         2/3 ×2.00  0/3    0/3
+          elsewhere something was flagged in 1 of 3 runs
+            1 x running/netns/bridge/stock/idle tcp-rr stall
+        ");
+        // One that fails altogether has a column for it, and one that was never judged has no rates.
+        power.rows[0].aspects[5].flagged = 3;
+        assert!(power.to_string().contains("outcome"));
+        power.runs = 0;
+        assert!(power.to_string().contains("no run counts, 1 more void"));
     }
 }
