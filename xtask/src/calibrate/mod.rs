@@ -2,9 +2,9 @@
 //! against another revision: the same loop, the same order of boots, the same policy, the same verdicts. Which boots are the base's is
 //! settled before the first one, by the seed.
 //!
-//! With `--inject` the candidate's boots get a [`fault`] of known size, and what of it is found is this host's power ([`power`]).
+//! With `--inject` the candidate's boots get a [`fault`] of known size, and what of it is found is this host's power (`power`).
 //!
-//! What the repetitions come to lies in the state folder ([`store`]), adds up over time, and is told by every report of a comparison on this
+//! What the repetitions come to lies in the state folder (`store`), adds up over time, and is told by every report of a comparison on this
 //! host.
 
 use std::collections::{BTreeMap, BTreeSet};
