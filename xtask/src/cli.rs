@@ -12,7 +12,7 @@ Exit codes:
   0    fine
   1    determinism regressed against a base, or a cell fails that the base measured
   2    wrong input
-  3    it cannot be told, where --require-conclusive asks; or flagged in a run that drifted
+  3    it cannot be told, where --require-conclusive asks; or flagged in a run that drifted, or on a host not calibrated to gate
   4    the host failed us: nothing was measured, or a change was not undone
   130  interrupted; the host is as it was";
 
@@ -90,6 +90,28 @@ A csv file with several runs becomes a folder for each in D. Units: ns, us, ms, 
     /// Runs over time: add one, or find what changed.
     #[command(subcommand)]
     History(History),
+    /// Measure how often this runner flags what has not changed: a matrix against itself, again and again.
+    #[command(after_help = "\
+Every repetition measures the matrix as it lies here on both sides, in fresh boots, in an order of its own, and is judged by the policy and the
+code that judge `bench --against`. A flag is a false alarm. The counts are kept on this host and add up; every report of a comparison made
+here tells them. `[calibrate]` of the policy can make them a condition of gating.
+
+Examples:
+  cargo xtask calibrate smoke --budget 2h
+  cargo xtask calibrate --only docker,netns --runs 20 --out D
+  cargo xtask calibrate smoke --only docker,netns --boots 12 --inject dispersion=300ns,tail=50us/64 --into docker
+
+Faults, which are real and go with the boot:
+  location=2us      every reply of our server is so much later
+  dispersion=300ns  every reply is later by another amount, lognormal about this median
+  tail=50us/64      one of 64 replies is so much later
+  stall=50ms/1s     the server stands still for so long, once in so much time
+  modes=20us/30%    so many replies are so much later
+  contention=50%    others want the CPUs of the system under test for this share of the time
+  quota=20%         a container may have this share of one CPU (cgroup)
+  rate=100mbit      what the peer sends is held to a rate (tc tbf)
+  netem=20us~5us    what the peer sends is later, give or take (tc netem, on the host's side of the link also for guests)")]
+    Calibrate(Calibrate),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
 Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
@@ -409,6 +431,41 @@ fn percent(text: &str) -> Result<f64, String> {
 fn share(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| *number > 0.0 && *number <= 0.5);
     number.ok_or_else(|| "it is a number above 0, at most 0.5".to_owned())
+}
+
+/// `calibrate`.
+#[derive(Args, Debug)]
+pub struct Calibrate {
+    /// A name in ./matrices, a built-in name, or a path.
+    #[arg(default_value = "default")]
+    pub matrix: String,
+    /// Repetitions; as many as the budget carries where that is given, else 12, and 4 of each fault.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub runs: Option<u32>,
+    /// Begin no repetition that is not expected to end within this time of the start: 90s, 10m, 2h. One is always made.
+    #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse)]
+    pub budget: Option<std::time::Duration>,
+    /// Only some cells, as `bench` takes it.
+    #[arg(long, value_name = "FILTER")]
+    pub only: Option<Filter>,
+    /// Give the candidate's boots these faults, one after the other, and tell as what they are found: this host's power. With commas between.
+    #[arg(long, value_name = "FAULT=SIZE", value_delimiter = ',')]
+    pub inject: Vec<crate::calibrate::fault::Fault>,
+    /// Only in these cells, as --only takes them.
+    #[arg(long, value_name = "FILTER", requires = "inject")]
+    pub into: Option<Filter>,
+    /// Where the repetitions are written, a run each; `out/calibrate-NAME-SECONDS` if not given.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Fresh starts of every cell a side, instead of as many as the policy asks for.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub boots: Option<u32>,
+    /// Seed of the order of boots in the first repetition; each further one has the next. The clock's if not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Fewest windows that still give every figure; marked as such.
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// `benchmark`.

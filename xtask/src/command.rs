@@ -167,6 +167,12 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
     };
     let order = if resume {
         let (run, _, _) = store::read(&out)?;
+        if run.calibrates.is_some() {
+            return Err(wrong(format!(
+                "{} is a repetition of `calibrate`: one that was cut short does not count, so it does not go on",
+                out.display()
+            )));
+        }
         if let (true, Some(base)) = (told.lab, &run.base) {
             let out = out.display();
             return Err(wrong(format!("{out} is measured against {}: not in labs", base.revision)));
@@ -189,7 +195,8 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         let (text, matrix, quick) = (run.matrix_text, run.matrix, run.quick);
         let base = run.base.zip(run.policy);
         let revision = revision.map(Arc::new);
-        Order { text, matrix, options, base, revision, out, resume, quick, lab, budget: None }
+        let (budget, calibrates) = (None, None);
+        Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
     } else {
         let (mut matrix, text) = load(Path::new("."), &told.selection)?;
         let (quick, lab) = (told.selection.quick, told.lab);
@@ -197,8 +204,8 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         let against = revision.as_ref().map(|of| base(of, &told.selection, &mut matrix));
         let (options, base) = (options(&told.selection), against.transpose()?);
         let revision = revision.map(Arc::new);
-        let budget = told.budget;
-        Order { text, matrix, options, base, revision, out, resume, quick, lab, budget }
+        let (budget, calibrates) = (told.budget, None);
+        Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
     };
     if told.provision {
         install(&Cache::open()?)?;
@@ -381,7 +388,10 @@ fn options(told: &cli::Selection) -> Options {
 }
 
 /// The matrix that was named, as a directory has it, and its text.
-fn load(directory: &Path, told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
+///
+/// # Errors
+/// There is none, or it is wrong.
+pub(crate) fn load(directory: &Path, told: &cli::Selection) -> anyhow::Result<(Matrix, String)> {
     let found = matrix::find_in(directory, &told.matrix).map_err(wrong)?;
     let words = host::vocabulary_in(directory);
     let mut matrix = matrix::parse_bytes(&found.bytes, &found.file, &words).map_err(wrong)?;
@@ -413,7 +423,10 @@ fn load(directory: &Path, told: &cli::Selection) -> anyhow::Result<(Matrix, Stri
 }
 
 /// `out/NAME-SECONDS`.
-fn default_out(name: &str) -> anyhow::Result<std::path::PathBuf> {
+///
+/// # Errors
+/// The clock is before 1970.
+pub(crate) fn default_out(name: &str) -> anyhow::Result<std::path::PathBuf> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let name = std::path::Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
     Ok(std::path::Path::new("out").join(format!("{name}-{now}")))

@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod axis;
 pub mod benchmark;
+pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod command;

@@ -7,7 +7,7 @@ use xtask::cli::{Cli, Command, History};
 use xtask::command::{self, Exit};
 use xtask::run::progress::Detail;
 use xtask::wrong::WrongInput;
-use xtask::{benchmark, check, exchange, history, streams};
+use xtask::{benchmark, calibrate, check, exchange, history, streams};
 
 fn main() -> ExitCode {
     // An older kernel passes them on, which only concerns what outlives us.
@@ -43,6 +43,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Export(told) => exchange::export(told),
         Command::History(History::Add(told)) => history::commands::add(told),
         Command::History(History::Check(told)) => history::commands::check_history(told),
+        Command::Calibrate(told) => calibrate::calibrate(told, detail),
         Command::Restore => command::restore(),
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),

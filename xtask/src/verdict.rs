@@ -158,6 +158,11 @@ pub enum Gate {
         /// Why, with sign and size.
         why: String,
     },
+    /// They were, but the policy wants more of the runner than it has shown.
+    Uncalibrated {
+        /// What it has shown, and what would do.
+        why: String,
+    },
 }
 
 /// How a comparison ended: exit codes follow from it.
@@ -245,6 +250,7 @@ impl Verdicts {
             Gate::Gates => ("gates", None),
             Gate::Informs { why } => ("informs", Some(why.clone())),
             Gate::Void { why } => ("void", Some(why.clone())),
+            Gate::Uncalibrated { why } => ("uncalibrated", Some(why.clone())),
         };
         let lines = self.policy.lines().into_iter();
         ComparisonResult {
@@ -273,6 +279,7 @@ impl Verdicts {
             return End::Regressed;
         }
         let void = matches!(self.gate, Gate::Void { .. });
+        let uncalibrated = matches!(self.gate, Gate::Uncalibrated { .. });
         let open = |decision: &Decision| {
             decision.row.gates
                 && !decision.cleared
@@ -280,8 +287,8 @@ impl Verdicts {
         };
         let nothing = self.decisions.is_empty();
         let undecided = void || nothing || flagged || self.decisions.iter().any(open);
-        // A flag of a void run is neither a regression nor nothing.
-        if undecided && require_conclusive || flagged && void {
+        // A flag of a run that may not gate is neither a regression nor nothing.
+        if undecided && require_conclusive || flagged && (void || uncalibrated) {
             return End::Inconclusive;
         }
         End::Fine
@@ -317,6 +324,22 @@ fn accept(
     }
 }
 
+/// Why a runner may not gate by a policy that wants it calibrated. What calibrates it is not held to it.
+fn uncalibrated(comparison: &Comparison<'_>, policy: &Policy) -> Option<Gate> {
+    let run = comparison.candidate.run;
+    let rate = run.calibration.unwrap_or_default();
+    if !policy.calibrate.required || run.calibrates.is_some() || rate.proves(policy.calibrate.most)
+    {
+        return None;
+    }
+    let shown = match rate.runs {
+        0 => "this runner is not calibrated".to_owned(),
+        _ => format!("this runner has not shown enough: {rate}"),
+    };
+    let needed = rate.what_proves(policy.calibrate.most);
+    Some(Gate::Uncalibrated { why: format!("{shown}; {needed} (`cargo xtask calibrate`)") })
+}
+
 fn gate(comparison: &Comparison<'_>, checks: &[Check], policy: &Policy) -> Gate {
     match comparison.design() {
         Design::Apart { why } => Gate::Informs { why },
@@ -324,7 +347,7 @@ fn gate(comparison: &Comparison<'_>, checks: &[Check], policy: &Policy) -> Gate 
             let void = checks.iter().filter(|check| check.void(policy));
             let void: Vec<String> = void.map(Check::accusation).collect();
             match void.is_empty() {
-                true => Gate::Gates,
+                true => uncalibrated(comparison, policy).unwrap_or(Gate::Gates),
                 false => Gate::Void { why: void.join("; ") },
             }
         }

@@ -66,6 +66,8 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
         kernels: Vec::new(),
         policy: None,
         base: None,
+        calibration: None,
+        calibrates: None,
     };
     let mut store = Store::create(dir, &made).unwrap();
     for boot in 0..12 {

@@ -246,6 +246,10 @@ impl<V> Act<V> {
                     Setting::Affinity(v) => Setting::Affinity(word(v)?),
                     Setting::Policy(v) => Setting::Policy(word(v)?),
                     Setting::RealtimeBudget(v) => Setting::RealtimeBudget(word(v)?),
+                    Setting::CpuQuota(v) => Setting::CpuQuota(word(v)?),
+                    Setting::Queue { netns, link } => {
+                        Setting::Queue { netns: word(netns)?, link: word(link)? }
+                    }
                     Setting::Link { netns, link, key } => {
                         Setting::Link { netns: word(netns)?, link: word(link)?, key: *key }
                     }

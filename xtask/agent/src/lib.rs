@@ -2,6 +2,7 @@
 //! and the init of a guest. The `xtask` binary links this library and answers to the name
 //! `evenkeel-agent`, so host, container and guest run one and the same file.
 
+mod burn;
 pub mod clock;
 pub mod command;
 pub mod control;

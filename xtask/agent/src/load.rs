@@ -143,7 +143,7 @@ impl Drop for Load {
 }
 
 /// Pins the calling thread and gives it the default policy; tells how that went, and whether it did.
-fn placed_on(cpu: usize, tell: &Sender<Result<()>>) -> bool {
+pub(crate) fn placed_on(cpu: usize, tell: &Sender<Result<()>>) -> bool {
     let place = || {
         let mut set = CpuSet::new();
         set.set(cpu).context("no such CPU")?;
@@ -196,7 +196,7 @@ fn reflect(mut from: PipeReader, mut to: PipeWriter) {
 }
 
 /// Some arithmetic that cannot be left out: a linear congruential generator (Knuth, MMIX).
-fn work(state: u64, rounds: u32) -> u64 {
+pub(crate) fn work(state: u64, rounds: u32) -> u64 {
     (0..rounds).fold(state, |state, _| {
         black_box(
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407),

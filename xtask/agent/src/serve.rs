@@ -8,15 +8,17 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::engine::{self, Flow, Server};
+use crate::burn::Burn;
+use crate::engine::{self, Flow, Late, Server};
 use crate::facts;
 use crate::lines::{CONTROL_LINE, Line, Lines};
 use crate::load::Load;
-use crate::wire::{Answer, Ask, Hello, LoadCounters, PROTOCOL, Ran, Reply, Request};
+use crate::wire::{Answer, Ask, FaultCounters, Hello, LoadCounters, PROTOCOL, Ran, Reply, Request};
 
 /// Runs programs on the agent's node.
 pub trait Runner {
@@ -90,7 +92,15 @@ pub fn run(
     runner: &dyn Runner,
     hooks: &dyn Hooks,
 ) -> Result<()> {
-    let mut agent = Agent { servers: Vec::new(), load: None, flow: None, runner, hooks };
+    let mut agent = Agent {
+        servers: Vec::new(),
+        load: None,
+        flow: None,
+        late: None,
+        burn: None,
+        runner,
+        hooks,
+    };
     say(&mut output, &hello()?)?;
     let mut lines = Lines::new(input, CONTROL_LINE);
     while let Some(line) = lines.next_line().context("failed to read the control channel")? {
@@ -116,6 +126,8 @@ struct Agent<'a> {
     servers: Vec<Server>,
     load: Option<Load>,
     flow: Option<Flow>,
+    late: Option<Arc<Late>>,
+    burn: Option<Burn>,
     runner: &'a dyn Runner,
     hooks: &'a dyn Hooks,
 }
@@ -128,7 +140,7 @@ impl Agent<'_> {
                 Answer::Done
             }
             Ask::Serve { address, port } => {
-                let server = Server::start(address, port)?;
+                let server = Server::start_late(address, port, self.late.clone())?;
                 let port = server.port();
                 self.servers.push(server);
                 Answer::Listening { port }
@@ -154,6 +166,22 @@ impl Agent<'_> {
                 Answer::Load(self.load_count()?)
             }
             Ask::LoadCount => Answer::Load(self.load_count()?),
+            Ask::Delay(delay) => {
+                // Those that were started before would not be late, and nobody would know.
+                if self.late.is_some() || !self.servers.is_empty() {
+                    bail!("a server is running already: its replies cannot be given late");
+                }
+                self.late = Some(Arc::new(Late::new(delay)));
+                Answer::Done
+            }
+            Ask::Burn { cpus, percent } => {
+                if self.burn.is_some() {
+                    bail!("the burner is running already");
+                }
+                self.burn = Some(Burn::start(&cpus, percent)?);
+                Answer::Fault(self.fault_count())
+            }
+            Ask::FaultCount => Answer::Fault(self.fault_count()),
             Ask::Facts => Answer::Facts(self.hooks.facts()?),
             Ask::Config { options } => Answer::Config(
                 facts::config::shown()?.map(|text| facts::config::options(&text, &options)),
@@ -165,6 +193,14 @@ impl Agent<'_> {
 }
 
 impl Agent<'_> {
+    /// Counters of all faults; 0 of what was not asked for.
+    fn fault_count(&self) -> FaultCounters {
+        FaultCounters {
+            burned_ns: self.burn.as_ref().map_or(0, Burn::burned_ns),
+            ..self.late.as_ref().map(|late| late.count()).unwrap_or_default()
+        }
+    }
+
     /// Counters of everything that was started as load.
     fn load_count(&self) -> Result<LoadCounters> {
         if self.load.is_none() && self.flow.is_none() {

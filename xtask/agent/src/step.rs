@@ -22,6 +22,8 @@ pub enum Node {
     Peer,
     /// What keeps the host busy meanwhile.
     Load,
+    /// What disturbs on purpose, to see whether that is found.
+    Fault,
 }
 
 impl fmt::Display for Node {
@@ -31,6 +33,7 @@ impl fmt::Display for Node {
             Node::Sut(n) => write!(f, "sut{n}"),
             Node::Peer => f.write_str("peer"),
             Node::Load => f.write_str("load"),
+            Node::Fault => f.write_str("fault"),
         }
     }
 }
@@ -185,6 +188,16 @@ pub enum Setting<V> {
     /// The realtime budget (microseconds a second, -1 for no limit) of the cgroup that holds this process, on kernels that
     /// give realtime time by cgroup (version 1 with `RT_GROUP_SCHED`). The cgroup is ours; elsewhere this does nothing.
     RealtimeBudget(V),
+    /// The CPU time (microseconds) that the cgroup of this process may have in each period of 100 ms. The cgroup is the container's, and
+    /// goes with it.
+    CpuQuota(V),
+    /// What queues the packets that leave by a link of ours in a namespace of ours, in the words of tc(8): `tbf rate 100mbit ...`.
+    Queue {
+        /// The namespace.
+        netns: V,
+        /// The link's name there.
+        link: V,
+    },
     /// An attribute of a link of ours. `netns` is empty for the host's own namespace.
     Link {
         /// The namespace that holds the link, or nothing.
@@ -410,6 +423,8 @@ impl<V: fmt::Display> fmt::Display for Setting<V> {
             Setting::Affinity(thread) => write!(f, "CPUs of thread {thread}"),
             Setting::Policy(thread) => write!(f, "policy of thread {thread}"),
             Setting::RealtimeBudget(pid) => write!(f, "realtime budget of process {pid}"),
+            Setting::CpuQuota(pid) => write!(f, "CPU quota of process {pid}"),
+            Setting::Queue { netns, link } => write!(f, "queue of link {link}{}", within(netns)),
             Setting::Link { netns, link, key } => {
                 let key = match key {
                     LinkKey::State => "state",

@@ -97,6 +97,17 @@ pub enum Ask {
     },
     /// Counters of the load so far. Answer: `Load`.
     LoadCount,
+    /// Give the replies of servers that are started from now on late. Answer: `Done`.
+    Delay(Delay),
+    /// Start a burner of CPU time. Answer: `Fault`.
+    Burn {
+        /// CPUs to burn.
+        cpus: Vec<usize>,
+        /// Share of the time that each is wanted for.
+        percent: u8,
+    },
+    /// Counters of what was asked by `Delay` and `Burn` so far. Answer: `Fault`.
+    FaultCount,
     /// Facts of the node. Answer: `Facts`.
     Facts,
     /// Options of the kernel's configuration, as the kernel itself shows it. Answer: `Config`.
@@ -125,6 +136,8 @@ pub enum Answer {
     Ran(Ran),
     /// Counters of the load.
     Load(LoadCounters),
+    /// Counters of faults.
+    Fault(FaultCounters),
     /// Options by name, `n` for one that is not set; nothing from a kernel that does not show its configuration.
     Config(Option<std::collections::BTreeMap<String, String>>),
     /// Facts of the node, by name.
@@ -159,6 +172,56 @@ pub struct LoadCounters {
     /// Bytes of them that the other end has acknowledged, at least.
     #[serde(default)]
     pub arrived_bytes: u64,
+}
+
+/// By which law replies are late.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delay {
+    /// Each by as much.
+    Always {
+        /// How much.
+        ns: u64,
+    },
+    /// One of so many.
+    Every {
+        /// Which: the first is 1.
+        nth: u32,
+        /// How much.
+        ns: u64,
+    },
+    /// Each with a chance.
+    Share {
+        /// The chance.
+        percent: u8,
+        /// How much.
+        ns: u64,
+    },
+    /// The first after a time, again and again.
+    Pause {
+        /// The time between two.
+        every_ns: u64,
+        /// How much.
+        ns: u64,
+    },
+    /// Each by another amount: lognormal, with a standard deviation of the logarithm of 1.
+    Spread {
+        /// The median amount.
+        median_ns: u64,
+    },
+}
+
+/// What faults have done so far.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FaultCounters {
+    /// Replies that were given.
+    pub replies: u64,
+    /// Those of them that were given late.
+    pub delayed: u64,
+    /// By how much, all together.
+    pub delayed_ns: u64,
+    /// CPU time that was burned, all CPUs together.
+    pub burned_ns: u64,
 }
 
 /// A measurement by the built-in client.

@@ -15,6 +15,7 @@ use super::virtualization::accelerator::Accelerator;
 use super::{
     Addresses, Artifacts, Guest, Hop, Kind, Powers, Site, load, network, tuning, virtualization,
 };
+use crate::calibrate::fault::{Fault, KINDS};
 use crate::matrix::{Axis, Cell, Family, Measure, RUNNING};
 use crate::run::host::common_port;
 use crate::run::prepare::standing;
@@ -169,7 +170,9 @@ fn only_what_changes_nothing_or_goes_with_an_object_of_the_boot_has_no_undo() {
                     Setting::OwnFile { netns, path } => ours(netns) || ours(path),
                     Setting::Affinity(thread)
                     | Setting::Policy(thread)
+                    | Setting::CpuQuota(thread)
                     | Setting::RealtimeBudget(thread) => of_slot(thread),
+                    Setting::Queue { netns, .. } => ours(netns),
                     Setting::Link { netns, link, .. } => ours(netns) || ours(link),
                 },
                 Act::Make { object, .. } => match object {
@@ -180,6 +183,52 @@ fn only_what_changes_nothing_or_goes_with_an_object_of_the_boot_has_no_undo() {
                 Act::Start { leaves, .. } => leaves.is_empty(),
             };
             assert_eq!(undone, !goes_with_the_boot, "{id}: {step}");
+        }
+    }
+}
+
+/// Each kind of fault at its example's size, in a boot of every virtualization that it fits: without it and with it.
+fn with_faults() -> Vec<(Site, BootSpec, BootSpec)> {
+    let mut all = Vec::new();
+    for system in virtualization::ALL {
+        let site =
+            site(cell(&format!("{RUNNING}/{}/bridge/isolated/idle", system.name())), Family::Ipv4);
+        for (name, size, _) in KINDS {
+            let fault: Fault = format!("{name}={size}").parse().unwrap();
+            if fault.unfit(&site.cell).is_none() {
+                let plain = spec(&site);
+                let faulty = plain.clone().with_fault(fault, &site).unwrap();
+                all.push((site.clone(), plain, faulty));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn boots_have_faults_only_where_they_are_given_one_and_it_goes_with_the_boot() {
+    assert!(combinations().iter().all(|(_, spec)| spec.fault.is_none()));
+    for (site, plain, faulty) in with_faults() {
+        let id = site.cell.id();
+        let fault = faulty.fault.unwrap().fault;
+        let added: Vec<&Step> =
+            faulty.steps.iter().filter(|step| !plain.steps.contains(step)).collect();
+        // Late replies are a matter of the agent's alone.
+        assert_eq!(added.is_empty(), fault.delay().is_some(), "{id}: {fault}");
+        for step in added {
+            // But for autogroups, which are the host's, and which loads turn off too.
+            let is_setting = matches!(&step.act, Act::Put { on: Setting::Asked(_), .. });
+            assert_eq!(undo_of(step).is_empty(), !is_setting, "{id}: {step}");
+        }
+    }
+}
+
+#[test]
+fn whatever_effect_a_boot_with_a_fault_dies_at_nothing_is_left() {
+    for (site, plain, faulty) in with_faults() {
+        if plain.steps != faulty.steps {
+            let tried = die_everywhere(&with_run(&faulty.steps));
+            tried.unwrap_or_else(|error| panic!("{}: {error:#}", site.cell.id()));
         }
     }
 }

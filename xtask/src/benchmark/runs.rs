@@ -141,6 +141,7 @@ impl Runs {
             quick: false,
             lab: false,
             budget: None,
+            calibrates: None,
         };
         let mut watcher = Collector {
             display: display(if self.detail == Detail::Normal {

@@ -91,8 +91,11 @@ pub fn add(file: &Path, entry: &Entry<'_>, most: usize) -> Result<Added> {
     Ok(Added { known: false, mended, dropped })
 }
 
-/// The lock of a history's writers; held until dropped.
-fn lock(file: &Path) -> Result<Flock<File>> {
+/// The lock of a file's writers; held until dropped.
+///
+/// # Errors
+/// Another writer that does not end, or a lock that cannot be made.
+pub(crate) fn lock(file: &Path) -> Result<Flock<File>> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);

@@ -162,6 +162,17 @@ impl<'t> Table<'t> {
         number
     }
 
+    /// A truth value.
+    pub(crate) fn boolean(&self, key: &str, problems: &mut Problems<'_>) -> Option<bool> {
+        let value = self.entries.get(key)?;
+        if let DeValue::Boolean(is) = value.get_ref() {
+            return Some(*is);
+        }
+        let message = format!("`{key}` must be true or false, not {}", kind(value));
+        problems.add(value.span(), message);
+        None
+    }
+
     /// A duration in a range, with its place.
     pub(crate) fn duration(
         &self,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use evenkeel_agent::samples::{Noise, Samples};
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::AlarmRate;
+use crate::calibrate::fault::Injection;
 use crate::matrix::{Cell, Matrix};
 
 pub mod check;
@@ -98,6 +100,33 @@ pub struct Run {
     /// The text of the policy that judges it, where it was measured against another revision: that revision's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// How often this host flags what has not changed, as far as that was known when the run began, where it compares two sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<AlarmRate>,
+    /// Which repetition of `calibrate` it is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrates: Option<Repetition>,
+}
+
+/// A repetition of `calibrate`: both sides are one and the same matrix.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    /// Which, 1-based.
+    pub number: u32,
+    /// The fault that the candidate's boots were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Injection>,
+}
+
+impl Repetition {
+    /// In words.
+    pub fn told(&self) -> String {
+        let same = format!("repetition {} of `calibrate`: both sides are one matrix", self.number);
+        match &self.fault {
+            None => same,
+            Some(fault) => format!("{same}, and the candidate was given a fault: {fault}"),
+        }
+    }
 }
 
 /// A cell of the plan.

@@ -281,7 +281,8 @@ pub struct VerdictRow {
 /// What verdicts rest on.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ComparisonResult {
-    /// `gates`, `informs` where the sides were not measured interleaved, `void` where the run was not steady.
+    /// `gates`, `informs` where the sides were not measured interleaved, `void` where the run was not steady, `uncalibrated` where the
+    /// policy wants more of the runner than it has shown.
     pub gate: String,
     /// Why it does not gate.
     pub why: Option<String>,

@@ -257,6 +257,14 @@ fn write_whole(path: &Path, value: &impl Serialize, existing: Existing) -> Resul
     write().with_context(|| format!("failed to write file `{}`", path.display()))
 }
 
+/// Writes a value as JSON over what is there, so that a reader finds the old file or the whole new one.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn replace(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_whole(path, value, Existing::Replace)
+}
+
 /// Whether writing failed because somebody else made the file meanwhile.
 fn already_there(error: &anyhow::Error) -> bool {
     let persist = error.chain().find_map(|cause| cause.downcast_ref::<tempfile::PersistError>());

@@ -167,5 +167,7 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
         kernels: Vec::new(),
         policy: None,
         base: None,
+        calibration: None,
+        calibrates: None,
     }
 }

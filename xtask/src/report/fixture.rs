@@ -569,5 +569,7 @@ fn run() -> Run {
         kernels: Vec::new(),
         policy: None,
         base: None,
+        calibration: None,
+        calibrates: None,
     }
 }

@@ -28,7 +28,7 @@ mod hostile;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use format::{Quantity, interval, percent_change, probability, ratio};
+pub(crate) use format::{Quantity, interval, percent_change, probability, ratio, significant};
 pub(crate) use text::escape_markdown;
 
 const PAGE: &str = include_str!("../../../reports/index.html");

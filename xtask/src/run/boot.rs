@@ -21,6 +21,7 @@ use super::measure::{Gathered, measure};
 use super::rootless;
 use super::spec::BootSpec;
 use crate::axis::{load, peer, virtualization};
+use crate::calibrate::fault::{self, Planted};
 use crate::fingerprint::fingerprint;
 use crate::record::{Outcome, Record, SCHEMA};
 use crate::streams::say;
@@ -108,7 +109,9 @@ fn undo_all(mut machine: Real, undo: &[Ensure]) -> anyhow::Result<Undone> {
 fn say_goodbye(spec: &BootSpec, machine: &mut Real) {
     // The load first: with it gone, the others end at once. All are asked before one is waited for.
     let load = (spec.load != load::Recipe::Nothing).then_some(load::NAME);
-    let names: Vec<&str> = load.into_iter().chain([virtualization::NAME, peer::NAME]).collect();
+    let burner = spec.fault.as_ref().and_then(Planted::own_ask).map(|_| fault::NAME);
+    let load = load.into_iter().chain(burner);
+    let names: Vec<&str> = load.chain([virtualization::NAME, peer::NAME]).collect();
     let asked: Vec<anyhow::Result<()>> = names
         .iter()
         .map(|name| machine.control(name)?.ask(Ask::Quit, GOODBYE).map(|_| ()))

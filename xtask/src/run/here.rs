@@ -16,9 +16,10 @@ use super::prepare::Prepared;
 use super::spec::{BootSpec, Place};
 use super::{Ground, Told};
 use crate::axis::names::RunTag;
+use crate::calibrate::fault::Injection;
 use crate::fingerprint::fingerprint;
 use crate::matrix::{Cell, Matrix};
-use crate::record::{Outcome, Record, SCHEMA};
+use crate::record::{Outcome, Record, SCHEMA, Side};
 
 /// The most that a boot's report may be, bytes.
 const REPORT: usize = 1 << 28;
@@ -39,6 +40,8 @@ pub struct Here<'a> {
     pub tag: &'a RunTag,
     /// Where the journals are.
     pub state: &'a StateDir,
+    /// The fault that boots of the candidate are given.
+    pub injection: Option<&'a Injection>,
     /// How much longer than usual a boot may take here.
     pub patience: u32,
 }
@@ -134,7 +137,14 @@ impl Here<'_> {
             .with_context(|| format!("nothing was prepared for side `{}`", place.side.name()))?;
         let (site, instrument) = prepared.site(cell, self.host, matrix, self.tag, number)?;
         let expect = matrix.kernels.get(&*cell.kernel).map(|source| source.expect.clone());
-        BootSpec::new(&site, &matrix.measure, &expect.unwrap_or_default(), instrument, place)
+        let expect = expect.unwrap_or_default();
+        let spec = BootSpec::new(&site, &matrix.measure, &expect, instrument, place)?;
+        match (place.side, self.injection) {
+            (Side::Candidate, Some(injection)) if injection.is_in(cell) => {
+                spec.with_fault(injection.fault, &site)
+            }
+            _ => Ok(spec),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use evenkeel_agent::step::{Role, Slot};
 use evenkeel_agent::threads;
 use evenkeel_agent::wire::{Answer, Ask, LoadCounters};
 
+use super::fault;
 use super::spec::BootSpec;
 use crate::axis::load::Recipe;
 use crate::axis::tuning::Probe;
@@ -69,12 +70,15 @@ pub(super) fn measure(
         expected(spec, machine, &facts)?;
         gathered.evidence.push(runs_kernel(spec, &facts));
     }
+    fault::before_servers(spec, machine)?;
     let (driven, unserved) = serve_all(spec, machine)?;
     gathered.failed = unserved;
     start_load(spec, machine)?;
+    fault::beside(spec, machine)?;
     let knobs_before = probe_all(spec, machine, slots)?;
     let hops_before = count_all(&spec.hops)?;
     let load_before = load_counters(spec, machine)?;
+    let fault_before = fault::count(spec, machine, slots)?;
     let recorder = NoiseRecorder::start(&watched(spec, slots)?, spec.measure.window)?;
     let began = std::time::Instant::now();
     let mut crossed = Crossed::default();
@@ -89,11 +93,13 @@ pub(super) fn measure(
         noise.join(&mut measured.samples);
     }
     gathered.noise = Some(noise.total());
+    let fault_after = fault::count(spec, machine, slots)?;
     let load_after = load_counters(spec, machine)?;
     // What the load moved moves the counters too, and must not pass for what was measured.
     crossed.bytes += load_after.arrived_bytes.saturating_sub(load_before.sent_bytes);
     gathered.evidence.extend(crossed_every_hop(&spec.hops, &hops_before, crossed)?);
     gathered.evidence.extend(load_moved(&spec.load, load_before, load_after, lasted)?);
+    gathered.evidence.extend(fault::evidence(spec, [fault_before, fault_after], lasted));
     let knobs_after = probe_all(spec, machine, slots)?;
     for ((knob, before), after) in spec.knobs.iter().zip(knobs_before).zip(knobs_after) {
         gathered.evidence.push(Evidence::Knob {

@@ -13,17 +13,19 @@ use evenkeel_agent::state::StateDir;
 use crate::artifact::cache::Cache;
 use crate::axis::kernel;
 use crate::axis::names::RunTag;
+use crate::calibrate::{self, AlarmRate};
 use crate::matrix::{Cell, Expect, Matrix};
 use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
 use crate::record::import::COMMIT;
 use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
-use crate::record::{Base, Outcome, Record, Run, SCHEMA, Side, Status};
+use crate::record::{Base, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
 use crate::report;
 use crate::wrong::wrong;
 
 pub mod boot;
 pub mod event;
+mod fault;
 mod gate;
 pub mod here;
 pub mod host;
@@ -71,6 +73,8 @@ pub struct Order {
     pub lab: bool,
     /// How long a gate may go on asking for boots.
     pub budget: Option<Duration>,
+    /// Which repetition of `calibrate` it is, where it is one.
+    pub calibrates: Option<Repetition>,
 }
 
 /// How a run ended.
@@ -170,7 +174,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     }
     tell_skipped(&plan, watcher);
     let compared = kernels::compared(&order.matrix, &runnable, &prepared, &kits, &host);
-    let (mut store, done) = open(order, &plan, &host, &tag, compared)?;
+    let calibration = calibrate::known_of(order, state, &host.facts, watcher)?;
+    let (mut store, done) = open(order, &plan, &host, &tag, compared, calibration)?;
     let uses_docker =
         plan.cells.iter().any(|c| c.is_runnable() && !c.lab && c.cell.virtualization == "docker");
     let in_labs = plan.cells.iter().filter(|c| c.is_runnable() && c.lab);
@@ -220,6 +225,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
             host,
             tag,
             state,
+            injection: order.calibrates.as_ref().and_then(|of| of.fault.as_ref()),
             patience: 1,
         },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
@@ -326,6 +332,7 @@ fn open(
     host: &Host,
     tag: &RunTag,
     kernels: Vec<KernelPair>,
+    calibration: Option<AlarmRate>,
 ) -> anyhow::Result<(Store, Vec<Made>)> {
     if order.resume {
         let (run, records, _) = store::read(&order.out)?;
@@ -354,6 +361,8 @@ fn open(
             .base
             .as_ref()
             .map(|(base, _)| Base { cells: plan.record_of_base(), ..base.clone() }),
+        calibration,
+        calibrates: order.calibrates.clone(),
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }
@@ -485,7 +494,10 @@ fn unix_now() -> anyhow::Result<u64> {
 }
 
 /// Set once by SIGINT, SIGTERM or a terminal that goes away (SIGHUP). A second one changes nothing: the host is being restored.
-fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+///
+/// # Errors
+/// The kernel refuses a handler.
+pub fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

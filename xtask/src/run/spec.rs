@@ -13,6 +13,7 @@ use super::host::common_port;
 use crate::axis::names::Names;
 use crate::axis::tuning::Turned;
 use crate::axis::{Hop, Port, Powers, Site, kernel, load, network, peer, virtualization};
+use crate::calibrate::fault::{Fault, Planted};
 use crate::matrix::{Cell, Expect, Family, Measure};
 use crate::record::Side;
 
@@ -51,6 +52,9 @@ pub struct BootSpec {
     pub expect: Expect,
     /// The configuration file that came with the guest's kernel, for one that does not show its own.
     pub config: Option<kernel::ConfigFile>,
+    /// The fault that it is given on purpose: by `calibrate`, and by nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Planted>,
     /// Facts of the instrument.
     pub instrument: BTreeMap<String, String>,
     /// Deadline for the whole boot.
@@ -162,9 +166,22 @@ impl BootSpec {
             measure: measure.clone(),
             expect: expect.clone(),
             config: site.artifacts.guest.as_ref().and_then(|guest| guest.config.clone()),
+            fault: None,
             instrument,
             within: deadline(system.is_guest(), measure),
         })
+    }
+
+    /// The same boot with a fault.
+    ///
+    /// # Errors
+    /// Its steps break a law.
+    pub fn with_fault(mut self, fault: Fault, site: &Site) -> anyhow::Result<BootSpec> {
+        self.steps.extend(fault.steps(site));
+        self.steps = interpret::in_order(self.steps);
+        interpret::check(&self.steps)?;
+        self.fault = Some(Planted::at(fault, site));
+        Ok(self)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Policy {
     pub mode_share: f64,
     /// Permutations of a test.
     pub permutations: u32,
+    /// What a runner must have shown before it may gate.
+    pub calibrate: Calibrate,
     /// Accepted changes.
     pub accept: Vec<Accept>,
 }
@@ -179,6 +181,15 @@ pub struct Validity {
     pub dispersion: f64,
     /// p-value.
     pub error: f64,
+}
+
+/// What a runner must have shown before it may gate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibrate {
+    /// Whether it must have shown anything.
+    pub required: bool,
+    /// The rate of false alarms that its calibration must leave possible at most.
+    pub most: f64,
 }
 
 /// A change that somebody accepted.
@@ -317,6 +328,14 @@ impl Policy {
                 ),
             ),
             ("test", format!("{} permutations", self.permutations)),
+            (
+                "calibration",
+                format!(
+                    "{} a runner gates once `calibrate` has shown at most {} false alarms",
+                    if self.calibrate.required { "required:" } else { "not required; where it is," },
+                    rate(self.calibrate.most)
+                ),
+            ),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -67,8 +67,14 @@ pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> 
         Gate::Gates => {}
         Gate::Informs { why } => parts.push(format!("figures inform and do not gate: {why}")),
         Gate::Void { why } => parts.insert(0, format!("void: {why}")),
+        Gate::Uncalibrated { why } => parts.push(format!("does not gate: {why}")),
     }
-    let verdict = if matches!(gate, Gate::Void { .. }) { "inconclusive" } else { verdict };
+    let may_not = match gate {
+        Gate::Void { .. } => true,
+        Gate::Uncalibrated { .. } => !flags.is_empty(),
+        Gate::Gates | Gate::Informs { .. } => false,
+    };
+    let verdict = if may_not { "inconclusive" } else { verdict };
     Overall { verdict: verdict.to_owned(), sentence: parts.join("; ") }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::policy::Policy;
+use crate::calibrate::AlarmRate;
 use crate::matrix::Cell;
 use crate::record::{BASE, CANDIDATE, Outcome, Record, Run, Status};
 
@@ -141,6 +142,10 @@ impl<'a> Comparison<'a> {
         let (base, candidate) = (self.base.run, self.candidate.run);
         let mut notes = Vec::new();
         if self.in_one_run() {
+            match &base.calibrates {
+                Some(repetition) => notes.push(repetition.told()),
+                None => notes.extend(base.calibration.map(calibrated)),
+            }
             return notes;
         }
         if base.tag == candidate.tag && base.started_unix == candidate.started_unix {
@@ -200,6 +205,14 @@ impl<'a> Comparison<'a> {
             pairs.iter_mut().for_each(|pair| pair.leave_out_noise(policy));
         }
         pairs
+    }
+}
+
+/// What is known of the runner.
+fn calibrated(rate: AlarmRate) -> String {
+    match rate.runs {
+        0 => "not calibrated: how often this runner flags what has not changed is not known (`cargo xtask calibrate` measures it)".to_owned(),
+        _ => format!("calibrated: of a matrix against itself, {rate}"),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::record::testing::{bell, failed, latencies, rates, record, run};
 use crate::record::{BASE, Base, CANDIDATE, Outcome, PlannedCell, Record, Run, Status};
 
 mod bad;
+mod calibrated;
 mod faults;
 mod gate;
 

@@ -116,6 +116,19 @@ pub fn share(hits: u64, trials: u64) -> Result<Interval, NoInterval> {
     })
 }
 
+/// The share that `hits` of `trials` leave possible at 95 % confidence: the upper end alone, which leaves 5 % above it (as [`share`], one-sided).
+///
+/// # Errors
+/// No trials.
+pub fn share_at_most(hits: u64, trials: u64) -> Result<f64, NoInterval> {
+    let misses = trials.checked_sub(hits).filter(|_| trials > 0).ok_or(NoInterval::TooFew)?;
+    if misses == 0 {
+        return Ok(1.0);
+    }
+    let law = Beta::new((hits + 1) as f64, misses as f64).map_err(|_| NoInterval::TooFew)?;
+    Ok(law.inverse_cdf(0.95))
+}
+
 /// Interval of the ratio of geometric means, `to` / `from`, of positive values: the difference of the means of their logs.
 pub fn ratio(from: &[f64], to: &[f64], seed: u64) -> Result<Interval, NoInterval> {
     difference(&logs(from)?, &logs(to)?, seed).map(Interval::exp)

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use nix::sys::socket;
 
+use super::Late;
 use super::header::{Header, MAGIC, Mode};
 use super::stream::{self, Account};
 use crate::{sys, wait};
@@ -51,7 +52,7 @@ pub(crate) fn patient(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> 
 ///
 /// # Errors
 /// The port is in use for datagrams of another client, or those of the connection.
-pub(crate) fn serve(mut stream: &TcpStream, header: &Header) -> Result<()> {
+pub(crate) fn serve(mut stream: &TcpStream, header: &Header, late: Option<&Late>) -> Result<()> {
     let udp = bind(stream.local_addr()?)?;
     let client = stream.peer_addr()?.ip();
     stream.write_all(&MAGIC)?;
@@ -63,9 +64,13 @@ pub(crate) fn serve(mut stream: &TcpStream, header: &Header) -> Result<()> {
             sys::keep_only(&[udp.as_fd(), stream.as_fd()]).ok();
             let arrivals = Arrivals { udp, client, ended };
             match header.mode {
-                Mode::AnswerDatagrams { request, response } => {
-                    arrivals.answer(request, response).map(|()| None)
-                }
+                Mode::AnswerDatagrams { request, response } => match late {
+                    None => arrivals.answer(request, response, || ()).map(|()| None),
+                    Some(late) => {
+                        let mut replies = late.connection();
+                        arrivals.answer(request, response, || replies.hold()).map(|()| None)
+                    }
+                },
                 Mode::CountDatagrams { datagram } => {
                     arrivals.count(stream, header, datagram).map(Some)
                 }
@@ -120,12 +125,18 @@ struct Arrivals<'a> {
 }
 
 impl Arrivals<'_> {
-    /// Answers requests; one of another size is none.
-    fn answer(&self, request: u32, response: u32) -> io::Result<()> {
+    /// Answers requests, after whatever comes before each reply; one of another size is none.
+    fn answer(
+        &self,
+        request: u32,
+        response: u32,
+        mut before_reply: impl FnMut(),
+    ) -> io::Result<()> {
         let mut response = vec![0; response as usize];
         let mut reads = self.begin(request)?;
         while let Some(first) = reads.next()? {
             response[0] = first;
+            before_reply();
             match self.udp.send(&response) {
                 // The client may have gone; whether it has, the connection tells.
                 Err(error) if passing(&error) => {}

@@ -14,6 +14,7 @@ mod exchange;
 mod flow;
 mod header;
 mod icmp;
+mod late;
 mod paced;
 mod recorder;
 mod rr;
@@ -33,6 +34,7 @@ use anyhow::{Context, Result};
 
 pub use self::cost::{RecordingCost, recording_cost};
 pub use self::flow::Flow;
+pub use self::late::Late;
 pub use self::server::Server;
 pub use self::window::MOST_WINDOWS;
 use crate::samples::Samples;

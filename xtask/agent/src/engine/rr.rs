@@ -85,11 +85,16 @@ pub(crate) fn wrong_answer() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "an answer does not belong to its request")
 }
 
-/// The server: answers until the client closes.
+/// The server: answers until the client closes, after whatever comes before each reply.
 ///
 /// # Errors
 /// Those of the connection, and a client that ends within a request.
-pub(crate) fn serve(mut stream: &TcpStream, request: u32, response: u32) -> io::Result<()> {
+pub(crate) fn serve(
+    mut stream: &TcpStream,
+    request: u32,
+    response: u32,
+    mut before_reply: impl FnMut(),
+) -> io::Result<()> {
     let mut request = vec![0; request as usize];
     let mut response = vec![0; response as usize];
     loop {
@@ -100,6 +105,7 @@ pub(crate) fn serve(mut stream: &TcpStream, request: u32, response: u32) -> io::
         };
         stream.read_exact(&mut request[first..])?;
         response[0] = request[0];
+        before_reply();
         stream.write_all(&response)?;
     }
 }

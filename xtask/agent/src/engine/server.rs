@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::sys::socket;
 
 use super::header::{Header, LENGTH, MAGIC, Mode};
-use super::{datagrams, rr, stream, watchdog};
+use super::{Late, datagrams, rr, stream, watchdog};
 use crate::clock;
 
 /// Connections at a time; more are closed at once.
@@ -42,6 +42,14 @@ impl Server {
     /// # Errors
     /// The address cannot be listened on, or no thread can be started.
     pub fn start(address: IpAddr, port: u16) -> Result<Server> {
+        Server::start_late(address, port, None)
+    }
+
+    /// As [`Server::start`], with replies that are late by a law, where there is one.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_late(address: IpAddr, port: u16, late: Option<Arc<Late>>) -> Result<Server> {
         let address = SocketAddr::new(address, port);
         let listener =
             TcpListener::bind(address).with_context(|| format!("failed to listen on {address}"))?;
@@ -50,7 +58,7 @@ impl Server {
         let (accepts, opened) = (Arc::clone(&listener), Arc::clone(&connections));
         let acceptor = thread::Builder::new()
             .name("ek-accept".into())
-            .spawn(move || accept(&accepts, &opened))
+            .spawn(move || accept(&accepts, &opened, late.as_deref()))
             .context("failed to start the server's thread")?;
         Ok(Server { port, listener, connections, acceptor: Some(acceptor) })
     }
@@ -125,7 +133,7 @@ impl Connections {
 }
 
 /// Accepts until the listener is shut down, and waits for the threads of all connections.
-fn accept(listener: &TcpListener, connections: &Connections) {
+fn accept(listener: &TcpListener, connections: &Connections, late: Option<&Late>) {
     thread::scope(|scope| {
         for stream in listener.incoming() {
             if connections.closed() {
@@ -139,7 +147,7 @@ fn accept(listener: &TcpListener, connections: &Connections) {
             let Some(number) = connections.add(&stream) else { continue };
             let serves = move || {
                 // The client reports what went wrong: it is the one that was asked to measure.
-                serve(&stream).ok();
+                serve(&stream, late).ok();
                 // Another connection's thread may hold a copy for a moment: an end that is said is seen at once.
                 stream.shutdown(Shutdown::Both).ok();
                 connections.remove(number);
@@ -152,7 +160,7 @@ fn accept(listener: &TcpListener, connections: &Connections) {
 }
 
 /// Serves one connection to its end.
-fn serve(stream: &TcpStream) -> Result<()> {
+fn serve(stream: &TcpStream, late: Option<&Late>) -> Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(GREETING))?;
     let mut header = [0; LENGTH];
@@ -165,11 +173,17 @@ fn serve(stream: &TcpStream) -> Result<()> {
         watchdog::run(stream, &kept, header.longest_held(), &expired, || Ok(work()?))
     };
     match header.mode {
-        Mode::Answer { request, response } => apart(&|| rr::serve(stream, request, response)),
+        Mode::Answer { request, response } => apart(&|| match late {
+            None => rr::serve(stream, request, response, || ()),
+            Some(late) => {
+                let mut replies = late.connection();
+                rr::serve(stream, request, response, || replies.hold())
+            }
+        }),
         Mode::Count => apart(&|| stream::serve(stream, header.slices)),
         Mode::Sink => apart(&|| stream::sink(stream)),
         Mode::AnswerDatagrams { .. } | Mode::CountDatagrams { .. } => {
-            datagrams::serve(stream, &header)
+            datagrams::serve(stream, &header, late)
         }
     }
 }

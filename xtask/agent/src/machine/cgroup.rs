@@ -215,6 +215,96 @@ fn give_budget(file: &Path, microseconds: &str) -> anyhow::Result<()> {
     })
 }
 
+/// How often a cgroup was kept from running because its quota was used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// Periods in which it was.
+    pub periods: u64,
+    /// For how long, all its CPUs together.
+    pub ns: u64,
+}
+
+/// The period of a quota, microseconds: the kernel's own.
+const PERIOD_US: u64 = 100_000;
+
+/// Gives the cgroup that holds this process so much CPU time in each period.
+///
+/// # Errors
+/// It is not a cgroup of that process's own, or the kernel refuses.
+pub fn limit_cpu(pid: i32, microseconds: &str) -> anyhow::Result<()> {
+    let (folder, is_unified) = own_cpu_cgroup(pid)?;
+    let writes = match is_unified {
+        true => vec![("cpu.max", format!("{microseconds} {PERIOD_US}"))],
+        false => vec![
+            ("cpu.cfs_period_us", PERIOD_US.to_string()),
+            ("cpu.cfs_quota_us", microseconds.to_owned()),
+        ],
+    };
+    for (name, value) in writes {
+        let file = folder.join(name);
+        std::fs::write(&file, &value)
+            .with_context(|| format!("failed to write `{value}` to {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// What the quota of the cgroup that holds this process has done so far.
+///
+/// # Errors
+/// It is not a cgroup of that process's own, or it does not tell.
+pub fn throttled(pid: i32) -> anyhow::Result<Throttled> {
+    let (folder, _) = own_cpu_cgroup(pid)?;
+    let file = folder.join("cpu.stat");
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("failed to read {}", file.display()))?;
+    Ok(Throttled::parse(&text))
+}
+
+impl Throttled {
+    /// Parses `cpu.stat`: nanoseconds as `throttled_time` in version 1, microseconds as `throttled_usec` in version 2.
+    fn parse(text: &str) -> Throttled {
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|number| number.trim().parse::<u64>().ok())
+        };
+        let ns = value("throttled_time").or(value("throttled_usec").map(|us| us * 1000));
+        Throttled { periods: value("nr_throttled").unwrap_or(0), ns: ns.unwrap_or(0) }
+    }
+}
+
+/// The folder of the cgroup by which a process's CPU time is given, and whether it is of version 2. Only one that the process has to itself
+/// and those that it started: neither the root nor one that this process is in, too.
+fn own_cpu_cgroup(pid: i32) -> anyhow::Result<(PathBuf, bool)> {
+    let read = |pid: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
+            .with_context(|| format!("failed to read the cgroups of process {pid}"))
+    };
+    let [its, ours] = [read(&pid.to_string())?, read("self")?];
+    let mounted = Hierarchies::mounted()?;
+    let (mount, is_unified) = match (mounted.controller("cpu"), &mounted.unified) {
+        (Some(mount), _) => (mount.to_owned(), false),
+        (None, Some(mount)) => (mount.clone(), true),
+        (None, None) => bail!("no cgroup hierarchy is mounted that gives CPU time"),
+    };
+    let path = cpu_path(&its, is_unified).unwrap_or("/");
+    if path == "/" || cpu_path(&ours, is_unified) == Some(path) {
+        bail!("process {pid} has no cgroup of its own that CPU time is given by");
+    }
+    Ok((mount.join(path.trim_start_matches('/')), is_unified))
+}
+
+/// The cgroup by which CPU time is given, as `/proc/PID/cgroup` has it (cgroups(7)).
+fn cpu_path(text: &str, is_unified: bool) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let is_it = match is_unified {
+            true => controllers.is_empty(),
+            false => controllers.split(',').any(|controller| controller == "cpu"),
+        };
+        is_it.then_some(path)
+    })
+}
+
 fn kill(path: &Path) -> anyhow::Result<()> {
     let all_at_once = path.join("cgroup.kill");
     let at_once = all_at_once.exists();
@@ -313,6 +403,27 @@ mod tests {
 27 25 0:24 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
 28 25 0:25 / /sys/fs/cgroup/unified rw shared:4 - cgroup2 cgroup2 rw,nsdelegate
 ";
+
+    #[test]
+    fn what_a_quota_did_is_read_in_both_versions() {
+        let old = "nr_periods 12\nnr_throttled 3\nthrottled_time 4500000\n";
+        let new = "usage_usec 9\nnr_periods 12\nnr_throttled 3\nthrottled_usec 4500\n";
+        for text in [old, new] {
+            assert_eq!(Throttled::parse(text), Throttled { periods: 3, ns: 4_500_000 });
+        }
+        assert_eq!(Throttled::parse(""), Throttled::default());
+        let both = "3:cpuset:/x\n1:cpu,cpuacct:/docker/4f2a\n0::/unified\n";
+        assert_eq!(cpu_path(both, false), Some("/docker/4f2a"));
+        assert_eq!(cpu_path(both, true), Some("/unified"));
+    }
+
+    #[test]
+    fn the_quota_of_others_is_not_ours_to_set() {
+        // This process is in no cgroup that it has to itself.
+        let this = i32::try_from(std::process::id()).unwrap();
+        let error = limit_cpu(this, "1000").unwrap_err().to_string();
+        assert!(error.contains("has no cgroup of its own"), "{error}");
+    }
 
     #[test]
     fn version_two_is_preferred_and_version_one_found() {

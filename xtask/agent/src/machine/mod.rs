@@ -13,6 +13,7 @@ mod files;
 mod ip;
 pub mod links;
 mod mounts;
+pub mod queues;
 pub mod real;
 mod tools;
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::alive::Alive;
 use super::tools::Tools;
-use super::{Machine, Reached, cgroup, engines, files, ip, links};
+use super::{Machine, Reached, cgroup, engines, files, ip, links, queues};
 use crate::control::Control;
 use crate::journal::Journal;
 use crate::qmp::Qmp;
@@ -448,6 +448,8 @@ fn put(tools: Tools<'_>, on: &Setting<String>, value: &str) -> anyhow::Result<()
             let ours = tools.cgroup.and_then(Path::file_name).unwrap_or_default();
             cgroup::realtime_budget(number(pid)?, value, &ours.to_string_lossy())
         }
+        Setting::CpuQuota(pid) => cgroup::limit_cpu(number(pid)?, value),
+        Setting::Queue { netns, link } => queues::set(tools, netns, link, value),
         Setting::Link { .. } => bail!("{on} is set by `ip`"),
     }
 }

@@ -141,7 +141,7 @@ impl Load for Netload {
 /// The neighbours compete as threads, and not as the terminal session or service that the run was started from: the scheduler's
 /// autogroups would give whoever shares a group with them another share than whoever does not. Threads that start from now on
 /// are in none. A kernel without them has no such file, and an ordinary user leaves it alone.
-fn no_autogroups() -> Act<Arg> {
+pub(crate) fn no_autogroups() -> Act<Arg> {
     Act::Put { on: Setting::Asked(AUTOGROUPS.into()), value: "0".into() }
 }
 

@@ -112,6 +112,8 @@ impl Import {
                 .collect(),
             policy: None,
             base: None,
+            calibration: None,
+            calibrates: None,
             kernels: Vec::new(),
         };
         (run, records.into_values().collect())

@@ -285,7 +285,9 @@ fn about(source: &Source<'_>, records: &[Record]) -> Vec<Fact> {
         Fact::new("seed", run.seed.to_string()),
         Fact::new("run", format!("{}, evenkeel {}", run.tag, run.tool)),
     ]);
-    if let Some(base) = &run.base {
+    if let Some(repetition) = &run.calibrates {
+        about.push(Fact::new("calibrates", repetition.told()));
+    } else if let Some(base) = &run.base {
         let commit: String = base.commit.chars().take(12).collect();
         about.push(Fact::new(
             "against",

@@ -7,7 +7,8 @@ use toml::de::DeTable;
 
 use super::source::{BUILT_IN, EMBEDDED};
 use super::{
-    Accept, Confirm, Date, Errors, Find, Gate, Margins, Policy, Require, Screen, Validity,
+    Accept, Calibrate, Confirm, Date, Errors, Find, Gate, Margins, Policy, Require, Screen,
+    Validity,
 };
 use crate::matrix::{self, Problems, Table, document_of, quoted};
 use crate::plan::Filter;
@@ -17,7 +18,7 @@ use crate::workload;
 /// The version of the format.
 const SCHEMA: u32 = 1;
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "schema",
     "margins",
     "errors",
@@ -31,6 +32,7 @@ const KEYS: [&str; 14] = [
     "noise",
     "modes",
     "test",
+    "calibrate",
     "accept",
 ];
 
@@ -129,6 +131,7 @@ fn document(
     let of_noise = part("noise", &["steal"]);
     let of_modes = part("modes", &["share"]);
     let of_test = part("test", &["permutations"]);
+    let of_calibrate = part("calibrate", &["required", "most"]);
     let mut number = |part: &Part<'_>, key, range, of: fn(&Policy) -> f64| {
         part.number(key, range, fallback.map(of), problems)
     };
@@ -186,6 +189,10 @@ fn document(
     let power = number(&of_require, "power", 0.5..=0.9999, |p| p.require.power);
     let steal = number(&of_noise, "steal", 0.0..=1000.0, |p| p.steal);
     let mode_share = number(&of_modes, "share", 0.01..=0.5, |p| p.mode_share);
+    let most = number(&of_calibrate, "most", 1e-4..=1.0, |p| p.calibrate.most);
+    let required =
+        of_calibrate.table.as_ref().and_then(|table| table.boolean("required", problems));
+    let required = required.or(fallback.map(|p| p.calibrate.required)).unwrap_or_default();
     let boots = fallback.map(|p| p.require.boots);
     let boots = of_require.integer("boots", 2..=10_000, boots, problems);
     let permutations = fallback.map(|p| p.permutations);
@@ -204,6 +211,7 @@ fn document(
         steal,
         mode_share,
         permutations,
+        calibrate: Calibrate { required, most },
         accept: top
             .tables("accept", &ACCEPT, problems)
             .iter()

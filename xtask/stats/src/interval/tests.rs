@@ -47,6 +47,24 @@ fn shares_agree_with_scipy() {
 }
 
 #[test]
+fn upper_ends_of_shares_agree_with_scipy() {
+    // scipy.stats.beta.ppf(.95, k + 1, n - k)
+    for (hits, trials, most) in [
+        (0, 1, 0.95),
+        (0, 12, 0.22092219194555585),
+        (0, 299, 0.009969146792899269),
+        (1, 12, 0.3386806684340324),
+        (3, 40, 0.18258685001590122),
+        (59, 60, 0.9991454770730508),
+    ] {
+        close(share_at_most(hits, trials).unwrap(), most);
+    }
+    assert_eq!(share_at_most(5, 5), Ok(1.0));
+    assert_eq!(share_at_most(0, 0), Err(NoInterval::TooFew));
+    assert_eq!(share_at_most(2, 1), Err(NoInterval::TooFew));
+}
+
+#[test]
 fn the_median_lies_between_scipys_order_statistics() {
     // scipy.stats.quantile_test(x, q=1, p=.5).confidence_interval(.95)
     let x = [0.91, 1.3, 0.99, 1.02, 1.0, 1.001, 0.97, 1.004, 1.006, 1.01, 0.995, 1.003];

@@ -265,7 +265,10 @@ impl Machine for Fake {
             Act::Put { on: Setting::OwnFile { netns, .. }, .. } => {
                 self.effect(|fake| fake.state.enter(netns))?;
             }
-            Act::Put { on: Setting::Link { netns, link, .. }, .. } => self.effect(|fake| {
+            Act::Put {
+                on: Setting::Link { netns, link, .. } | Setting::Queue { netns, link },
+                ..
+            } => self.effect(|fake| {
                 let link = Object::Link { netns: netns.clone(), name: link.clone() };
                 // Links that an engine made are not known here.
                 let engines =
