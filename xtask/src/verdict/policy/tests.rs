@@ -28,6 +28,7 @@ void: medians that change beyond ×1.08 or spreads beyond ×1.5 with time, posit
 noise: a block with more than 25 % of time stolen is left out
 counts as: a stall: a transaction longer than 10 ms; a second mode: 10 % of observations apart
 test: 10000 permutations
+calibration: not required; where it is, a runner gates once `calibrate` has shown at most 5 % false alarms
 ");
     // Every number of the file is among what is printed, as it is or in percent.
     let numbers = EMBEDDED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
