@@ -190,7 +190,7 @@ impl fmt::Display for Power {
             write!(f, ", {} more void", self.void)?;
         }
         let share = f64::from(self.effective) / f64::from(self.boots.max(1));
-        write!(f, "; effective in {} of its boots", percent(share))?;
+        write!(f, "; effective as asked in {} of its boots", percent(share))?;
         if !self.reasons.is_empty() {
             write!(f, ", else: {}", printable(&self.reasons.join("; ")))?;
         }
@@ -255,7 +255,7 @@ mod tests {
             ..Power::new(fault)
         };
         insta::assert_snapshot!(power, @"
-        tail=50us/64: one of 64 replies 50us later; found as tail in 2 of 3 runs, 1 more void; effective in 75 % of its boots, else: no reply was late
+        tail=50us/64: one of 64 replies 50us later; found as tail in 2 of 3 runs, 1 more void; effective as asked in 75 % of its boots, else: no reply was late
           cell                              workload  location   dispersion  tail*      stall  modes
           running/docker/bridge/stock/idle  tcp-rr    0/3 ×1.00  0/3         2/3 ×2.00  0/3    0/3
           elsewhere something was flagged in 1 of 3 runs
