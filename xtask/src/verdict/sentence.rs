@@ -17,7 +17,14 @@ const NAMED: usize = 3;
 /// Tells it.
 pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> Overall {
     let gating = || decisions.iter().filter(|decision| decision.row.gates);
-    let count = |verdict| gating().filter(|decision| decision.verdict == verdict).count();
+    // What a gate has cleared is open for a change smaller than it is to find, and for nothing else.
+    let is_cleared =
+        |decision: &&Decision| decision.cleared && decision.verdict == Verdict::Inconclusive;
+    let count = |verdict| {
+        let open = gating().filter(|decision| !is_cleared(decision));
+        open.filter(|decision| decision.verdict == verdict).count()
+    };
+    let cleared = gating().filter(is_cleared).count();
     let flags: Vec<&Decision> = decisions.iter().filter(|decision| decision.flags()).collect();
     let cells: BTreeSet<&Cell> = decisions.iter().map(|decision| &decision.cell).collect();
     let accepted = decisions.iter().filter(|decision| decision.row.accepted.is_some()).count();
@@ -28,7 +35,7 @@ pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> 
         () if !flags.is_empty() => "regressed",
         () if missing + inconclusive > 0 => "inconclusive",
         () if improved > 0 => "improved",
-        () if equivalent + accepted > 0 => "equivalent",
+        () if equivalent + cleared + accepted > 0 => "equivalent",
         () => "inconclusive",
     };
     let mut parts = vec![head(&flags, decisions, &cells)];
@@ -38,9 +45,12 @@ pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> 
         parts.push(format!("improved: {}", grouped(&better, decisions)));
     }
     let mut rest = Vec::new();
-    for (count, what) in
-        [(equivalent, "equivalent"), (inconclusive, "inconclusive"), (missing, "missing")]
-    {
+    for (count, what) in [
+        (equivalent, "equivalent"),
+        (cleared, "without a sign of what the policy is to find"),
+        (inconclusive, "inconclusive"),
+        (missing, "missing"),
+    ] {
         if count > 0 {
             rest.push(format!("{count} {what}"));
         }

@@ -81,6 +81,9 @@ fn what_did_not_change_takes_few_boots_and_is_told_as_cleared() {
     let open = |d: &&Decision| d.row.gates && d.verdict == Verdict::Inconclusive && !d.cleared;
     let open: Vec<&Decision> = verdicts.decisions.iter().filter(open).collect();
     assert_eq!((verdicts.end(true), &verdicts.gate), (End::Fine, &Gate::Gates), "{open:?}");
+    assert_eq!(verdicts.overall.verdict, "equivalent", "{}", verdicts.overall.sentence);
+    let told = "without a sign of what the policy is to find";
+    assert!(verdicts.overall.sentence.contains(told), "{}", verdicts.overall.sentence);
     let mean = run.1.len() as f64 / 2.0 / few().len() as f64;
     assert!((6.0..16.0).contains(&mean), "{mean}");
     let spread = of(&verdicts, Aspect::Dispersion)[0];
