@@ -7,8 +7,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{Host, Said, run, xtask};
+use common::{Host, Said, XTASK, run, xtask};
 use evenkeel_agent::command;
+use nix::sys::signal::Signal;
 
 /// Fresh starts a side: the fewest that the policy takes.
 const BOOTS: usize = 7;
@@ -128,12 +129,16 @@ fn real_boots_are_taken_until_the_policy_knows_and_a_budget_ends_them() {
     let results: serde_json::Value = serde_json::from_str(&results).unwrap();
     assert_eq!(compared["verdicts"], results["verdicts"]);
 
-    // One of a run that a kill cut off goes on where it was, to the same end.
-    let lines: Vec<&str> = boots.lines().collect();
-    std::fs::write(host.path("run/boots.jsonl"), lines[..5].join("\n") + "\n").unwrap();
-    let resumed =
-        run(host.xtask(&["bench", "--resume", &host.path("run")]).current_dir(&repository.0));
-    assert!(resumed.stderr.contains("7 boots left of 12"), "{resumed}");
+    // A run that is stopped in the middle of a round goes on with that round.
+    let (place, out) = (repository.0.to_string_lossy(), host.path("stopped"));
+    let words = ["-C", &place, XTASK, "bench", "gate", "--against", "HEAD~1", "--out", &out];
+    let mut running = host.start_with("env", &words, &[]);
+    running.hear("[2/12]");
+    running.signal(Signal::SIGINT);
+    running.end().ends_with(130).says(&["interrupted: the host is as it was"]);
+    host.is_restored();
+    let resumed = run(host.xtask(&["bench", "--resume", &out]).current_dir(&repository.0));
+    assert!(resumed.stderr.contains("boots left of 12"), "{resumed}");
     host.is_restored();
 
     // What no budget carries is skipped with that reason, and then nothing is left to measure.

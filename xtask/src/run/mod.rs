@@ -432,7 +432,7 @@ impl Boots<'_> {
                 last != Some(round.first),
                 "the boots of a round cannot all be made on this host any more: `plan` says why"
             );
-            if !gate.has_time_for(&round, self.plan, watcher) || stop.load(Ordering::Relaxed) {
+            if !gate.has_time_for(&round, self.plan, watcher) {
                 break;
             }
             // The first was told when the run began.
@@ -440,6 +440,10 @@ impl Boots<'_> {
                 watcher.see(&gate.told(&round, self.plan));
             }
             self.run(gate::boots(&round, self.plan), (store, done), stop, watcher)?;
+            // A round that was cut short is asked for again by `--resume`, not here.
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
         }
         Ok(())
     }
