@@ -36,25 +36,28 @@ impl Gate {
         self.policy.gate_boots()
     }
 
-    /// The round that is wanted after the records of a run; none once everything is decided.
+    /// The rounds of a run, as far as it is measured.
     ///
     /// # Errors
     /// The run cannot be read.
-    pub(super) fn round(&self, out: &Path) -> anyhow::Result<Option<Round>> {
-        let (run, records, _) = store::read(out)?;
-        let Ok(comparison) = Comparison::of_sides(&run, &records, &self.policy) else {
-            // Before the first boot of a base there is nothing to ask.
-            return Ok(Sequential::new(&run, &self.policy).round().cloned());
-        };
-        Ok(Sequential::replayed(&comparison, &self.policy).round().cloned())
+    pub(super) fn begin(&self, out: &Path) -> anyhow::Result<Sequential<'_>> {
+        let (run, ..) = store::read(out)?;
+        let mut rounds = Sequential::new(&run, &self.policy);
+        self.catch_up(&mut rounds, out)?;
+        Ok(rounds)
     }
 
-    /// The boots of the round that is wanted.
+    /// Takes what was measured since.
     ///
     /// # Errors
     /// The run cannot be read.
-    pub(super) fn boots(&self, plan: &Plan<'_>, out: &Path) -> anyhow::Result<Vec<PlannedBoot>> {
-        Ok(self.round(out)?.map(|round| boots(&round, plan)).unwrap_or_default())
+    pub(super) fn catch_up(&self, rounds: &mut Sequential<'_>, out: &Path) -> anyhow::Result<()> {
+        let (run, records, _) = store::read(out)?;
+        // Before the first boot of a base there is nothing to ask.
+        if let Ok(comparison) = Comparison::of_sides(&run, &records, &self.policy) {
+            rounds.catch_up(&comparison);
+        }
+        Ok(())
     }
 
     /// Whether a round ends within the budget. If not, it is said.

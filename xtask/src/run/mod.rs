@@ -21,6 +21,7 @@ use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
 use crate::record::{Base, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
 use crate::report;
+use crate::verdict::Sequential;
 use crate::wrong::wrong;
 
 pub mod boot;
@@ -186,8 +187,12 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         let side = plan.cells[boot.cell].side.name();
         done.iter().any(|(known, of, number)| *number == boot.boot && of == side && *known == cell)
     };
+    let gate = gate.as_ref().map(|gate| Ok::<_, anyhow::Error>((gate, gate.begin(&order.out)?)));
+    let gate = gate.transpose()?;
     let planned = match &gate {
-        Some(gate) => gate.boots(&plan, &order.out)?,
+        Some((_, rounds)) => {
+            rounds.round().map(|round| gate::boots(round, &plan)).unwrap_or_default()
+        }
         None => plan.boots().collect(),
     };
     let left = planned.iter().filter(|boot| !is_made(boot)).count();
@@ -230,7 +235,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
     };
-    let looped = match &gate {
+    let looped = match gate {
         Some(gate) => boots.run_gate(gate, &order.out, (&mut store, &done), &stop, watcher),
         None => boots.run(planned, (&mut store, &done), &stop, watcher),
     };
@@ -420,14 +425,14 @@ impl Boots<'_> {
     /// Rounds of boots, until the gate wants no more or its time is over.
     fn run_gate(
         &mut self,
-        gate: &gate::Gate,
+        (gate, mut rounds): (&gate::Gate, Sequential<'_>),
         out: &Path,
         (store, done): (&mut Store, &[Made]),
         stop: &AtomicBool,
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<()> {
         let mut last = None;
-        while let Some(round) = gate.round(out)? {
+        while let Some(round) = rounds.round().cloned() {
             anyhow::ensure!(
                 last != Some(round.first),
                 "the boots of a round cannot all be made on this host any more: `plan` says why"
@@ -444,6 +449,7 @@ impl Boots<'_> {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
+            gate.catch_up(&mut rounds, out)?;
         }
         Ok(())
     }

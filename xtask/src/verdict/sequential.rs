@@ -87,6 +87,8 @@ pub(super) enum Stand {
     Unfinished,
     /// The screen saw no sign of a change for the worse by this factor.
     Cleared(f64),
+    /// The screen ended without an answer.
+    Undecided,
     /// It looked like a change by this factor, and fresh boots spoke against it.
     Dismissed(f64, Finding),
     /// Fresh boots did not confirm it.
@@ -140,10 +142,15 @@ impl<'p> Sequential<'p> {
     /// The gate of a run after all rounds of which every boot left a record.
     pub fn replayed(comparison: &Comparison<'_>, policy: &'p Policy) -> Sequential<'p> {
         let mut gate = Sequential::new(comparison.candidate.run, policy);
-        while gate.is_measured(comparison) {
-            gate.advance(comparison);
-        }
+        gate.catch_up(comparison);
         gate
+    }
+
+    /// Goes through the rounds that are measured.
+    pub fn catch_up(&mut self, comparison: &Comparison<'_>) {
+        while self.is_measured(comparison) {
+            self.advance(comparison);
+        }
     }
 
     /// The boots that are wanted next; none once everything is decided.
@@ -244,6 +251,7 @@ impl Findings {
         }
         Some(match found.worse.standing {
             Standing::Cleared => Stand::Cleared(found.find),
+            Standing::Undecided => Stand::Undecided,
             Standing::Dismissed => Stand::Dismissed(found.find, found.worse),
             Standing::Unconfirmed | Standing::Flagged => Stand::Unconfirmed(found.worse),
             Standing::Screened | Standing::Suspect if !self.finished => Stand::Unfinished,

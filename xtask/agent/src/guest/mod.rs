@@ -110,8 +110,11 @@ pub fn prepare() -> anyhow::Result<File> {
 /// so all threads and programs that it starts.
 fn serve_on_isolated() -> anyhow::Result<()> {
     let path = "/sys/devices/system/cpu/isolated";
-    // Kernels that cannot isolate any have no such file.
-    let list = fs::read_to_string(path).unwrap_or_default();
+    let list = match fs::read_to_string(path) {
+        // Kernels that cannot isolate any have no such file.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        read => read.with_context(|| format!("failed to read `{path}`"))?,
+    };
     let cpus = threads::parse_list(&list).with_context(|| format!("failed to read `{path}`"))?;
     match cpus.is_empty() {
         true => Ok(()),
