@@ -423,6 +423,10 @@ fn decision(
             row.reason = format!("no interval: {reason}");
         }
     }
+    // What fresh boots have confirmed stays so, whatever later ones lack.
+    if let Some(Stand::Confirmed(confirmed, of)) = stand {
+        (verdict, row.p, row.p_corrected) = (confirmed, Some(of.p), Some(of.p_corrected));
+    }
     if !asked.notes.is_empty() {
         row.reason = format!("{}; {}", row.reason, asked.notes.join("; "));
     }

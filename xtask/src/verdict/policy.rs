@@ -280,14 +280,7 @@ impl Policy {
             (
                 "finds",
                 format!(
-                    "location {}, dispersion {}, tail {}, stall {}, modes {}; of rates dispersion {}, tail {}",
-                    factor(find.location),
-                    factor(find.dispersion),
-                    factor(find.tail),
-                    factor(find.stall),
-                    factor(find.modes),
-                    factor(self.find_of_rates.dispersion),
-                    factor(self.find_of_rates.tail)
+                    "{}; of rates {}", found(find), found(&self.find_of_rates)
                 ),
             ),
             (
@@ -361,6 +354,13 @@ impl Accept {
         self.cells_text.iter().for_each(|name| write!(told, " in {name}").unwrap_or_default());
         format!("{told} up to ×{} until {}: {}", self.ratio, self.until, self.reason)
     }
+}
+
+/// `location ×1.05, dispersion ×1.4, ...`.
+fn found(find: &Find) -> String {
+    let gates = Aspect::FIGURES.into_iter();
+    let told = gates.filter_map(|aspect| Some(format!("{} ×{}", aspect.name(), find.of(aspect)?)));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// `16 (10 % of the rate), 32 (20 %)`.

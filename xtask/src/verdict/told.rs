@@ -140,6 +140,9 @@ impl Told {
                         of.fresh
                     )
                 }
+                Some(Stand::Undecided) => {
+                    format!("the screen ended before it could be told from the {beyond}")
+                }
                 Some(Stand::Unfinished) => "the run ended before it could be told".to_owned(),
                 Some(Stand::Beside) => {
                     "it came up after the first boots, so that fresh ones were not asked for"

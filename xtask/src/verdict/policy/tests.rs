@@ -21,7 +21,7 @@ policy: policy (built in)
 margins: location ×1.02, dispersion ×1.1, tail ×1.1, stall ×1.1, modes ×1.5, between boots ×1.1
 may be wrong: a flag anywhere 1 %, equivalent 5 % each, fails more often 0.1 %; suspect below p 0.05
 gates: location, dispersion, tail, stall, modes of workloads: all; a cell that only the candidate fails; emulated cells never by figures
-finds: location ×1.05, dispersion ×1.4, tail ×1.5, stall ×1.4, modes ×1.8; of rates dispersion ×1.5, tail ×2
+finds: location ×1.05, dispersion ×1.4, tail ×1.5, stall ×1.4, modes ×1.8; of rates location ×1.05, dispersion ×1.5, tail ×2, stall ×1.4, modes ×1.8
 boots of a gate: screen: 6 to 24 a side of each cell, 2 at a time, cleared at odds of 9, suspect at 2.7 or 55; confirmation: looks at 16 (10 %), 32 (20 %), 48 (20 %), 96 (50 %) fresh ones, futile at 55
 needs: 7 boots a side; power 90 %
 void: medians that change beyond ×1.08 or spreads beyond ×1.5 with time, position or order, p below 0.001; informs below 90 % of blocks with both sides

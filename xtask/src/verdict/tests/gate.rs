@@ -127,6 +127,42 @@ fn what_is_better_is_confirmed_too() {
 }
 
 #[test]
+fn what_the_screen_cannot_tell_is_open_and_not_cleared() {
+    // Boots' medians vary by 15 %: 24 of them do not tell a change by 5 %.
+    let wild = Temper { between: 0.15, ..STEADY };
+    let (run, records) = measured(&few(), 8, &|_, _, _| Ok(wild));
+    let verdicts = judged(&(run, records));
+    assert_eq!(flagged(&verdicts), Vec::<String>::new());
+    let open = "the screen ended before it could be told from the margin ×1.02";
+    let located = of(&verdicts, Aspect::Location);
+    let open: Vec<_> = located.iter().filter(|d| d.row.reason.contains(open)).collect();
+    assert!(!open.is_empty(), "{located:?}");
+    for decision in open {
+        assert_eq!((decision.verdict, decision.cleared), (Verdict::Inconclusive, false));
+        // As much as could be seen, which is more than was to be found.
+        assert!(decision.row.detectable_ratio > Some(1.05), "{:?}", decision.row);
+    }
+    assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
+}
+
+#[test]
+fn what_fresh_boots_confirmed_stays_flagged_whatever_later_ones_lack() {
+    let (run, mut records) =
+        measured(&few(), 2, &faulty(Temper { width: STEADY.width * 1.6, ..STEADY }));
+    let there = "running/docker/bridge/stock/noisy";
+    let flag = |verdicts: &Verdicts| flagged(verdicts).contains(&format!("{there} dispersion"));
+    assert!(flag(&judged_by((&run, &records), &policy())));
+    // A block that nobody asked for, in which all transactions take equally long.
+    let cell = few().into_iter().find(|cell| cell.id() == there).unwrap();
+    let block = records.iter().map(|record| record.block).max().unwrap() + 1;
+    for side in [BASE, CANDIDATE] {
+        let flat = record(&cell, block, "tcp-rr", latencies(&[20_000; 1200]));
+        records.push(Record { side: side.into(), block, ..flat });
+    }
+    assert!(flag(&judged_by((&run, &records), &policy())));
+}
+
+#[test]
 fn a_cell_that_only_the_candidate_fails_needs_no_more_boots() {
     let fails =
         |cell: &Cell, side: &str, _| match cell.virtualization == "docker" && side == CANDIDATE {

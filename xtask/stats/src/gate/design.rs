@@ -117,6 +117,8 @@ pub enum Standing {
     Missing,
     /// The screen found no sign of a change of the target's size.
     Cleared,
+    /// The screen ended without an answer: neither cleared nor a suspect.
+    Undecided,
     /// Fresh boots are to confirm it.
     Suspect,
     /// Confirmed: worse by more than the margin.
@@ -312,8 +314,12 @@ impl Design {
             }
             let seen = Seen::of(pairs[at].iter().map(|(_, value)| *value), self.prior(subject));
             let odds = seen.odds(subject.target);
-            if odds < -self.rules.drop || last && odds < self.rules.enter {
+            if odds < -self.rules.drop {
                 self.states[at].standing = Standing::Cleared;
+                weights.insert(at, 0.0);
+            } else if last && odds < self.rules.enter {
+                self.states[at].standing = Standing::Undecided;
+                weights.insert(at, 0.0);
             } else {
                 weights.insert(at, 1.0 / seen.p_above(boots[at].margin).max(LEAST_P));
                 undecided.extend((odds < self.rules.hold && !last).then_some(subject.cell));
