@@ -11,12 +11,12 @@ use evenkeel_agent::restore;
 use evenkeel_agent::state::StateDir;
 
 use crate::artifact::cache::Cache;
+use crate::attribution::expand;
 use crate::axis::tuning::{self, Profile};
 use crate::axis::{Powers, kernel};
 use crate::cli;
 use crate::doctor::provision;
 use crate::matrix::{self, Cell, Matrix};
-use crate::plan::attribution::expand;
 use crate::plan::{Json, Options, Plan, Table};
 use crate::record::{Base, PlannedCell, Record, Run, Status, store};
 use crate::run::host::{self, Host};

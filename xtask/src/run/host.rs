@@ -307,3 +307,18 @@ fn fair_servers(cpus: &[usize]) -> Vec<String> {
         .filter(|path| std::fs::read(path).is_ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::vocabulary;
+    use crate::matrix::{EMBEDDED, parse};
+
+    #[test]
+    fn shipped_matrices_use_names_that_there_are() {
+        for (name, text) in EMBEDDED {
+            let matrix =
+                parse(text, name, &vocabulary()).unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(matrix.name, name);
+        }
+    }
+}

@@ -8,15 +8,14 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use crate::matrix::{Cell, Matrix, pairs};
-use crate::record::{PlannedCell, Side, Status};
 
-pub mod attribution;
 mod cost;
 mod estimate;
 mod filter;
 mod json;
 mod order;
 mod shard;
+mod status;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +27,7 @@ pub use json::Json;
 use order::sides;
 pub use order::{block, id_hash};
 pub use shard::{BadShard, Shard};
+pub use status::{BASE, CANDIDATE, PlannedCell, SCHEMA, Side, Status};
 pub use table::Table;
 
 /// Cells that a thread works on in one go.
@@ -143,12 +143,7 @@ impl<'m> Plan<'m> {
                 .contrasts
                 .iter()
                 .flat_map(|contrast| pairs(selected.iter().map(cell), contrast))
-                .chain(
-                    matrix
-                        .study
-                        .iter()
-                        .flat_map(|study| attribution::pairs(study, selected.iter().map(cell))),
-                )
+                .chain(matrix.study.iter().flat_map(|study| study.pairs(selected.iter().map(cell))))
                 .collect();
             selected = shard.select(&times, &joined).into_iter().map(|at| selected[at]).collect();
         }

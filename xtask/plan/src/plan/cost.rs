@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::status::{Side, Status};
 use super::{Plan, Planned, human};
-use crate::record::{Side, Status};
 
 /// Boots a side that a gate takes of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,13 +28,13 @@ pub use measure::{BOOTS, LONGEST_BOOT, quick};
 pub use name::Name;
 pub use nearest::nearest;
 pub use pairs::pairs;
-pub(crate) use parse::MOST_CELLS;
-pub(crate) use parse::{document_of, utf8};
+pub use parse::MOST_CELLS;
+pub use parse::{document_of, utf8};
 pub use parse::{parse, parse_bytes};
 pub use problem::{Errors, Problem};
-pub(crate) use problem::{Problems, printable, quoted, suggestion};
-pub(crate) use read::Table;
-pub(crate) use source::read_bounded;
+pub use problem::{Problems, printable, quoted, suggestion};
+pub use read::Table;
+pub use source::read_bounded;
 pub use source::{EMBEDDED, Found, NotFound, find, find_in, names_in};
 
 /// Names that a matrix may use, from the registries of kinds. Kernels are not among them: a matrix defines its own.
