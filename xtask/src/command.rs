@@ -1,6 +1,6 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::axis::tuning::{self, Profile};
 use crate::axis::{Powers, kernel};
 use crate::cli;
 use crate::doctor::provision;
-use crate::matrix::{self, Cell, Matrix};
+use crate::matrix::{self, Axis, Cell, Matrix};
 use crate::plan::{Json, Options, Plan, Table};
 use crate::record::{Base, PlannedCell, Record, Run, Status, store};
 use crate::run::host::{self, Host};
@@ -106,10 +106,8 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     }
     let judge = Judge::new(&host, &matrix);
-    let judge = |cell: &matrix::Cell| judge.status(cell);
-    let plan =
-        Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
-    let mut plan = plan.with_labs(&host::needs_lab, lab::STARTS);
+    let plan = Plan::new(&matrix, options(&told.selection), &judge).map_err(wrong)?;
+    let mut plan = plan.with_labs(lab::STARTS);
     let boots = policy::find(None).map_err(wrong)?.gate_boots();
     if let Some(budget) = told.budget {
         plan = plan.within_budget(budget, boots);
@@ -411,7 +409,7 @@ pub(crate) fn load(directory: &Path, told: &cli::Selection) -> anyhow::Result<(M
         let mut arms = matrix.study.iter().flat_map(|study| &study.arms);
         arms.any(|arm| arm.tuning == name && arm.is_derived())
     };
-    let named: BTreeSet<&str> = matrix.cells.iter().map(|cell| &*cell.tuning).collect();
+    let named = matrix.names_on(Axis::Tuning);
     let mut profiles = BTreeMap::new();
     for name in named.into_iter().filter(|name| !derived(name)) {
         let text = Profile::text(directory, name).map_err(wrong)?;

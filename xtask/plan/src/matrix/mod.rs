@@ -1,7 +1,7 @@
 //! The matrix: what a user wrote, checked, as values. [`parse()`] makes them of text, with every error at its place;
 //! [`find`] looks the text up and is the only part that does I/O. What a cell does to a machine is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -311,4 +311,13 @@ pub struct Matrix {
     /// The profiles that `plan` derived for it, under which the cells are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub study: Option<Study>,
+}
+
+impl Matrix {
+    /// The values that its cells have on an axis.
+    pub fn names_on(&self, axis: Axis) -> BTreeSet<&str> {
+        let mut names: Vec<&str> = self.cells.iter().map(|cell| cell.on(axis)).collect();
+        names.dedup();
+        names.into_iter().collect()
+    }
 }
