@@ -301,7 +301,7 @@ line 4: knob `placement`: `vcpu=a`: `a` is not a list of CPUs such as `0,2-3`
 line 4: knob `placement`: role `vcpu` is given twice
 line 4: knob `placement`: `automatic` is no ROLE=VALUE: the roles are server, vcpu, emulator
 line 4: knob `policy`: `vcpu=deadline`: scheduling policy `deadline` is not other, batch, fifo:N or rr:N
-line 4: knob `rt-throttle`: `on` is not a throttle: the only value is `off`
+line 4: knob `rt-throttle`: `on` is not a throttle: the values are `off` and `off:PERIOD`
 line 4: knob `memory-lock`: `yes` is not known: the only value is `on`
 line 4: knob `cpuset-mems`: `a` is not a list of nodes such as `0`
 line 4: knob `cpu-dma-latency`: `-1` is not a whole number from 0 to 1000000

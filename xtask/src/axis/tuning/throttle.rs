@@ -3,7 +3,7 @@
 //! throttle remains where realtime is accounted by cgroup. The knob covers both.
 //!
 //! A fair server takes its 50 ms only where ordinary threads got less than that in the second before. Where it cannot be turned off, and
-//! realtime is accounted by cgroup, the knob lets them have as much in slices of 0.6 ms, and no server ever steps in.
+//! realtime is accounted by cgroup, the knob lets them have as much in slices of each 10 ms or less, and no server ever steps in.
 
 use evenkeel_agent::step::{Act, Phase, Setting};
 
@@ -17,10 +17,36 @@ pub(super) struct Throttle;
 
 const RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
 
-/// The machine's limit as kernels have it, without which a cgroup's does not count; of every 10 ms, 9.4 for realtime threads. A fair server waits
-/// for 50 ms of a second, so 6 % leave it nothing to do. The period is longer than two ticks of a kernel with 250 a second: by ticks alone is
-/// counted what threads take that never wait, and in a shorter period they would lose half of their time.
-const SLICES: &str = "950000 9400 10000";
+/// The period of slices where a profile names none, microseconds: longer than two ticks of a kernel with 250 a second. Threads that never wait
+/// are counted by ticks alone, and in a shorter period lose more than their share; those that wait for packets are counted at every switch.
+const PERIOD_US: u32 = 10_000;
+
+/// What a profile may ask for.
+const PERIODS: std::ops::RangeInclusive<u32> = 500..=1_000_000;
+
+/// The machine's limit as kernels have it, without which a cgroup's does not count; of every period, 94 % for realtime threads. A fair server
+/// waits for 50 ms of a second, so 6 % leave it nothing to do.
+fn slices(period_us: u32) -> String {
+    format!("950000 {} {period_us}", period_us / 100 * 94)
+}
+
+/// The period that a value asks for.
+fn period(want: &str) -> anyhow::Result<u32> {
+    let Some(("off", period)) = want.split_once(':') else {
+        anyhow::ensure!(
+            want == "off",
+            "`{want}` is not a throttle: the values are `off` and `off:PERIOD`"
+        );
+        return Ok(PERIOD_US);
+    };
+    let (least, most) = PERIODS.into_inner();
+    match period.parse() {
+        Ok(period) if PERIODS.contains(&period) => Ok(period),
+        _ => {
+            anyhow::bail!("`{period}` is not a whole number of microseconds from {least} to {most}")
+        }
+    }
+}
 
 /// Lifts the throttle of the whole machine.
 fn no_throttle() -> (String, String) {
@@ -29,7 +55,12 @@ fn no_throttle() -> (String, String) {
 
 impl Throttle {
     /// Writes these files.
-    fn put(&self, files: impl IntoIterator<Item = (String, String)>, applied: &str) -> Turned {
+    fn put(
+        &self,
+        want: &str,
+        files: impl IntoIterator<Item = (String, String)>,
+        applied: &str,
+    ) -> Turned {
         let files: Vec<(String, String)> = files.into_iter().collect();
         let put = |(path, value): &(String, String)| Act::Put {
             on: Setting::Asked(path.as_str().into()),
@@ -39,7 +70,7 @@ impl Throttle {
             applied: format!("{applied} (shared by the whole machine)"),
             steps: steps(Phase::Place, files.iter().map(put).collect::<Vec<_>>()),
             probes: files.into_iter().map(|(path, is)| (Probe::File(path), is)).collect(),
-            ..Turned::new(self.name(), "off")
+            ..Turned::new(self.name(), want)
         }
     }
 }
@@ -54,7 +85,7 @@ impl Knob for Throttle {
     }
 
     fn values(&self) -> String {
-        "off".to_owned()
+        "off, or off:N: where fair servers cannot be turned off, in slices every N us (500 to 1000000; 10000 if left out)".to_owned()
     }
 
     fn needs(&self, _want: &str) -> &'static [NeedName] {
@@ -62,12 +93,11 @@ impl Knob for Throttle {
     }
 
     fn check(&self, want: &str) -> anyhow::Result<()> {
-        anyhow::ensure!(want == "off", "`{want}` is not a throttle: the only value is `off`");
-        Ok(())
+        period(want).map(|_| ())
     }
 
     fn turn(&self, want: &str, to: &Target<'_>) -> anyhow::Result<Turned> {
-        self.check(want)?;
+        let period_us = period(want)?;
         let site = to.site;
         let Some(why) = site.found.fair_servers_out_of_reach() else {
             let off = |path: &String| (path.clone(), "0".to_owned());
@@ -76,6 +106,7 @@ impl Knob for Throttle {
                 count => format!("no limit, {count} fair servers off"),
             };
             return Ok(self.put(
+                want,
                 [no_throttle()].into_iter().chain(site.fair_servers.iter().map(off)),
                 &applied,
             ));
@@ -83,15 +114,16 @@ impl Knob for Throttle {
         let turned = match site.found.slices() {
             Some(path) => Turned {
                 partial: Some(format!(
-                    "ordinary threads keep 0.6 ms of every 10 ms, or the kernel's fair servers would give them 50 ms of a second: {why}"
+                    "ordinary threads keep {} us of every {period_us} us, or the kernel's fair servers would give them 50 ms of a second: {why}",
+                    period_us / 100 * 6
                 )),
-                ..self.put([(path.to_owned(), SLICES.to_owned())], "a pause in slices")
+                ..self.put(want, [(path.to_owned(), slices(period_us))], "a pause in slices")
             },
             None => Turned {
                 partial: Some(format!(
                     "the kernel's fair servers still give ordinary threads 50 ms of a second in which realtime threads would run: {why}"
                 )),
-                ..self.put([no_throttle()], "no throttle")
+                ..self.put(want, [no_throttle()], "no throttle")
             },
         };
         Ok(turned)
@@ -100,5 +132,27 @@ impl Knob for Throttle {
     fn lacks(&self, others: &Profile) -> Option<Lack> {
         let why = "it lifts a limit on realtime threads, and no `policy` makes one of the system under test";
         (!policy::makes_realtime(others)).then_some(Lack { why, is_fatal: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_leave_a_fair_server_nothing_to_do_whatever_the_period() {
+        for period_us in [500, 1_000, 10_000, 999_999, 1_000_000] {
+            let text = slices(period_us);
+            let numbers: Vec<u32> = text.split(' ').map(|word| word.parse().unwrap()).collect();
+            let [machine, runtime, period] = numbers[..] else { panic!("{text}") };
+            assert_eq!(period, period_us);
+            // No cgroup gets more than the machine has, and a container's budget fits in.
+            let share = f64::from(runtime) / f64::from(period);
+            assert!(share < 0.945 && share > 0.9 && machine == 950_000, "{text}");
+        }
+        assert_eq!((period("off").unwrap(), period("off:1000").unwrap()), (10_000, 1_000));
+        for wrong in ["off:", "off:0", "off:1s", "off:2000000", "on:1000"] {
+            assert!(period(wrong).is_err(), "{wrong}");
+        }
     }
 }
