@@ -59,9 +59,9 @@ impl Slices {
     /// Sets all three, or none.
     pub(super) fn write(&self, value: &str) -> anyhow::Result<()> {
         let before = self.read()?;
-        self.set(value).or_else(|error| match self.set(&before) {
-            Ok(()) => Err(error),
-            Err(worse) => Err(error.context(format!("`{before}` was not put back: {worse:#}"))),
+        self.set(value).map_err(|error| match self.set(&before) {
+            Ok(()) => error,
+            Err(worse) => error.context(format!("`{before}` was not put back: {worse:#}")),
         })
     }
 
