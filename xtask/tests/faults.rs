@@ -15,7 +15,7 @@ use evenkeel_agent::interpret::{self, Slots};
 use evenkeel_agent::journal::Journal;
 use evenkeel_agent::machine::cgroup::Hierarchies;
 use evenkeel_agent::machine::real::Real;
-use evenkeel_agent::machine::{Machine, Reached, links};
+use evenkeel_agent::machine::{Machine, Reached, links, value_of};
 use evenkeel_agent::state::{Lock, StateDir, host_boot};
 use evenkeel_agent::step::{Act, Arg, Ensure, LinkKey, Node, Object, Phase, Setting, Step};
 use evenkeel_agent::threads::Policy;
@@ -24,7 +24,7 @@ use xtask::artifact::cache::Cache;
 use xtask::axis::Powers;
 use xtask::axis::kernel;
 use xtask::axis::names::RunTag;
-use xtask::axis::tuning::{Probe, Turned};
+use xtask::axis::tuning::{Found, Probe, Turned};
 use xtask::check::inventory::{Inventory, SETTLES};
 use xtask::matrix::{self, Cell, Matrix};
 use xtask::record::{Effect, Evidence, Outcome, Status, store};
@@ -441,6 +441,42 @@ fn a_knob_that_the_kernel_has_no_time_for_is_told_and_the_rest_goes_on() {
     assert!(reason.contains("Device or resource busy (os error 16)"), "{reason}");
     let Effect::Partial { reason } = parts else { panic!("{parts:?}") };
     assert!(reason.starts_with("1 of 2: ") && !reason.contains(TAKEN), "{reason}");
+}
+
+#[test]
+fn a_pause_of_realtime_threads_that_was_left_half_way_is_put_back_whatever_was_written() {
+    let _alone = alone();
+    let found = Found::look();
+    // Elsewhere nothing is given by cgroup, and nothing is written.
+    let Some(path) = found.slices() else { return };
+    let before = Inventory::take().unwrap();
+    let is = value_of(path).unwrap();
+    let ours = "950000 9400 10000".to_owned();
+    let folder = Path::new(path).parent().unwrap();
+    let machine = Path::new("/proc/sys/kernel/sched_rt_runtime_us");
+    let (runtime, period) = (folder.join("cpu.rt_runtime_us"), folder.join("cpu.rt_period_us"));
+    let writes = [
+        (machine, "-1"),
+        (&runtime, "-1"),
+        (&period, "10000"),
+        (&runtime, "9400"),
+        (machine, "950000"),
+    ];
+    for killed_after in 0..=writes.len() {
+        for (file, value) in &writes[..killed_after] {
+            std::fs::write(file, value).unwrap();
+        }
+        let left = value_of(path).unwrap();
+        let state = Ensure::Value {
+            at: Node::Host,
+            path: path.to_owned(),
+            is: is.clone(),
+            ours: ours.clone(),
+        };
+        assert_eq!(Real::for_restore().ensure(&state).unwrap(), Reached::Yes, "{left}");
+        assert_eq!(value_of(path).unwrap(), is, "{left}");
+    }
+    assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
 }
 
 /// Kills `argv` once at each of some times, and has what it makes removed, as `restore` does.
