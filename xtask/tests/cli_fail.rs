@@ -178,6 +178,8 @@ fn real_kernels_that_are_damaged_foreign_or_nobodys_end_their_cells_alone() {
     ] {
         println!("{kernel}: {}", told(kernel));
         assert!(told(kernel).contains(words), "{kernel}: {}", told(kernel));
+        let theirs = format!("another `image` or `modules` in [kernel.{kernel}]");
+        assert_eq!(told(kernel).contains(&theirs), kernel != "nobodys", "{}", told(kernel));
     }
     host.is_restored();
 }
