@@ -115,6 +115,75 @@ fn real_guests_that_panic_fail_with_their_last_words_and_kernels_that_are_none_a
     host.is_restored();
 }
 
+/// The table of a kernel by its image, with these modules.
+fn kernel_of(name: &str, image: &str, modules: &Path) -> String {
+    format!("[kernel.{name}]\nimage = '{image}'\nmodules = '{}'\n", modules.display())
+}
+
+#[test]
+fn real_kernels_that_are_damaged_foreign_or_nobodys_end_their_cells_alone() {
+    let host = Host::take();
+    let cache = Cache::open().unwrap();
+    let known = kernel::running(&cache).expect("a kernel can be fetched with apt");
+    let modules = known.modules.unwrap();
+    let mut image = std::fs::read(&known.image).unwrap();
+    let (cut, damaged, foreign) = (host.path("cut"), host.path("damaged"), host.path("foreign"));
+    std::fs::write(&cut, &image[..image.len() / 2]).unwrap();
+    // The head, which says what it is, stays.
+    let middle = image.len() / 2;
+    image[middle..middle + 0x1_0000].fill(0x5a);
+    std::fs::write(&damaged, &image).unwrap();
+    let mut arm = vec![0; 0x1_0000];
+    arm[0x38..0x3c].copy_from_slice(b"ARM\x64");
+    std::fs::write(&foreign, arm).unwrap();
+    let strangers = host.place.path().join("strangers");
+    std::fs::create_dir(&strangers).unwrap();
+    let more = [
+        kernel_of("cut", &cut, &modules),
+        kernel_of("damaged", &damaged, &modules),
+        kernel_of("foreign", &foreign, &modules),
+        kernel_of("strangers", &known.image.to_string_lossy(), &strangers),
+        "[kernel.nobodys]\ndeb = 'linux-image-of-nobody-amd64'\n".to_owned(),
+        "[[exclude]]\nkernel = 'running'\nvirtualization = 'qemu'\n".to_owned(),
+    ];
+    let said = run(&mut host.bench(&Quick {
+        kernel: "'running', 'cut', 'damaged', 'foreign', 'strangers', 'nobodys'",
+        virtualization: "'netns', 'qemu'",
+        network: "'bridge'",
+        more: &more.concat(),
+        ..Quick::default()
+    }));
+    said.ends_with(0);
+    let mut reasons = reasons(&host.place.path().join("run"));
+    reasons.sort();
+    let [(failed, Some(reason)), (measured, None)] = &reasons[..] else {
+        panic!("{reasons:?}: {said}")
+    };
+    assert_eq!(failed, "damaged/qemu/bridge/stock/idle");
+    assert_eq!(measured, "running/netns/bridge/stock/idle");
+    assert!(reason.contains("the guest's console says: "), "{reason}");
+    println!("{reason}");
+    let results = std::fs::read_to_string(host.path("run/results.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+    let told = |kernel: &str| {
+        let id = format!("{kernel}/qemu/bridge/stock/idle");
+        let cell = results["cells"].as_array().unwrap().iter().find(|cell| cell["id"] == *id);
+        cell.unwrap()["reason"].as_str().unwrap().to_owned()
+    };
+    for (kernel, words) in [
+        ("cut", "the image is cut short: it has "),
+        ("foreign", "a kernel for arm64, and not for x86-64"),
+        ("strangers", "there are no modules in"),
+        ("nobodys", "`linux-image-of-nobody-amd64`"),
+    ] {
+        println!("{kernel}: {}", told(kernel));
+        assert!(told(kernel).contains(words), "{kernel}: {}", told(kernel));
+        let theirs = format!("another `image` or `modules` in [kernel.{kernel}]");
+        assert_eq!(told(kernel).contains(&theirs), kernel != "nobodys", "{}", told(kernel));
+    }
+    host.is_restored();
+}
+
 #[test]
 fn real_a_guest_that_never_boots_is_given_up_before_its_deadline() {
     let host = Host::take();

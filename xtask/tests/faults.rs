@@ -5,6 +5,7 @@
 
 use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,16 +13,18 @@ use anyhow::Context as _;
 use evenkeel_agent::command::{self, Watch};
 use evenkeel_agent::interpret::{self, Slots};
 use evenkeel_agent::journal::Journal;
+use evenkeel_agent::machine::cgroup::Hierarchies;
 use evenkeel_agent::machine::real::Real;
-use evenkeel_agent::machine::{Machine, Reached, links};
+use evenkeel_agent::machine::{Machine, Reached, links, value_of};
 use evenkeel_agent::state::{Lock, StateDir, host_boot};
 use evenkeel_agent::step::{Act, Arg, Ensure, LinkKey, Node, Object, Phase, Setting, Step};
+use evenkeel_agent::threads::Policy;
 use evenkeel_agent::{restore, threads, wait};
 use xtask::artifact::cache::Cache;
 use xtask::axis::Powers;
 use xtask::axis::kernel;
 use xtask::axis::names::RunTag;
-use xtask::axis::tuning::{Probe, Turned};
+use xtask::axis::tuning::{Found, Probe, Turned};
 use xtask::check::inventory::{Inventory, SETTLES};
 use xtask::matrix::{self, Cell, Matrix};
 use xtask::record::{Effect, Evidence, Outcome, Status, store};
@@ -325,50 +328,154 @@ fn packets_that_take_another_path_fail_the_boot() {
     assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
 }
 
-#[test]
-fn a_knob_that_the_kernel_refuses_is_told_and_the_rest_goes_on() {
-    const READ_ONLY: &str = "/proc/sys/kernel/ostype";
-    const GONE: &str = "/proc/sys/kernel/ek-gone";
-    const TAKEN: &str = "/proc/sys/vm/swappiness";
-    let _alone = alone();
+/// Boots a namespace with a knob that writes these files, by this command, and answers how the knob is judged as one that must take
+/// effect in all of them, and as one that may in each.
+fn tried(files: &[(&str, &str)], boot: &[&str]) -> [Effect; 2] {
     let before = Inventory::take().unwrap();
     let bench = Bench::new(["netns", "veth", "stock", "idle"]);
     let mut spec = bench.spec(0);
-    let files = [(READ_ONLY, "other"), (GONE, "1"), (TAKEN, "23")];
-    let acts = files
-        .map(|(path, value)| Act::Put { on: Setting::Asked(path.into()), value: value.into() });
-    let steps = acts.map(|act| Step { at: Node::Host, phase: Phase::Prepare, act });
+    let act = |(path, value): &(&str, &str)| Act::Put {
+        on: Setting::Asked((*path).into()),
+        value: (*value).into(),
+    };
+    let step = |act| Step { at: Node::Host, phase: Phase::Prepare, act };
+    let steps: Vec<Step> = files.iter().map(act).map(step).collect();
+    let probe =
+        |(path, value): &(&str, &str)| (Probe::File((*path).to_owned()), (*value).to_owned());
     let each = |each: bool| Turned {
         knob: "tried".to_owned(),
         requested: "all".to_owned(),
         applied: "all".to_owned(),
-        probes: files
-            .map(|(path, value)| (Probe::File(path.to_owned()), value.to_owned()))
-            .to_vec(),
+        probes: files.iter().map(probe).collect(),
         each,
         partial: None,
         without: None,
-        steps: steps.to_vec(),
+        steps: steps.clone(),
     };
     spec.knobs = vec![each(false), each(true)];
     spec.steps = interpret::in_order(spec.steps.into_iter().chain(steps.clone()));
     let input = serde_json::to_vec(&spec).unwrap();
     let watch = Watch { input: &input, keep: 1 << 24, ..Watch::within(PATIENCE) };
-    let ended = command::watch(watch, &[PROGRAM, "boot"]).unwrap();
+    let ended = command::watch(watch, boot).unwrap();
     let report: Report = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(report.record.outcome, Outcome::Measured);
     assert!(report.not_undone.is_empty() && report.left_alone.is_empty(), "{report:?}");
-    let mut effects = report.record.evidence.iter().filter_map(|evidence| match evidence {
+    let mut effects = report.record.evidence.into_iter().filter_map(|evidence| match evidence {
         Evidence::Knob { effect, .. } => Some(effect),
         _ => None,
     });
-    let (strict, parts) = (effects.next().unwrap(), effects.next().unwrap());
+    let judged = [effects.next().unwrap(), effects.next().unwrap()];
+    bench.end();
+    assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
+    judged
+}
+
+const READ_ONLY: &str = "/proc/sys/kernel/ostype";
+const GONE: &str = "/proc/sys/kernel/ek-gone";
+const TAKEN: &str = "/proc/sys/vm/swappiness";
+
+#[test]
+fn a_knob_that_the_kernel_refuses_is_told_and_the_rest_goes_on() {
+    let _alone = alone();
+    let out_of_range = ("/proc/sys/vm/overcommit_memory", "9");
+    let files = [(READ_ONLY, "other"), (GONE, "1"), out_of_range, (TAKEN, "23")];
+    let [strict, parts] = tried(&files, &[PROGRAM, "boot"]);
     let Effect::NotEffective { reason } = strict else { panic!("{strict:?}") };
+    println!("{reason}");
     let refused = format!("failed to write `other` to {READ_ONLY}: ");
     assert!(reason.contains(&refused) && reason.contains(GONE), "{reason}");
+    assert!(reason.contains("Invalid argument (os error 22)"), "{reason}");
     let Effect::Partial { reason } = parts else { panic!("{parts:?}") };
-    assert!(reason.starts_with("2 of 3: ") && !reason.contains(TAKEN), "{reason}");
-    bench.end();
+    assert!(reason.starts_with("3 of 4: ") && !reason.contains(TAKEN), "{reason}");
+}
+
+#[test]
+fn a_knob_of_a_file_system_that_is_read_only_is_told_and_the_rest_goes_on() {
+    let _alone = alone();
+    // In mounts of its own: the host's stay as they are.
+    let script = "mount --bind /proc/sys/vm /proc/sys/vm && mount -o remount,bind,ro /proc/sys/vm && exec \"$0\" boot";
+    let files = [(TAKEN, "23"), ("/proc/sys/kernel/hung_task_timeout_secs", "601")];
+    let [strict, parts] = tried(&files, &["unshare", "--mount", "sh", "-c", script, PROGRAM]);
+    let Effect::NotEffective { reason } = strict else { panic!("{strict:?}") };
+    println!("{reason}");
+    assert!(reason.contains("Read-only file system (os error 30)"), "{reason}");
+    let Effect::Partial { reason } = parts else { panic!("{parts:?}") };
+    assert!(reason.starts_with("1 of 2: ") && reason.contains(TAKEN), "{reason}");
+}
+
+/// A cgroup of a test's own with a process in it; both go in the end.
+struct OwnCgroup(PathBuf, Child);
+
+impl Drop for OwnCgroup {
+    fn drop(&mut self) {
+        self.1.kill().unwrap();
+        self.1.wait().unwrap();
+        let removed = wait::until("the cgroup to be empty", PATIENCE, || {
+            Ok(std::fs::remove_dir(&self.0).ok())
+        });
+        removed.unwrap();
+    }
+}
+
+#[test]
+fn a_knob_that_the_kernel_has_no_time_for_is_told_and_the_rest_goes_on() {
+    let _alone = alone();
+    let mounted = Hierarchies::mounted().unwrap();
+    let cpu = mounted.controller("cpu").filter(|cpu| cpu.join("cpu.rt_runtime_us").exists());
+    // Elsewhere no file is known that is busy whenever one wants it to be.
+    let Some(cpu) = cpu else { return };
+    let folder = cpu.join("ekt-busy");
+    std::fs::create_dir(&folder).unwrap();
+    let words = tempfile::tempfile().unwrap();
+    let child = command::start(None, &["sleep".to_owned(), "600".to_owned()], words).unwrap();
+    let group = OwnCgroup(folder, child);
+    let budget = group.0.join("cpu.rt_runtime_us");
+    std::fs::write(&budget, "1000").unwrap();
+    std::fs::write(group.0.join("cgroup.procs"), group.1.id().to_string()).unwrap();
+    threads::set_policy(group.1.id().cast_signed(), Policy::Fifo(1)).unwrap();
+    let budget = budget.to_str().unwrap();
+    // A cgroup with realtime threads keeps its budget.
+    let [strict, parts] = tried(&[(budget, "0"), (TAKEN, "23")], &[PROGRAM, "boot"]);
+    let Effect::NotEffective { reason } = strict else { panic!("{strict:?}") };
+    println!("{reason}");
+    assert!(reason.contains("Device or resource busy (os error 16)"), "{reason}");
+    let Effect::Partial { reason } = parts else { panic!("{parts:?}") };
+    assert!(reason.starts_with("1 of 2: ") && !reason.contains(TAKEN), "{reason}");
+}
+
+#[test]
+fn a_pause_of_realtime_threads_that_was_left_half_way_is_put_back_whatever_was_written() {
+    let _alone = alone();
+    let found = Found::look();
+    // Elsewhere nothing is given by cgroup, and nothing is written.
+    let Some(path) = found.slices() else { return };
+    let before = Inventory::take().unwrap();
+    let is = value_of(path).unwrap();
+    let ours = "950000 9400 10000".to_owned();
+    let folder = Path::new(path).parent().unwrap();
+    let machine = Path::new("/proc/sys/kernel/sched_rt_runtime_us");
+    let (runtime, period) = (folder.join("cpu.rt_runtime_us"), folder.join("cpu.rt_period_us"));
+    let writes = [
+        (machine, "-1"),
+        (&runtime, "-1"),
+        (&period, "10000"),
+        (&runtime, "9400"),
+        (machine, "950000"),
+    ];
+    for killed_after in 0..=writes.len() {
+        for (file, value) in &writes[..killed_after] {
+            std::fs::write(file, value).unwrap();
+        }
+        let left = value_of(path).unwrap();
+        let state = Ensure::Value {
+            at: Node::Host,
+            path: path.to_owned(),
+            is: is.clone(),
+            ours: ours.clone(),
+        };
+        assert_eq!(Real::for_restore().ensure(&state).unwrap(), Reached::Yes, "{left}");
+        assert_eq!(value_of(path).unwrap(), is, "{left}");
+    }
     assert_eq!(before.differs(SETTLES).unwrap(), Vec::<String>::new());
 }
 

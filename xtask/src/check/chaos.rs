@@ -11,7 +11,7 @@ use evenkeel_agent::command;
 use super::inventory::{Inventory, SETTLES};
 use crate::record::store;
 
-/// Cells of every virtualization, tuned and not, with and without load.
+/// Cells of every virtualization, tuned and not, some by every knob that a profile has, with and without load.
 const MATRIX: &str = r#"
 schema = 1
 name = "chaos"
@@ -26,7 +26,7 @@ tuning = ["stock", "isolated"]
 kernel = "running"
 virtualization = "docker"
 network = "nat"
-tuning = "isolated"
+tuning = "realtime"
 load = "noisy"
 
 [[include]]
@@ -40,7 +40,7 @@ load = "noisy"
 kernel = "running"
 virtualization = "qemu"
 network = "bridge"
-tuning = "isolated"
+tuning = "realtime"
 load = "idle"
 
 [measure]

@@ -146,13 +146,13 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         if let (true, Some(reason)) = (planned.is_runnable(), missing) {
             planned.status = Arc::new(Status::Skipped {
                 reason: reason.to_owned(),
-                remedy: "cargo xtask doctor --provision".to_owned(),
+                remedy: remedy_of(planned.cell, &order.matrix),
             });
         }
         if let (true, Some(Err(reason))) = (planned.lab, kits.get(&*planned.cell.kernel)) {
             planned.status = Arc::new(Status::Skipped {
                 reason: format!("no lab can be started: {reason}"),
-                remedy: "cargo xtask doctor --provision".to_owned(),
+                remedy: remedy_of(planned.cell, &order.matrix),
             });
         }
     }
@@ -255,6 +255,15 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let (_, records, _) = store::read(&order.out)?;
     let measured = records.iter().any(|record| record.outcome == Outcome::Measured);
     Ok(if measured { End::Measured } else { End::Nothing })
+}
+
+/// What helps where a cell's programs or kernel cannot be had: an image that somebody built is theirs to mend.
+fn remedy_of(cell: &Cell, matrix: &Matrix) -> String {
+    let own = matrix.kernels.get(&*cell.kernel).is_some_and(|source| source.image.is_some());
+    match own {
+        true => format!("another `image` or `modules` in [kernel.{}]", cell.kernel),
+        false => "cargo xtask doctor --provision".to_owned(),
+    }
 }
 
 /// So many reasons are told before a run; `plan` has all.

@@ -3,18 +3,25 @@
 use anyhow::Context as _;
 
 use super::Reached;
+use super::slices::{self, Slices};
 
 /// The value of a file, without white space around it; of a choice such as `always [madvise] never`, the chosen word.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn read(path: &str) -> anyhow::Result<String> {
+    if let Some(slices) = Slices::of(path) {
+        return slices.read();
+    }
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
     Ok(chosen(text.trim()).to_owned())
 }
 
 /// Writes a value and nothing else.
 pub(crate) fn write(path: &str, value: &str) -> anyhow::Result<()> {
+    if let Some(slices) = Slices::of(path) {
+        return slices.write(value);
+    }
     std::fs::write(path, value).with_context(|| format!("failed to write `{value}` to {path}"))
 }
 
@@ -52,7 +59,9 @@ fn left_by_us(path: &str, now: &str, is: &str, ours: &str) -> bool {
         let (now, is, ours) = (number(now)?, number(is)?, number(ours)?);
         Some((is.min(ours)..=is.max(ours)).contains(&now))
     };
-    same(now, ours) || GRADUAL.iter().any(|end| path.ends_with(end)) && on_the_way() == Some(true)
+    same(now, ours)
+        || GRADUAL.iter().any(|end| path.ends_with(end)) && on_the_way() == Some(true)
+        || Slices::of(path).is_some() && slices::on_the_way(now, is, ours)
 }
 
 /// Whether what a file belonged to is gone: an interrupt that was given back, a device that was pulled out.

@@ -15,6 +15,7 @@ pub mod links;
 mod mounts;
 pub mod queues;
 pub mod real;
+pub mod slices;
 mod tools;
 
 /// Something that steps can be run on.

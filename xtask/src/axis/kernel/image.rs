@@ -66,14 +66,45 @@ fn sort_key(version: &str) -> Vec<(u64, String)> {
 /// (linux Documentation/arch/x86/boot.rst).
 fn version(path: &Path) -> anyhow::Result<String> {
     let mut head = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(HEAD).read_to_end(&mut head))
+    let length = File::open(path)
+        .and_then(|file| {
+            let length = file.metadata()?.len();
+            file.take(HEAD).read_to_end(&mut head)?;
+            Ok(length)
+        })
         .with_context(|| format!("failed to read kernel image `{}`", path.display()))?;
-    read_version(&head).with_context(|| format!("`{}` cannot be booted here", path.display()))
+    read_version(&head)
+        .and_then(|version| is_whole(&head, length).map(|()| version))
+        .with_context(|| format!("`{}` cannot be booted here", path.display()))
+}
+
+/// What other machines' kernels, that are no bzImages, begin with: where, what, and whose they are.
+const FOREIGN: &[(usize, &[u8], &str)] = &[
+    (0x38, b"ARM\x64", "a kernel for arm64, and not for x86-64"),
+    (0x38, b"RSC\x05", "a kernel for riscv, and not for x86-64"),
+    (0x24, &[0x18, 0x28, 0x6f, 0x01], "a kernel for arm, and not for x86-64"),
+];
+
+/// An image holds what its header says: sectors of the set-up code, one more than it counts, and paragraphs of the kernel.
+fn is_whole(head: &[u8], length: u64) -> anyhow::Result<()> {
+    let sectors = head.get(0x1f1).context("the header is cut short")?;
+    let paragraphs = head.get(0x1f4..).and_then(|rest| rest.first_chunk());
+    let paragraphs = u32::from_le_bytes(*paragraphs.context("the header is cut short")?);
+    // What the boot protocol means by none.
+    let sectors = if *sectors == 0 { 4 } else { u64::from(*sectors) };
+    let whole = (sectors + 1) * 512 + u64::from(paragraphs) * 16;
+    ensure!(length >= whole, "the image is cut short: it has {length} of {whole} bytes");
+    Ok(())
 }
 
 fn read_version(head: &[u8]) -> anyhow::Result<String> {
     let half = |at: usize| head.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes));
+    let is_of = |(at, magic, _): &&(usize, &[u8], &str)| {
+        head.get(*at..).is_some_and(|rest| rest.starts_with(magic))
+    };
+    if let Some((.., whose)) = FOREIGN.iter().find(is_of) {
+        bail!("{whose}");
+    }
     ensure!(
         head.get(0x202..0x206) == Some(b"HdrS"),
         "not a bzImage: take `arch/x86/boot/bzImage` of the build, not `vmlinux`"
@@ -136,6 +167,15 @@ mod tests {
         assert_eq!(refused(&of_32_bits), "not a kernel for x86-64");
         assert_eq!(refused(&bzimage("6.1.0")[..0x20a]), "the header is cut short");
         assert_eq!(refused(&bzimage("")), "the image does not say which version it is");
+        let mut of_arm = vec![0; 0x2000];
+        of_arm[0x38..0x3c].copy_from_slice(b"ARM\x64");
+        assert_eq!(refused(&of_arm), "a kernel for arm64, and not for x86-64");
+        let mut image = bzimage("6.1.0");
+        image[0x1f4..0x1f8].copy_from_slice(&0x100u32.to_le_bytes());
+        let whole = 5 * 512 + 0x100 * 16;
+        assert!(is_whole(&image, whole).is_ok());
+        let cut = is_whole(&image, whole - 1).unwrap_err().to_string();
+        assert_eq!(cut, "the image is cut short: it has 6655 of 6656 bytes");
         let missing = version(Path::new("/nowhere/bzImage")).unwrap_err();
         assert!(missing.to_string().contains("`/nowhere/bzImage`"));
     }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use evenkeel_agent::machine::cgroup::Hierarchies;
+use evenkeel_agent::machine::slices;
+
 use super::rows;
 
 /// Paths that are there, by the pattern that asks for them, and what is there and cannot be had.
@@ -10,6 +13,7 @@ use super::rows;
 pub struct Found {
     paths: BTreeMap<&'static str, Vec<String>>,
     out_of_reach: Option<String>,
+    slices: Option<String>,
 }
 
 /// Where kernels from 6.12 on let their fair servers be set.
@@ -26,14 +30,18 @@ impl Found {
         let release = nix::sys::utsname::uname().ok();
         let release = release.map(|name| name.release().to_string_lossy().into_owned());
         let has = release.is_some_and(|release| version(&release) >= Some(WITH_FAIR_SERVERS));
-        Found { paths, out_of_reach: has.then(|| out_of_reach(Path::new(FAIR_SERVERS))).flatten() }
+        let out_of_reach = has.then(|| out_of_reach(Path::new(FAIR_SERVERS))).flatten();
+        let hierarchies = Hierarchies::mounted().ok();
+        let cpu = hierarchies.as_ref().and_then(|mounted| mounted.controller("cpu"));
+        let cpu = cpu.filter(|cpu| cpu.join("cpu.rt_period_us").exists());
+        Found { paths, out_of_reach, slices: cpu.map(slices::path) }
     }
 
     /// A host that has one path for every row.
     pub fn everything() -> Found {
         let one =
             |row: &rows::Row| (row.paths, vec![row.paths.replace('*', "0").replace('+', "1")]);
-        Found { paths: rows::ROWS.iter().map(one).collect(), out_of_reach: None }
+        Found { paths: rows::ROWS.iter().map(one).collect(), ..Found::default() }
     }
 
     /// The paths of a pattern.
@@ -44,6 +52,11 @@ impl Found {
     /// Why the kernel's fair servers cannot be turned off, where it has some.
     pub fn fair_servers_out_of_reach(&self) -> Option<&str> {
         self.out_of_reach.as_deref()
+    }
+
+    /// What says how realtime threads pause, where the kernel gives realtime time by cgroup.
+    pub fn slices(&self) -> Option<&str> {
+        self.slices.as_deref()
     }
 
     /// All paths that knobs may write machine-wide.

@@ -76,8 +76,9 @@ fn cgroups(found: &mut Inventory, place: &Path) {
         if entry.depth() > 1 && !has_tag(&entry.path().to_string_lossy()) {
             continue;
         }
-        let budget = std::fs::read_to_string(entry.path().join("cpu.rt_runtime_us"));
-        let budget = budget.unwrap_or_default();
+        let read = |name| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        let budget =
+            format!("{} {}", read("cpu.rt_runtime_us").trim(), read("cpu.rt_period_us").trim());
         found.put(Kind::Cgroup, entry.path().to_string_lossy(), budget.trim());
     }
 }
