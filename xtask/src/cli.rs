@@ -43,6 +43,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   cargo xtask plan
   cargo xtask plan smoke --format json
+  cargo xtask plan --format github --shards 4       the matrix of a workflow's jobs
   cargo xtask plan --update-kernels        pin the newest kernels that apt has
   cargo xtask plan --explain running/docker/bridge/isolated/noisy")]
     Plan(Plan),
@@ -71,6 +72,18 @@ Examples:
   cargo xtask compare A B --format json | jq .overall
   cargo xtask compare A B --policy strict.toml --require-conclusive")]
     Compare(Compare),
+    /// Join the shards of a plan, which several hosts measured, into one run, and write its report. Needs no root.
+    #[command(after_help = "\
+Shards are measured with `bench MATRIX --shard I/N`. What is no shard of the same plan (matrix, profiles, seed, revision, policy, version of the
+tool), is there twice or is missing is named, and ends with exit code 2. Each host's facts are kept.
+
+Shards are read with bounds, and nothing of them but the records is believed: verdicts and report are made again. Those of a stranger are judged by
+a policy of yours: --policy.
+
+Examples:
+  cargo xtask merge out/shard-1 out/shard-2 --out out/whole
+  cargo xtask merge artifacts/ --out out/whole --partial      the runs right below a folder, and whatever is missing is told")]
+    Merge(Merge),
     /// Make runs of other tools' measurements: `report` and the other commands read them.
     #[command(after_help = "Examples:
   cargo xtask import csv rows.csv --out D              columns series,run,boot,value,unit and, if known, time,commit
@@ -182,8 +195,17 @@ pub struct Plan {
     #[arg(long)]
     pub update_kernels: bool,
     /// How it is printed.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
+    pub format: PlanFormat,
+    /// Jobs that a workflow measures it in; as many as there are kinds of runners that its kernels need, if not given.
+    #[arg(long, value_name = "N", conflicts_with_all = ["shard", "explain"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub shards: Option<u32>,
+    /// Labels that every runner of these jobs has, with commas between.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',', default_value = "self-hosted,linux")]
+    pub runner: Vec<String>,
+    /// Reckon with the boots of a gate: the jobs will measure `--against` another revision.
+    #[arg(long)]
+    pub gate: bool,
     /// Leave out the cells that a gate of this time does not carry: `90s`, `30m`, `2h`.
     #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse)]
     pub budget: Option<Duration>,
@@ -196,6 +218,17 @@ pub struct Plan {
 }
 
 /// How a plan is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// The jobs of a GitHub workflow's matrix.
+    Github,
+}
+
+/// How an answer is printed.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -279,6 +312,23 @@ pub enum Shape {
     Json,
     /// For a comment.
     Markdown,
+}
+
+/// `merge`.
+#[derive(Args, Debug)]
+pub struct Merge {
+    /// The shards' directories, or folders with some right below them.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Where the whole is written.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Merge also where shards are missing: their cells are told as skipped, and of a run against a base as missing.
+    #[arg(long)]
+    pub partial: bool,
+    /// Judge by this policy, not by the one that the shards carry.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// `import`.

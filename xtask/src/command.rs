@@ -12,9 +12,10 @@ use evenkeel_agent::state::StateDir;
 
 use crate::artifact::cache::Cache;
 use crate::axis::tuning::{self, Profile};
-use crate::axis::{Powers, kernel};
+use crate::axis::{Powers, kernel, virtualization};
 use crate::cli;
 use crate::doctor::provision;
+use crate::fleet::github;
 use crate::matrix::{self, Cell, Matrix};
 use crate::plan::attribution::expand;
 use crate::plan::{Json, Options, Plan, Table};
@@ -101,6 +102,9 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         update_kernels(&matrix)?;
     }
     let host = host.with_labs(told.lab);
+    if told.shards.is_some() && told.format != cli::PlanFormat::Github {
+        return Err(wrong("--shards is for `--format github`: `--shard I/N` shows one of them"));
+    }
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
@@ -108,7 +112,7 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     let judge = Judge::new(&host, &matrix);
     let judge = |cell: &matrix::Cell| judge.status(cell);
     let plan =
-        Plan::new(&matrix, options(&told.selection), &judge, &host::overhead).map_err(wrong)?;
+        Plan::new(&matrix, options(&told.selection, told.lab), &judge, &host::overhead).map_err(wrong)?;
     let mut plan = plan.with_labs(&host::needs_lab, lab::STARTS);
     let boots = policy::find(None).map_err(wrong)?.gate_boots();
     if let Some(budget) = told.budget {
@@ -116,8 +120,13 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     }
     plan.gate = Some(plan.gate_cost(boots));
     match told.format {
-        cli::Format::Table => print(Table(&plan))?,
-        cli::Format::Json => print_by(|out| Json(&plan).write(out))?,
+        cli::PlanFormat::Table => print(Table(&plan))?,
+        cli::PlanFormat::Json => print_by(|out| Json(&plan).write(out))?,
+        cli::PlanFormat::Github => {
+            let gate = told.gate.then_some(boots);
+            let wanted = github::Wanted { shards: told.shards, runner: &told.runner, gate };
+            print(github::jobs(&plan, &wanted).and_then(|jobs| jobs.text()).map_err(wrong)? + "\n")?;
+        }
     }
     // The process ends here: giving back a million cells one by one would be a tenth of its time.
     std::mem::forget(plan);
@@ -202,7 +211,7 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         let (quick, lab) = (told.selection.quick, told.lab);
         let revision = told.against.as_deref().map(Revision::unpack).transpose()?;
         let against = revision.as_ref().map(|of| base(of, &told.selection, &mut matrix));
-        let (options, base) = (options(&told.selection), against.transpose()?);
+        let (options, base) = (options(&told.selection, told.lab), against.transpose()?);
         let revision = revision.map(Arc::new);
         let (budget, calibrates) = (told.budget, None);
         Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
@@ -313,13 +322,15 @@ pub fn compare(told: &cli::Compare) -> anyhow::Result<Exit> {
         (None, None) => run::verdicts::policy_of(&base.0)?,
         (named, _) => policy::find(named.as_deref()).map_err(wrong)?,
     };
-    let comparison = match &candidate {
-        Some(candidate) => Comparison::of_runs((&base.0, &base.1), (&candidate.0, &candidate.1)),
-        None => Comparison::of_sides(&base.0, &base.1, &policy)
+    let options = verdict::Options { allow_different_host: told.allow_different_host };
+    let verdicts = match &candidate {
+        Some(candidate) => {
+            let runs = Comparison::of_runs((&base.0, &base.1), (&candidate.0, &candidate.1));
+            Verdicts::new(&runs, &policy, options)
+        }
+        None => run::verdicts::of_sides(&base.0, &base.1, &policy, options)
             .map_err(|why| wrong(format!("`{}`: {why}", told.base.display())))?,
     };
-    let options = verdict::Options { allow_different_host: told.allow_different_host };
-    let verdicts = Verdicts::new(&comparison, &policy, options);
     match told.format {
         cli::Shape::Table => print(verdict::Table(&verdicts))?,
         cli::Shape::Markdown => print(verdict::Markdown(&verdicts))?,
@@ -383,8 +394,10 @@ pub fn lab() -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn options(told: &cli::Selection) -> Options {
-    Options { seed: told.seed, only: told.only.clone(), shard: told.shard }
+fn options(told: &cli::Selection, lab: bool) -> Options {
+    // In labs any host runs any kernel.
+    let guests = (!lab).then(virtualization::guests);
+    Options { seed: told.seed, only: told.only.clone(), shard: told.shard, guests }
 }
 
 /// The matrix that was named, as a directory has it, and its text.

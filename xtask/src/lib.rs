@@ -14,6 +14,7 @@ pub mod date;
 pub mod doctor;
 pub mod exchange;
 pub mod fingerprint;
+pub mod fleet;
 pub mod history;
 pub mod matrix;
 pub mod plan;

@@ -16,6 +16,7 @@ mod estimate;
 mod filter;
 mod json;
 mod order;
+mod place;
 mod shard;
 mod table;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use filter::{BadFilter, Filter};
 pub use json::Json;
 use order::sides;
 pub use order::{block, id_hash};
+pub use place::labels;
 pub use shard::{BadShard, Shard};
 pub use table::Table;
 
@@ -42,6 +44,9 @@ pub struct Options {
     pub only: Option<Filter>,
     /// `--shard`: a part of what `only` leaves.
     pub shard: Option<Shard>,
+    /// Kinds of virtualization that bring a kernel of their own. Where they are told, shards keep cells apart that need hosts of different
+    /// labels (see [`labels`]).
+    pub guests: Option<Vec<&'static str>>,
 }
 
 /// A plan of a matrix on a host.
@@ -139,6 +144,11 @@ impl<'m> Plan<'m> {
         let time = |cell| boot_time(&matrix.measure, overhead(cell));
         if let Some(shard) = options.shard {
             let times: Vec<Duration> = selected.iter().map(|index| time(cell(index))).collect();
+            let all = selected.iter().map(cell);
+            let groups = match &options.guests {
+                Some(guests) => place::groups(matrix, guests, all),
+                None => vec![0; selected.len()],
+            };
             let joined: Vec<_> = matrix
                 .contrasts
                 .iter()
@@ -150,7 +160,7 @@ impl<'m> Plan<'m> {
                         .flat_map(|study| attribution::pairs(study, selected.iter().map(cell))),
                 )
                 .collect();
-            selected = shard.select(&times, &joined).into_iter().map(|at| selected[at]).collect();
+            selected = shard.select(&times, &groups, &joined).into_iter().map(|at| selected[at]).collect();
         }
         let runnable = || Arc::new(Status::Runnable);
         let cells = selected.par_iter().with_min_len(AT_ONCE).map_init(runnable, |last, index| {

@@ -196,7 +196,7 @@ fn json(plan: &Plan<'_>) -> String {
 fn json_keeps_its_names() {
     let matrix = matrix(1, 3);
     let only = Some("idle".parse().unwrap());
-    let plan = plan(&matrix, Options { seed: 7, only, shard: None });
+    let plan = plan(&matrix, Options { seed: 7, only, ..Options::default() });
     insta::assert_snapshot!(json(&plan).replace(r#"{"id""#, "\n{\"id\""), @r#"
     {"schema":1,"matrix":"m","cells":[
     {"id":"running/netns/bridge/t0/idle","axes":{"kernel":"running","virtualization":"netns","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null,"lab":false},
@@ -301,7 +301,7 @@ fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
 fn what_is_measured_in_a_lab_is_told() {
     let matrix = matrix(1, 2);
     let plan =
-        plan(&matrix, Options { seed: 7, only: Some("netns".parse().unwrap()), shard: None })
+        plan(&matrix, Options { seed: 7, only: Some("netns".parse().unwrap()), ..Options::default() })
             .with_labs(&|cell| cell.load == "idle", Duration::from_secs(20));
     insta::assert_snapshot!(Table(&plan), @r"
     matrix m: 2 cells, 2 runnable, 0 skipped, 0 not applicable

@@ -19,7 +19,7 @@ use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
 use crate::record::import::COMMIT;
 use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
-use crate::record::{Base, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
+use crate::record::{Base, Fleet, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
 use crate::report;
 use crate::verdict::Sequential;
 use crate::wrong::wrong;
@@ -368,6 +368,11 @@ fn open(
             .map(|(base, _)| Base { cells: plan.record_of_base(), ..base.clone() }),
         calibration,
         calibrates: order.calibrates.clone(),
+        fleet: Fleet {
+            only: order.options.only.as_ref().map(ToString::to_string),
+            shard: order.options.shard,
+            parts: Vec::new(),
+        },
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }
