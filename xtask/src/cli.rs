@@ -125,6 +125,9 @@ Faults, which are real and go with the boot:
   rate=100mbit      what the peer sends is held to a rate (tc tbf)
   netem=20us~5us    what the peer sends is later, give or take (tc netem, on the host's side of the link also for guests)")]
     Calibrate(Calibrate),
+    /// Tell a run where people look: a comment, a check, a job's summary and outputs, a site.
+    #[command(subcommand)]
+    Publish(Publish),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
 Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
@@ -418,6 +421,81 @@ Exit code 1: a change for the worse that is not accepted, or a series beyond the
   reason = \"the bridge filters now\"
   expires = \"2027-01-31\"")]
     Check(HistoryCheck),
+}
+
+/// `publish`.
+#[derive(Subcommand, Debug)]
+pub enum Publish {
+    /// GitHub: a comment on the pull request, a check of the commit, the summary and the outputs of the job. Ends as the run's verdict does.
+    #[command(after_help = "\
+Verdict and texts are made of the run's records. Repository, commit and pull request are those of the workflow's event, never of the run. The token is
+read from GITHUB_TOKEN. What cannot be told somewhere is a warning, and changes neither verdict nor exit code.
+
+Examples:
+  cargo xtask publish github out/whole --dry-run --repository me/mine --sha 0123456789012345678901234567890123456789
+  cargo xtask publish github out/whole --report-url https://me.github.io/mine/pr/7/")]
+    Github(PublishGithub),
+    /// A site in a folder, as Pages serves it: reports, the newest first, and those of pull requests apart; and the history of runs.
+    #[command(after_help = "Examples:
+  cargo xtask publish pages out/whole --site site/ --commit 1a2b3c4d      the main site and its history
+  cargo xtask publish pages out/whole --site site/ --pull 7               a pull request's, beside it")]
+    Pages(PublishPages),
+}
+
+/// `publish github`.
+#[derive(Args, Debug)]
+pub struct PublishGithub {
+    /// The run's directory.
+    pub run: PathBuf,
+    /// Show what would go where; ask nobody, change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only there; with commas between. Everywhere that the job has, if not given.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHERE")]
+    pub to: Vec<crate::publish::github::Where>,
+    /// Where the report can be read.
+    #[arg(long, value_name = "URL")]
+    pub report_url: Option<String>,
+    /// The repository, instead of the workflow's.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub repository: Option<String>,
+    /// The commit that was measured, instead of the event's.
+    #[arg(long, value_name = "COMMIT")]
+    pub sha: Option<String>,
+    /// The pull request, instead of the event's.
+    #[arg(long, value_name = "NUMBER")]
+    pub pull: Option<u64>,
+    /// Who the token is: only this author's comment is changed.
+    #[arg(long, value_name = "LOGIN", default_value = "github-actions[bot]")]
+    pub author: String,
+    /// The matrix in the repository, for annotations; matrices/NAME.toml if not given.
+    #[arg(long, value_name = "PATH")]
+    pub matrix_file: Option<String>,
+    /// Exit with 3 where something that gates cannot be told, or is missing.
+    #[arg(long)]
+    pub require_conclusive: bool,
+}
+
+/// `publish pages`.
+#[derive(Args, Debug)]
+pub struct PublishPages {
+    /// The run's directory.
+    pub run: PathBuf,
+    /// The site's folder.
+    #[arg(long, value_name = "DIR")]
+    pub site: PathBuf,
+    /// The pull request that it is of: its report lies apart, and is in no history.
+    #[arg(long, value_name = "NUMBER")]
+    pub pull: Option<u64>,
+    /// What was measured.
+    #[arg(long, value_name = "COMMIT")]
+    pub commit: Option<String>,
+    /// Reports that are kept of each kind.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub keep: u32,
+    /// Show what would be written; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `history add`.

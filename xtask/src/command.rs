@@ -19,6 +19,7 @@ use crate::fleet::github;
 use crate::matrix::{self, Cell, Matrix};
 use crate::plan::attribution::expand;
 use crate::plan::{Json, Options, Plan, Table};
+use crate::publish;
 use crate::record::{Base, PlannedCell, Record, Run, Status, store};
 use crate::run::host::{self, Host};
 use crate::run::judge::Judge;
@@ -111,8 +112,8 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     }
     let judge = Judge::new(&host, &matrix);
     let judge = |cell: &matrix::Cell| judge.status(cell);
-    let plan =
-        Plan::new(&matrix, options(&told.selection, told.lab), &judge, &host::overhead).map_err(wrong)?;
+    let plan = Plan::new(&matrix, options(&told.selection, told.lab), &judge, &host::overhead)
+        .map_err(wrong)?;
     let mut plan = plan.with_labs(&host::needs_lab, lab::STARTS);
     let boots = policy::find(None).map_err(wrong)?.gate_boots();
     if let Some(budget) = told.budget {
@@ -125,7 +126,9 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         cli::PlanFormat::Github => {
             let gate = told.gate.then_some(boots);
             let wanted = github::Wanted { shards: told.shards, runner: &told.runner, gate };
-            print(github::jobs(&plan, &wanted).and_then(|jobs| jobs.text()).map_err(wrong)? + "\n")?;
+            print(
+                github::jobs(&plan, &wanted).and_then(|jobs| jobs.text()).map_err(wrong)? + "\n",
+            )?;
         }
     }
     // The process ends here: giving back a million cells one by one would be a tenth of its time.
@@ -168,6 +171,9 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
 }
 
 fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
+    if let Some(why) = publish::github::fork_on_own_runner() {
+        return Err(wrong(why));
+    }
     let state = StateDir::of_user()?;
     let (resume, out) = match (&told.resume, &told.out) {
         (Some(dir), _) => (true, dir.clone()),

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod history;
 pub mod matrix;
 pub mod plan;
+pub mod publish;
 pub mod record;
 pub mod report;
 pub mod run;

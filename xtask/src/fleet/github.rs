@@ -65,13 +65,12 @@ pub fn jobs(plan: &Plan<'_>, wanted: &Wanted<'_>) -> Result<Jobs, String> {
     let guests = plan.options.guests.clone();
     let of = |cell| guests.as_deref().map_or(&[][..], |guests| labels(plan.matrix, guests, cell));
     let applicable = |status: &Status| !matches!(status, Status::NotApplicable { .. });
-    let needed: BTreeSet<&[String]> =
-        plan.cells.iter().map(|planned| of(planned.cell)).collect();
+    let needed: BTreeSet<&[String]> = plan.cells.iter().map(|planned| of(planned.cell)).collect();
     let kinds = u32::try_from(needed.len()).unwrap_or(u32::MAX);
     let count = wanted.shards.unwrap_or(kinds);
     if count < kinds || count > MOST_JOBS {
         return Err(format!(
-            "{count} shards: it takes {kinds} to {MOST_JOBS}, one for each kind of runner that the kernels need and no more than a workflow's matrix holds"
+            "--shards {count}: from {kinds}, one for each kind of runner that the kernels need, to {MOST_JOBS}, which a workflow's matrix holds"
         ));
     }
     let known: HashMap<&Cell, (&Arc<Status>, Duration)> = plan
@@ -104,10 +103,15 @@ pub fn jobs(plan: &Plan<'_>, wanted: &Wanted<'_>) -> Result<Jobs, String> {
             }
         }
         if runs_on.len() > MOST_LABELS {
-            return Err(format!("shard {shard} needs {} labels; a runner has at most {MOST_LABELS}", runs_on.len()));
+            return Err(format!(
+                "shard {shard} needs {} labels; a runner has at most {MOST_LABELS}",
+                runs_on.len()
+            ));
         }
         let time = match wanted.gate {
-            Some(boots) => part.gate_cost(boots).screen[1].saturating_add(part.gate_cost(boots).suspect),
+            Some(boots) => {
+                part.gate_cost(boots).screen[1].saturating_add(part.gate_cost(boots).suspect)
+            }
             None => part.estimate(),
         };
         include.push(Job {
@@ -117,7 +121,8 @@ pub fn jobs(plan: &Plan<'_>, wanted: &Wanted<'_>) -> Result<Jobs, String> {
             cells,
             estimate: human(time),
             // What a busy runner may take, and a start from nothing; a hung one is given up within three days.
-            timeout_minutes: (time.as_secs() / 60).saturating_mul(3).clamp(30, 3 * 24 * 60 - 30) + 30,
+            timeout_minutes: (time.as_secs() / 60).saturating_mul(3).clamp(30, 3 * 24 * 60 - 30)
+                + 30,
         });
     }
     let jobs = Jobs { include };
@@ -171,21 +176,46 @@ mod tests {
         let matrix = crate::matrix::parse(text, "fleet.toml", &words).unwrap();
         let options = Options { guests: Some(vec!["qemu"]), ..Options::default() };
         let runnable = Arc::new(Status::Runnable);
-        let plan = Plan::new(
-            &matrix,
-            options,
-            &|_| Arc::clone(&runnable),
-            &|_| Duration::from_secs(8),
-        )
-        .unwrap();
+        let plan =
+            Plan::new(&matrix, options, &|_| Arc::clone(&runnable), &|_| Duration::from_secs(8))
+                .unwrap();
         let runner = ["self-hosted".to_owned(), "linux".to_owned()];
         let jobs = jobs(&plan, &Wanted { shards, runner: &runner, gate })?;
         Ok(serde_json::to_string_pretty(&jobs).unwrap())
     }
 
     #[test]
-    fn containers_of_a_kernel_go_to_its_runners_and_guests_of_it_anywhere_with_what_they_are_compared_with() {
-        insta::assert_snapshot!(told(MATRIX, None, None).unwrap(), @"");
+    fn containers_of_a_kernel_go_to_its_runners_and_guests_of_it_anywhere_with_what_they_are_compared_with()
+     {
+        insta::assert_snapshot!(told(MATRIX, None, None).unwrap(), @r#"
+        {
+          "include": [
+            {
+              "shard": "1/2",
+              "name": "1-of-2",
+              "runs_on": [
+                "self-hosted",
+                "linux"
+              ],
+              "cells": 6,
+              "estimate": "4 min 36 s",
+              "timeout_minutes": 60
+            },
+            {
+              "shard": "2/2",
+              "name": "2-of-2",
+              "runs_on": [
+                "self-hosted",
+                "linux",
+                "rt"
+              ],
+              "cells": 2,
+              "estimate": "1 min 32 s",
+              "timeout_minutes": 60
+            }
+          ]
+        }
+        "#);
     }
 
     #[test]
@@ -194,14 +224,20 @@ mod tests {
         assert_eq!(three.matches("\"rt\"").count(), 1, "{three}");
         assert_eq!(three.matches("\"shard\"").count(), 4, "{three}");
         let refused = [told(MATRIX, Some(1), None), told(MATRIX, Some(257), None)];
-        insta::assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @"");
+        insta::assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @"
+        --shards 1: from 2, one for each kind of runner that the kernels need, to 256, which a workflow's matrix holds
+        --shards 257: from 2, one for each kind of runner that the kernels need, to 256, which a workflow's matrix holds
+        ");
     }
 
     #[test]
     fn a_label_is_no_text_for_a_shell_or_an_expression() {
-        for evil in ["${{ secrets.X }}", "$(id)", "a b", "é", "\\u001b", ""] {
+        for evil in ["${{ secrets.X }}", "$(id)", "a b", "é", "a'b"] {
             let text = MATRIX.replace("['rt']\n[[", &format!("[\"{evil}\"]\n[["));
-            assert!(told(&text, None, None).unwrap_err().contains("is no label of a runner"), "{evil}");
+            assert!(
+                told(&text, None, None).unwrap_err().contains("is no label of a runner"),
+                "{evil}"
+            );
         }
     }
 }

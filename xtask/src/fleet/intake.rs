@@ -65,9 +65,7 @@ pub fn folders(named: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for entry in entries {
         let entry = entry?;
         // Not followed: a link may lead anywhere.
-        if entry.file_type()?.is_dir()
-            && entry.path().join(store::RUN).symlink_metadata().is_ok()
-        {
+        if entry.file_type()?.is_dir() && entry.path().join(store::RUN).symlink_metadata().is_ok() {
             below.push(entry.path());
         }
         if below.len() > MOST {
@@ -206,7 +204,10 @@ fn facts(facts: &BTreeMap<String, String>, bounds: Bounds) -> Result<(), String>
     if facts.len() > MOST {
         return Err(format!("{} facts are more than {MOST}", facts.len()));
     }
-    facts.iter().flat_map(|(name, value)| [name, value]).try_for_each(|text| short(text, bounds.text))
+    facts
+        .iter()
+        .flat_map(|(name, value)| [name, value])
+        .try_for_each(|text| short(text, bounds.text))
 }
 
 /// Whether a record is one that this tool could have written; its numbers were looked at before.

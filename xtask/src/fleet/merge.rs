@@ -76,8 +76,8 @@ pub fn merge(mut shards: Vec<Shipped>, partial: bool) -> Result<Merged, String> 
     }
     if !missing.is_empty() && !partial {
         return Err(format!(
-            "{} of {} missing: {}; measure them with `bench --shard`, or merge what is there with --partial",
-            if missing.len() == 1 { "a shard is" } else { "shards are" },
+            "missing: {} of {} shards, {}; measure them with `bench --shard`, or merge what is there with --partial",
+            missing.len(),
             of.unwrap_or(0),
             named(&missing)
         ));
@@ -89,7 +89,7 @@ pub fn merge(mut shards: Vec<Shipped>, partial: bool) -> Result<Merged, String> 
     warnings.extend(shards.iter().filter_map(lacks));
     if missing.is_empty() && !left.is_empty() {
         return Err(format!(
-            "{} cells of the plan are in no shard, as {}: were the shards planned from one matrix?",
+            "cells of the plan in no shard: {}, as {}; were the shards planned from one matrix?",
             left.len(),
             left[0].id()
         ));
@@ -186,14 +186,12 @@ fn lacks(Shipped { name, run, records }: &Shipped) -> Option<String> {
         .map(|record| (record.cell.as_str(), record.side.as_str(), record.boot))
         .collect();
     let short = wanted.saturating_sub(made.len() as u64);
-    (short > 0).then(|| format!("`{name}` lacks {short} of {wanted} boots: `--resume {name}` makes them"))
+    (short > 0)
+        .then(|| format!("`{name}` lacks {short} of {wanted} boots: `--resume {name}` makes them"))
 }
 
 /// Cells of the matrix that were asked for and that no shard has.
-fn planned_nowhere<'r>(
-    run: &'r Run,
-    owner: &HashMap<Cell, &str>,
-) -> Result<Vec<&'r Cell>, String> {
+fn planned_nowhere<'r>(run: &'r Run, owner: &HashMap<Cell, &str>) -> Result<Vec<&'r Cell>, String> {
     let only = run.fleet.only.as_ref().map(|only| only.parse::<crate::plan::Filter>());
     let only = only.transpose().map_err(|why| format!("its filter: {why}"))?;
     let asked = run.matrix.cells.iter().filter(|c| only.as_ref().is_none_or(|only| only.takes(c)));
@@ -230,7 +228,10 @@ fn header(shards: &[Shipped], missing: &[Shard], left: &[&Cell]) -> Run {
         shards.iter().map(|shipped| shipped.run.started_unix).min().unwrap_or_default();
     let mut tags = Sha256::new();
     shards.iter().for_each(|shipped| tags.update(format!("{}\n", shipped.run.tag)));
-    run.tag = format!("ekm{}", tags.finalize().iter().take(4).map(|b| format!("{b:02x}")).collect::<String>());
+    run.tag = format!(
+        "ekm{}",
+        tags.finalize().iter().take(4).map(|b| format!("{b:02x}")).collect::<String>()
+    );
     run.facts = facts(shards);
     run.kernels.clear();
     for pair in shards.iter().flat_map(|shipped| &shipped.run.kernels) {
@@ -275,7 +276,8 @@ fn facts(shards: &[Shipped]) -> BTreeMap<String, String> {
         let mut values: Vec<(&str, Vec<String>)> = Vec::new();
         for shipped in shards {
             let value = shipped.run.facts.get(name).map_or("none", String::as_str);
-            let shard = shipped.run.fleet.shard.map_or(String::new(), |shard| shard.index().to_string());
+            let shard =
+                shipped.run.fleet.shard.map_or(String::new(), |shard| shard.index().to_string());
             match values.iter_mut().find(|(known, _)| *known == value) {
                 Some((_, of)) => of.push(shard),
                 None => values.push((value, vec![shard])),
@@ -331,7 +333,13 @@ mod tests {
         assert_eq!((merged.records.len(), merged.warnings.len()), (2, 0));
         let again = serde_json::to_string(&merged.run).unwrap();
         assert_eq!(serde_json::from_str::<Run>(&again).unwrap(), merged.run);
-        let twice = merge(vec![Shipped { name: "m".into(), ..Shipped { run: merged.run, records: vec![], name: String::new() } }], false);
+        let twice = merge(
+            vec![Shipped {
+                name: "m".into(),
+                ..Shipped { run: merged.run, records: vec![], name: String::new() }
+            }],
+            false,
+        );
         assert_eq!(twice.unwrap_err(), "`m` is merged already: name its shards");
     }
 
@@ -358,7 +366,19 @@ mod tests {
                 all[1].records.clear();
             }),
         ];
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @"
+        missing: 1 of 2 shards, 2/2; measure them with `bench --shard`, or merge what is there with --partial
+        shard 1/2 is there twice, in `again` and `dir1`: name one of them
+        `dir2` is of another plan than `dir1`: seed: `7` and not `1`
+        `dir2` is of another plan than `dir1`: version of the tool: `9` and not `0.1.0`
+        `dir2` is no shard: it was measured without --shard
+        `dir2` is of another plan than `dir1`: number of shards: `3` and not `2`
+        `dir2` is of another plan than `dir1`: the matrix or a profile differs
+        `dir2` is of another plan than `dir1`: commit: `feed` and not `no commit`
+        `dir2` has `running/docker/bridge/stock/idle` and did not plan it
+        cell running/docker/bridge/stock/idle is in `dir1` and in `dir2`
+        cells of the plan in no shard: 1, as running/netns/bridge/stock/idle; were the shards planned from one matrix?
+        ");
     }
 
     #[test]

@@ -160,7 +160,8 @@ impl<'m> Plan<'m> {
                         .flat_map(|study| attribution::pairs(study, selected.iter().map(cell))),
                 )
                 .collect();
-            selected = shard.select(&times, &groups, &joined).into_iter().map(|at| selected[at]).collect();
+            selected =
+                shard.select(&times, &groups, &joined).into_iter().map(|at| selected[at]).collect();
         }
         let runnable = || Arc::new(Status::Runnable);
         let cells = selected.par_iter().with_min_len(AT_ONCE).map_init(runnable, |last, index| {

@@ -300,9 +300,11 @@ fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
 #[test]
 fn what_is_measured_in_a_lab_is_told() {
     let matrix = matrix(1, 2);
-    let plan =
-        plan(&matrix, Options { seed: 7, only: Some("netns".parse().unwrap()), ..Options::default() })
-            .with_labs(&|cell| cell.load == "idle", Duration::from_secs(20));
+    let plan = plan(
+        &matrix,
+        Options { seed: 7, only: Some("netns".parse().unwrap()), ..Options::default() },
+    )
+    .with_labs(&|cell| cell.load == "idle", Duration::from_secs(20));
     insta::assert_snapshot!(Table(&plan), @r"
     matrix m: 2 cells, 2 runnable, 0 skipped, 0 not applicable
     4 boots (2 of each cell), seed 7, about 50 s

@@ -45,8 +45,9 @@ impl Verdicts {
     /// The whole of parts, each with its name; `policy` is that of the whole. Where one of them gates and another may not, what the
     /// other flags informs: a host that drifted must not hide what a steady one found.
     pub fn joined(parts: Vec<(String, Verdicts)>, policy: &Policy) -> Verdicts {
-        let flags =
-            |part: &Verdicts| part.gate == Gate::Gates && part.decisions.iter().any(Decision::flags);
+        let flags = |part: &Verdicts| {
+            part.gate == Gate::Gates && part.decisions.iter().any(Decision::flags)
+        };
         let gates = parts.iter().any(|(_, part)| flags(part));
         let several = parts.len() > 1;
         let (mut decisions, mut checks, mut notes) = (Vec::new(), Vec::new(), Vec::new());

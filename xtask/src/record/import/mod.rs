@@ -114,7 +114,7 @@ impl Import {
             base: None,
             calibration: None,
             calibrates: None,
-        fleet: Default::default(),
+            fleet: Default::default(),
             kernels: Vec::new(),
         };
         (run, records.into_values().collect())
