@@ -78,7 +78,7 @@ Shards are measured with `bench MATRIX --shard I/N`. What is no shard of the sam
 tool), is there twice or is missing is named, and ends with exit code 2. Each host's facts are kept.
 
 Shards are read with bounds, and nothing of them but the records is believed: verdicts and report are made again. Those of a stranger are judged by
-a policy of yours: --policy.
+the policy that is found here: --untrusted.
 
 Examples:
   cargo xtask merge out/shard-1 out/shard-2 --out out/whole
@@ -329,9 +329,9 @@ pub struct Merge {
     /// Merge also where shards are missing: their cells are told as skipped, and of a run against a base as missing.
     #[arg(long)]
     pub partial: bool,
-    /// Judge by this policy, not by the one that the shards carry.
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    /// The shards are a stranger's: judge by the policy that is found here, not by the one that they carry.
+    #[arg(long)]
+    pub untrusted: bool,
 }
 
 /// `import`.
@@ -438,7 +438,8 @@ Examples:
     /// A site in a folder, as Pages serves it: reports, the newest first, and those of pull requests apart; and the history of runs.
     #[command(after_help = "Examples:
   cargo xtask publish pages out/whole --site site/ --commit 1a2b3c4d      the main site and its history
-  cargo xtask publish pages out/whole --site site/ --pull 7               a pull request's, beside it")]
+  cargo xtask publish pages out/whole --site site/ --pull 7               a pull request's, beside it
+  cargo xtask publish pages out/whole --branch evenkeel-pages             a branch that Pages serves")]
     Pages(PublishPages),
 }
 
@@ -482,8 +483,11 @@ pub struct PublishPages {
     /// The run's directory.
     pub run: PathBuf,
     /// The site's folder.
-    #[arg(long, value_name = "DIR")]
-    pub site: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "branch", conflicts_with = "branch")]
+    pub site: Option<PathBuf>,
+    /// The branch of this repository's `origin` that holds the site. It has one commit, which each run replaces: it grows no further than the site.
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
     /// The pull request that it is of: its report lies apart, and is in no history.
     #[arg(long, value_name = "NUMBER")]
     pub pull: Option<u64>,

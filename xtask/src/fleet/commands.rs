@@ -1,5 +1,7 @@
 //! `merge`: what it reads, writes and says.
 
+use std::path::Path;
+
 use crate::cli;
 use crate::command::Exit;
 use crate::fleet::intake::{self, Bounds};
@@ -16,14 +18,12 @@ use crate::wrong::wrong;
 /// # Errors
 /// A run cannot be read, is no shard of the plan, or is missing; the folder cannot be written.
 pub fn merge_shards(told: &cli::Merge, detail: Detail) -> anyhow::Result<Exit> {
-    let trusted = match &told.policy {
-        None => None,
-        Some(path) => {
-            // That it is a policy is said before anything is read that somebody else wrote.
-            policy::find(Some(path)).map_err(wrong)?;
-            Some(std::fs::read_to_string(path)?)
-        }
-    };
+    // What is wrong with our own policy is said before anything is read that somebody else wrote.
+    let trusted = told.untrusted.then(|| policy::text_in(Path::new("."))).transpose();
+    let trusted = trusted.map_err(wrong)?;
+    if let Some(text) = &trusted {
+        policy::parse(text, "policy").map_err(wrong)?;
+    }
     let mut shards = Vec::new();
     for named in &told.runs {
         for folder in intake::folders(named)? {

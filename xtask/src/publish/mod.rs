@@ -10,6 +10,7 @@ use crate::cli;
 use crate::command::Exit;
 use crate::streams::{print, say};
 
+pub mod branch;
 pub mod github;
 pub mod pages;
 pub mod said;
@@ -64,7 +65,11 @@ pub fn publish(told: &cli::Publish) -> anyhow::Result<Exit> {
         }
         cli::Publish::Pages(told) => {
             let said = Said::of(&told.run, false)?;
-            let site: Box<dyn Sink> = Box::new(pages::Site::new(told)?);
+            let site = pages::Site::new(told)?;
+            let site: Box<dyn Sink> = match &told.branch {
+                Some(branch) => Box::new(branch::Branch::new(branch, site)?),
+                None => Box::new(site),
+            };
             tell(std::slice::from_ref(&site), &said, told.dry_run)?;
             Ok(Exit::Fine)
         }

@@ -23,7 +23,7 @@ const ABOUT: &str = "about.json";
 const MOST_BYTES: u64 = 700 << 20;
 
 /// The site.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Site {
     folder: PathBuf,
     run: PathBuf,
@@ -57,12 +57,17 @@ impl Site {
             return Err(wrong(format!("--commit {} is no commit", clean(commit))));
         }
         Ok(Site {
-            folder: told.site.clone(),
+            folder: told.site.clone().unwrap_or_default(),
             run: told.run.clone(),
             pull: told.pull,
             commit: told.commit.clone(),
             keep: told.keep as usize,
         })
+    }
+
+    /// The same in another folder.
+    pub(super) fn within(&self, folder: &Path) -> Site {
+        Site { folder: folder.to_owned(), ..self.clone() }
     }
 
     /// Where its report lies: numbers and plain letters alone.

@@ -112,7 +112,10 @@ pub(super) fn is_sha(text: &str) -> bool {
 /// guard before it takes a runner; this is the second one. Answers why it is refused.
 pub fn fork_on_own_runner() -> Option<String> {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    if variable("GITHUB_ACTIONS") != "true" || variable("RUNNER_ENVIRONMENT") == "github-hosted" {
+    let own =
+        variable("GITHUB_ACTIONS") == "true" && variable("RUNNER_ENVIRONMENT") != "github-hosted";
+    // Who keeps a host for strangers, and throws it away after each job, says so in the runner's own environment.
+    if !own || variable("EVENKEEL_FORKS") == "allow" {
         return None;
     }
     let event = read(Path::new(&variable("GITHUB_EVENT_PATH"))).unwrap_or(Value::Null);
