@@ -128,6 +128,9 @@ Faults, which are real and go with the boot:
     /// Tell a run where people look: a comment, a check, a job's summary and outputs, a site.
     #[command(subcommand)]
     Publish(Publish),
+    /// Write the files by which a repository is measured: a workflow and a first matrix.
+    #[command(subcommand)]
+    Init(Init),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
 Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
@@ -421,6 +424,32 @@ Exit code 1: a change for the worse that is not accepted, or a series beyond the
   reason = \"the bridge filters now\"
   expires = \"2027-01-31\"")]
     Check(HistoryCheck),
+}
+
+/// `init`.
+#[derive(Subcommand, Debug)]
+pub enum Init {
+    /// For GitHub. A second run changes nothing, and a file that differs is named, not overwritten.
+    #[command(after_help = "Example:
+  cargo xtask init github --tool OWNER/evenkeel@0123456789012345678901234567890123456789")]
+    Github(InitGithub),
+}
+
+/// `init github`.
+#[derive(Args, Debug)]
+pub struct InitGithub {
+    /// Where the workflow finds Evenkeel: its repository and a commit.
+    #[arg(long, value_name = "OWNER/NAME@COMMIT")]
+    pub tool: String,
+    /// The repository's top folder.
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+    /// Measure pull requests of forks, too, in two stages. Read ci/github/README.md before.
+    #[arg(long)]
+    pub forks: bool,
+    /// Overwrite files that differ.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `publish`.

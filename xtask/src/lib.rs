@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod fingerprint;
 pub mod fleet;
 pub mod history;
+pub mod init;
 pub mod matrix;
 pub mod plan;
 pub mod publish;

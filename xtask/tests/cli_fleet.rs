@@ -164,7 +164,7 @@ fn a_strangers_policy_does_not_judge_a_stranger() {
     for shard in [&steady, &wide] {
         let header = Path::new(shard).join("run.json");
         let mut run = json(&header);
-        run["policy"] = Value::from("schema = 1\n[margins]\ndispersion = 1000000.0\n");
+        run["policy"] = Value::from("schema = 1\n[gate]\naspects = ['location']\n");
         run["base"] = serde_json::json!({ "revision": "main", "commit": "0", "matrix_text": "", "matrix": run["matrix"], "cells": run["cells"] });
         std::fs::write(&header, run.to_string()).unwrap();
     }
@@ -216,7 +216,7 @@ fn what_strangers_ship_is_refused_or_left_out_by_name_and_nothing_else_is_touche
         (with(&|run| run["seed"] = Value::from(-1)), "is not a run"),
         (
             with(&|run| run["cells"][0]["cell"]["virtualization"] = Value::from("docker")),
-            "running/docker/bridge/stock/idle",
+            "did not plan it",
         ),
     ] {
         std::fs::write(&header, text).unwrap();

@@ -211,10 +211,39 @@ fn a_regression_is_told_once_everywhere_and_again_in_the_same_place() {
     ]);
     let comment = server.with(|state| state.comments[0]["body"].as_str().unwrap().to_owned());
     let head = comment.lines().take(9).collect::<Vec<_>>().join("\n");
-    insta::assert_snapshot!(head, @"");
+    insta::assert_snapshot!(head, @r"
+    <!-- evenkeel: two -->
+    **1 of 2 cells regressed: tcp-stream tail ×3.09 \[2.89–3.30\] and tcp-stream dispersion ×3.09 \[2.89–3.30\] in running/docker/bridge/stock/idle; of 8 verdicts that gate 6 equivalent; 2 of 2 cells measured**
+
+    [The report](https://me.github.io/mine/pr/7/)
+
+    | verdict | cell | workload | aspect | candidate / base | why |
+    |---|---|---|---|--:|---|
+    | regressed | running/docker/bridge/stock/idle | tcp-stream | tail | ×3.09 [2.89–3.30] | tail ×3.09 \[2.89–3.30\]: worse beyond the margin ×1.1; 12 + 12 boots |
+    | regressed | running/docker/bridge/stock/idle | tcp-stream | dispersion | ×3.09 [2.89–3.30] | spread inside a boot ×3.09 \[2.89–3.30\]: worse beyond the margin ×1.1; 12 + 12 boots |
+    ");
     let check = server.with(|state| state.checks[0].clone());
     assert_eq!((&check["conclusion"], &check["head_sha"]), (&json!("failure"), &json!(SHA)));
-    insta::assert_snapshot!(serde_json::to_string_pretty(&check["output"]["annotations"]).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&check["output"]["annotations"]).unwrap(), @r#"
+    [
+      {
+        "annotation_level": "failure",
+        "end_line": 5,
+        "message": "tail ×3.09 [2.89–3.30]: worse beyond the margin ×1.1; 12 + 12 boots",
+        "path": "matrices/two.toml",
+        "start_line": 5,
+        "title": "regressed: tcp-stream tail of running/docker/bridge/stock/idle"
+      },
+      {
+        "annotation_level": "failure",
+        "end_line": 5,
+        "message": "spread inside a boot ×3.09 [2.89–3.30]: worse beyond the margin ×1.1; 12 + 12 boots",
+        "path": "matrices/two.toml",
+        "start_line": 5,
+        "title": "regressed: tcp-stream dispersion of running/docker/bridge/stock/idle"
+      }
+    ]
+    "#);
     assert!(text(&place, "summary").starts_with("**1 of 2 cells regressed"));
     let outputs = text(&place, "outputs");
     assert!(
@@ -372,7 +401,9 @@ fn hostile_names_are_told_as_they_are_and_do_nothing() {
     let outputs = text(&place, "outputs");
     assert_eq!(outputs.lines().count(), 7, "{outputs}");
     for told in [&comment, &text(&place, "summary"), check["output"]["summary"].as_str().unwrap()] {
-        for evil in ["<script", "@everyone", "](http", "\u{1b}", "\u{202e}", "\n::error", "\n# x"] {
+        for evil in
+            ["<script", "@everyone", "](http://", "\u{1b}", "\u{202e}", "\n::error", "\n# x"]
+        {
             assert!(!told.contains(evil), "{evil:?} in {told}");
         }
     }
@@ -493,4 +524,40 @@ fn a_branch_of_one_commit_holds_what_two_writers_wrote() {
     let refused =
         run(xtask(&["publish", "pages", "both", "--branch", "--force"]).current_dir(place.path()));
     refused.ends_with(2);
+}
+
+#[test]
+fn a_repository_gets_its_files_once_and_none_of_the_users_is_overwritten() {
+    let place = TempDir::new().unwrap();
+    let commit = "0123456789".repeat(4);
+    let tool = format!("me/evenkeel@{commit}");
+    let init = |more: &[&str]| {
+        run(xtask(&["init", "github", "--tool", &tool]).current_dir(place.path()).args(more))
+    };
+    let workflow = ".github/workflows/evenkeel.yml";
+    let said = init(&[]);
+    assert_eq!(
+        said.ends_with(0).stdout,
+        format!("{workflow}: written\nmatrices/network.toml: written\n")
+    );
+    let told = text(&place, workflow);
+    assert!(
+        told.contains(&format!("uses: me/evenkeel/.github/workflows/evenkeel.yml@{commit}")),
+        "{told}"
+    );
+    assert!(!told.contains("{{"), "{told}");
+    let said = init(&[]);
+    assert_eq!(said.ends_with(0).stdout.matches("is there already").count(), 2, "{said}");
+    // The matrix is one.
+    run(xtask(&["plan", "network"]).current_dir(place.path())).ends_with(0);
+    std::fs::write(place.path().join(workflow), "mine").unwrap();
+    init(&["--forks"])
+        .is_refused_with(&["`.github/workflows/evenkeel.yml` differs", "nothing was changed"]);
+    assert!(!place.path().join(".github/workflows/evenkeel-publish.yml").exists());
+    init(&["--forks", "--force"]).ends_with(0);
+    assert!(text(&place, workflow).contains("forks: true"));
+    for wrong in ["me/evenkeel@main", "me/evenkeel", "me@x", "a/b@$(id)"] {
+        run(xtask(&["init", "github", "--tool", wrong]).current_dir(place.path()))
+            .is_refused_with(&["OWNER/NAME@COMMIT"]);
+    }
 }

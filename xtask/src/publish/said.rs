@@ -90,8 +90,9 @@ impl Said {
         let size =
             |row: &VerdictRow| row.ratio.filter(|r| *r > 0.0).map_or(f64::MAX, |r| r.ln().abs());
         changed.sort_by(|a, b| rank(a).cmp(&rank(b)).then(size(b).total_cmp(&size(a))));
+        // What only informs is open more often than not, and nobody has to act on it.
         let mut open = of(&["inconclusive"]);
-        open.sort_by_key(|row| !row.gates);
+        open.retain(|row| row.gates);
         let gating = results.verdicts.iter().filter(|row| row.gates);
         let mut detectable: Vec<f64> = gating
             .filter_map(|row| row.detectable_ratio)
@@ -228,13 +229,13 @@ fn line(row: &VerdictRow) -> String {
 }
 
 /// `x1.52 [1.40-1.65]`.
-pub fn size(row: &VerdictRow) -> String {
+fn size(row: &VerdictRow) -> String {
     let ends = row.low.zip(row.high).map(|(low, high)| format!(" {}", interval(low, high)));
     row.ratio.map_or("-".to_owned(), |of| ratio(of) + &ends.unwrap_or_default())
 }
 
 /// Text for Markdown.
-pub fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> String {
     let mut out = String::new();
     // A string takes everything.
     escape_markdown(&mut out, text).ok();

@@ -6,7 +6,7 @@ use super::api::{Api, PAGE, Verb};
 use super::event::Event;
 use crate::command::Exit;
 use crate::publish::Sink;
-use crate::publish::said::{Budget, Said, size};
+use crate::publish::said::{Budget, Said};
 use crate::report::clean;
 
 /// GitHub takes 65,535 bytes.
@@ -100,14 +100,13 @@ impl Check {
                 let flags = row.gates && row.accepted.is_none() && row.verdict == "regressed";
                 let title =
                     format!("{}: {} {} of {}", row.verdict, row.workload, row.aspect, row.cell);
-                let message = format!("{}: {}", size(row), row.reason);
                 json!({
                     "path": self.matrix_file,
                     "start_line": line,
                     "end_line": line,
                     "annotation_level": if flags { "failure" } else { "warning" },
                     "title": short(&clean(&title), 250),
-                    "message": short(&clean(&message), MESSAGE),
+                    "message": short(&clean(&row.reason), MESSAGE),
                 })
             })
             .collect()
