@@ -77,7 +77,7 @@ fn checks(root: &Path, place: &Path) -> anyhow::Result<Vec<Check>> {
     workflows.sort();
     let action = root.join(ACTIONS).to_string_lossy().into_owned();
     let all: Vec<String> = workflows.iter().cloned().chain([action.clone()]).collect();
-    let scripts = vec![root.join("ci/github/hooks/job.sh"), root.join(".ci/run")];
+    let scripts = [root.join("ci/github/hooks/job.sh"), root.join(".ci/run")];
     let scripts = scripts.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     let steps = steps(&all, place)?;
     Ok(vec![

@@ -110,3 +110,70 @@ impl Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::cell;
+    use crate::verdict::{End, policy};
+
+    fn part(system: &str, verdict: Verdict, gate: Gate) -> Verdicts {
+        let policy = policy::parse(policy::EMBEDDED, "policy").unwrap();
+        let mut part = Verdicts::missing([&cell(system, "stock")].into_iter(), "gone", &policy);
+        part.gate = gate;
+        for decision in &mut part.decisions {
+            decision.verdict = verdict;
+            decision.row.verdict = verdict.name().to_owned();
+            decision.row.figure = Some("sd_within".to_owned());
+            decision.aspect = Aspect::Dispersion;
+        }
+        part
+    }
+
+    fn joined(parts: [(&str, Verdicts); 2]) -> Verdicts {
+        let policy = parts[0].1.policy.clone();
+        Verdicts::joined(parts.map(|(name, part)| (name.to_owned(), part)).into(), &policy)
+    }
+
+    fn void() -> Gate {
+        Gate::Void { why: "it drifted".into() }
+    }
+
+    #[test]
+    fn what_a_steady_host_found_stands_and_what_a_drifting_one_found_informs() {
+        let steady = part("netns", Verdict::Regressed, Gate::Gates);
+        let drifting = part("docker", Verdict::Regressed, void());
+        let whole = joined([("shard 1/2", steady), ("shard 2/2", drifting)]);
+        assert_eq!((whole.end(false), &whole.gate), (End::Regressed, &Gate::Gates));
+        let flags: Vec<bool> = whole.decisions.iter().map(Decision::flags).collect();
+        assert_eq!(flags, [true, false]);
+        assert_eq!(whole.notes, ["shard 2/2: it drifted"]);
+        assert_eq!(whole.overall.verdict, "regressed");
+    }
+
+    #[test]
+    fn a_flag_of_a_drifting_host_alone_is_neither_a_regression_nor_nothing() {
+        let steady = part("netns", Verdict::Equivalent, Gate::Gates);
+        let drifting = part("docker", Verdict::Regressed, void());
+        let whole = joined([("shard 1/2", steady), ("shard 2/2", drifting)]);
+        assert_eq!(whole.end(false), End::Inconclusive);
+        assert_eq!(whole.gate, Gate::Void { why: "shard 2/2: it drifted".into() });
+    }
+
+    #[test]
+    fn a_part_that_is_missing_is_open_and_never_fine() {
+        let steady = part("netns", Verdict::Equivalent, Gate::Gates);
+        let gone = part("docker", Verdict::Missing, Gate::Gates);
+        let whole = joined([("shard 1/2", steady), ("shard 2/2", gone)]);
+        assert_eq!((whole.end(false), whole.end(true)), (End::Fine, End::Inconclusive));
+    }
+
+    #[test]
+    fn parts_share_the_error_rates_of_the_whole() {
+        let policy = policy::parse(policy::EMBEDDED, "policy").unwrap();
+        let shared = policy.clone().shared_among(4);
+        assert_eq!(shared.errors.family, policy.errors.family / 4.0);
+        assert_eq!(shared.errors.failures, policy.errors.failures / 4.0);
+        assert_eq!(shared.errors.screen, policy.errors.screen);
+    }
+}
