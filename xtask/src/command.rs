@@ -225,7 +225,12 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
     if told.provision {
         install(&Cache::open()?)?;
     }
-    let end = run::run(&order, &state, display(detail).as_mut())?;
+    let is_new = order.out.symlink_metadata().is_err();
+    let ended = run::run(&order, &state, display(detail).as_mut());
+    if is_new {
+        run::hand_over(&order.out);
+    }
+    let end = ended?;
     if end != End::Interrupted {
         print(format_args!("{}\n", order.out.join(run::PAGE).display()))?;
     }

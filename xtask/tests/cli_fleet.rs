@@ -126,6 +126,8 @@ fn parted(place: &TempDir, name: &str) -> [String; 2] {
         run["cells"] = Value::Array(vec![run["cells"][shard - 1].clone()]);
         run["fleet"] = serde_json::json!({ "shard": format!("{shard}/2") });
         run["tag"] = Value::from(format!("ek{shard}"));
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        run["started_unix"] = Value::from(now);
         let system = ["netns", "docker"][shard - 1];
         let own: String = records
             .lines()
@@ -215,6 +217,10 @@ fn what_strangers_ship_is_refused_or_left_out_by_name_and_nothing_else_is_touche
         (with(&|run| run["fleet"]["shard"] = Value::from("0/0")), "is no shard"),
         (with(&|run| run["seed"] = Value::from(-1)), "is not a run"),
         (
+            with(&|run| run["started_unix"] = Value::from(1_700_000_000)),
+            "a stranger's day is not believed",
+        ),
+        (
             with(&|run| run["cells"][0]["cell"]["virtualization"] = Value::from("docker")),
             "did not plan it",
         ),
@@ -262,4 +268,18 @@ fn what_strangers_ship_is_refused_or_left_out_by_name_and_nothing_else_is_touche
     let said = run(&mut xtask(&["merge", &one, &other, "--out", &out, "--untrusted"]));
     said.ends_with(0).says(&["is left out"]);
     assert_eq!(said.stderr.matches("is left out").count(), 5, "{said}");
+}
+
+#[test]
+fn every_command_of_the_guide_is_one() {
+    use clap::Parser as _;
+    let guide = include_str!("../../ci/github/README.md");
+    let mut commands =
+        guide.lines().filter_map(|line| line.trim().strip_prefix("cargo ")).peekable();
+    assert!(commands.peek().is_some());
+    for command in commands {
+        let words = command.split_whitespace();
+        let told = xtask::cli::Cli::try_parse_from(words);
+        assert!(told.is_ok(), "{command}: {}", told.unwrap_err());
+    }
 }

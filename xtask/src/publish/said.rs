@@ -187,7 +187,7 @@ impl Said {
                 let quoted = |value: &&str| {
                     rest.contains(&format!("\"{value}\"")) || rest.contains(&format!("'{value}'"))
                 };
-                name.trim() == key && values.iter().any(|value| quoted(value))
+                name.trim() == key && values.iter().any(quoted)
             })
         };
         self.telling.iter().find_map(on_axis).map_or(1, |at| at + 1)

@@ -28,6 +28,7 @@ pub mod boot;
 pub mod event;
 mod fault;
 mod gate;
+mod handover;
 pub mod here;
 pub mod host;
 pub mod judge;
@@ -42,6 +43,7 @@ pub mod spec;
 pub mod verdicts;
 
 use event::{Event, Watcher};
+pub use handover::hand_over;
 use here::Here;
 pub use here::{Inputs, PHASE};
 use host::Host;
