@@ -1,7 +1,5 @@
 //! `compare` and the report of a run with two sides, from outside: exit codes, and input that is not as one would wish.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
-
 use std::fs;
 
 use serde_json::Value;

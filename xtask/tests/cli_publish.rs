@@ -247,7 +247,7 @@ fn a_regression_is_told_once_everywhere_and_again_in_the_same_place() {
     assert!(text(&place, "summary").starts_with("**1 of 2 cells regressed"));
     let outputs = text(&place, "outputs");
     assert!(
-        outputs.starts_with("verdict=regressed\nexit-code=1\nregressed=1\nmissing=0\n"),
+        outputs.starts_with("verdict=regressed\nexit-code=1\nregressed=2\nmissing=0\n"),
         "{outputs}"
     );
 
