@@ -1,6 +1,7 @@
 //! What there is to tell of a run, worst first, and its texts for people. Everything in it comes from records, so it is data: the texts are
 //! escaped for GitHub's Markdown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -65,11 +66,19 @@ impl Said {
             Some(End::Inconclusive) => Exit::Inconclusive,
             Some(End::Fine) | None => Exit::Fine,
         };
+        let mut cleared = BTreeSet::new();
         if let Some(judged) = judged {
+            let of = |row: &VerdictRow| [&row.cell, &row.workload, &row.aspect].map(Clone::clone);
+            let decisions = judged.decisions.iter().filter(|decision| decision.cleared);
+            cleared.extend(decisions.map(|decision| of(&decision.row)));
             judged.into_results(&mut results);
         }
         let rendered = report::render(&run, &records, &results, &warnings)?;
         let mut said = Said::new(&results, exit, rendered);
+        // A gate that saw no sign of what its policy is to find has nothing open there.
+        said.open.retain(|row| {
+            !cleared.contains(&[&row.cell, &row.workload, &row.aspect].map(Clone::clone))
+        });
         (said.run, said.started_unix) = (run.tag, run.started_unix);
         said.matrix_text = run.matrix_text;
         said.telling = telling(&run.matrix);
