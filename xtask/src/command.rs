@@ -1,6 +1,6 @@
 //! The commands: each takes what the command line said and answers an exit code.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use evenkeel_agent::restore;
 use evenkeel_agent::state::StateDir;
 
 use crate::artifact::cache::Cache;
+use crate::attribution::expand;
 use crate::axis::tuning::{self, Profile};
 use crate::axis::{Powers, kernel, virtualization};
 use crate::cli;
 use crate::doctor::provision;
 use crate::fleet::github;
-use crate::matrix::{self, Cell, Matrix};
-use crate::plan::attribution::expand;
+use crate::matrix::{self, Axis, Cell, Matrix};
 use crate::plan::{Json, Options, Plan, Table};
 use crate::publish;
 use crate::record::{Base, PlannedCell, Record, Run, Status, store};
@@ -111,10 +111,8 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     }
     let judge = Judge::new(&host, &matrix);
-    let judge = |cell: &matrix::Cell| judge.status(cell);
-    let plan = Plan::new(&matrix, options(&told.selection, told.lab), &judge, &host::overhead)
-        .map_err(wrong)?;
-    let mut plan = plan.with_labs(&host::needs_lab, lab::STARTS);
+    let plan = Plan::new(&matrix, options(&told.selection, told.lab), &judge).map_err(wrong)?;
+    let mut plan = plan.with_labs(lab::STARTS);
     let boots = policy::find(None).map_err(wrong)?.gate_boots();
     if let Some(budget) = told.budget {
         plan = plan.within_budget(budget, boots);
@@ -435,7 +433,7 @@ pub(crate) fn load(directory: &Path, told: &cli::Selection) -> anyhow::Result<(M
         let mut arms = matrix.study.iter().flat_map(|study| &study.arms);
         arms.any(|arm| arm.tuning == name && arm.is_derived())
     };
-    let named: BTreeSet<&str> = matrix.cells.iter().map(|cell| &*cell.tuning).collect();
+    let named = matrix.names_on(Axis::Tuning);
     let mut profiles = BTreeMap::new();
     for name in named.into_iter().filter(|name| !derived(name)) {
         let text = Profile::text(directory, name).map_err(wrong)?;

@@ -3,7 +3,10 @@
 //! One direction: a matrix becomes a plan, a plan becomes boots, boots leave records, records become results, and results a
 //! report. Each arrow is a value. `ARCHITECTURE.md` has the map and the invariants.
 
+pub use evenkeel_plan::{matrix, plan};
+
 pub mod artifact;
+pub mod attribution;
 pub mod axis;
 pub mod benchmark;
 pub mod calibrate;
@@ -17,8 +20,6 @@ pub mod fingerprint;
 pub mod fleet;
 pub mod history;
 pub mod init;
-pub mod matrix;
-pub mod plan;
 pub mod publish;
 pub mod record;
 pub mod report;

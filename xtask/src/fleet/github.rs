@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::matrix::{Cell, quoted};
-use crate::plan::{GateBoots, Options, Plan, Shard, human, labels};
+use crate::plan::{GateBoots, Judged, Options, Plan, Scope, Shard, human, labels};
 use crate::record::Status;
 
 /// Jobs of a matrix.
@@ -78,17 +78,20 @@ pub fn jobs(plan: &Plan<'_>, wanted: &Wanted<'_>) -> Result<Jobs, String> {
         .iter()
         .map(|planned| (planned.cell, (&planned.status, planned.boot_time)))
         .collect();
-    let anywhere = Arc::new(Status::Runnable);
-    let judge = |cell: &Cell| match known.get(cell) {
-        Some((status, _)) if !applicable(status) => Arc::clone(status),
-        _ => Arc::clone(&anywhere),
+    let judge = |cell: &Cell| {
+        let (status, time) = known.get(cell).map_or((None, Duration::ZERO), |(s, t)| (Some(s), *t));
+        let status = status.filter(|status| !applicable(status));
+        Judged {
+            status: status.map_or(Status::Runnable, |status| Status::clone(status)),
+            scope: Scope::Kernel,
+            overhead: time.saturating_sub(plan.matrix.measure.time()),
+            lab: false,
+        }
     };
-    let time = |cell: &Cell| known.get(cell).map_or(Duration::ZERO, |(_, time)| *time);
-    let overhead = |cell: &Cell| time(cell).saturating_sub(plan.matrix.measure.time());
     let mut include = Vec::new();
     for shard in Shard::all(count) {
         let options = Options { shard: Some(shard), ..plan.options.clone() };
-        let part = Plan::new(plan.matrix, options, &judge, &overhead);
+        let part = Plan::new(plan.matrix, options, &judge);
         let part = part.map_err(|why| why.to_string())?;
         let cells = part.cells.iter().filter(|planned| planned.is_runnable()).count();
         // Fewer units than shards, or nothing that any runner can measure: no runner need be taken for it.
@@ -175,10 +178,13 @@ mod tests {
         };
         let matrix = crate::matrix::parse(text, "fleet.toml", &words).unwrap();
         let options = Options { guests: Some(vec!["qemu"]), ..Options::default() };
-        let runnable = Arc::new(Status::Runnable);
-        let plan =
-            Plan::new(&matrix, options, &|_| Arc::clone(&runnable), &|_| Duration::from_secs(8))
-                .unwrap();
+        let judge = |_: &Cell| Judged {
+            status: Status::Runnable,
+            scope: Scope::Kinds,
+            overhead: Duration::from_secs(8),
+            lab: false,
+        };
+        let plan = Plan::new(&matrix, options, &judge).unwrap();
         let runner = ["self-hosted".to_owned(), "linux".to_owned()];
         let jobs = jobs(&plan, &Wanted { shards, runner: &runner, gate })?;
         Ok(serde_json::to_string_pretty(&jobs).unwrap())

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrate::AlarmRate;
 use crate::calibrate::fault::Injection;
-use crate::matrix::{Cell, Matrix};
+use crate::matrix::Matrix;
 
 pub mod check;
 pub mod export;
@@ -22,35 +22,7 @@ pub(crate) mod testing;
 
 pub use fleet::{Fleet, Part};
 
-/// Version of every file of a run.
-pub const SCHEMA: u32 = 1;
-
-/// [`Record::side`] of what a run is about, also where nothing is compared with a base.
-pub const CANDIDATE: &str = "candidate";
-
-/// [`Record::side`] of what it is compared with, where another revision was measured beside.
-pub const BASE: &str = "base";
-
-/// Of which revision's inputs a boot is.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[serde(rename_all = "kebab-case")]
-pub enum Side {
-    /// What a run is about.
-    #[default]
-    Candidate,
-    /// What it is compared with.
-    Base,
-}
-
-impl Side {
-    /// As [`Record::side`] has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::Candidate => CANDIDATE,
-            Side::Base => BASE,
-        }
-    }
-}
+pub use crate::plan::{BASE, CANDIDATE, PlannedCell, SCHEMA, Side, Status};
 
 /// The inputs of the revision that a run is compared with.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -133,35 +105,6 @@ impl Repetition {
             Some(fault) => format!("{same}, and the candidate was given a fault: {fault}"),
         }
     }
-}
-
-/// A cell of the plan.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct PlannedCell {
-    /// The cell.
-    pub cell: Cell,
-    /// Whether it can be measured here.
-    pub status: Status,
-}
-
-/// Whether a cell can be measured.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case", tag = "is")]
-pub enum Status {
-    /// Yes.
-    Runnable,
-    /// Not here.
-    Skipped {
-        /// Why.
-        reason: String,
-        /// What would help.
-        remedy: String,
-    },
-    /// Not anywhere: its kinds do not fit together.
-    NotApplicable {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// One line of `boots.jsonl`.

@@ -15,6 +15,7 @@ use crate::axis::virtualization::accelerator;
 use crate::axis::{Port, Powers, load, network, virtualization};
 use crate::doctor::{self, NeedName, Survey};
 use crate::matrix::{Cell, Matrix, RUNNING, Vocabulary};
+use crate::plan::Scope;
 use crate::record::Status;
 use crate::workload;
 
@@ -117,75 +118,47 @@ impl Host {
 
     /// Whether a cell can be measured here.
     pub fn judge(&self, cell: &Cell, matrix: &Matrix) -> Status {
-        let (Some(system), Some(path), Some(_)) = (
-            virtualization::find(&cell.virtualization),
-            network::find(&cell.network),
-            load::find(&cell.load),
-        ) else {
-            return Status::NotApplicable {
-                reason: "it names a kind that there is not".to_owned(),
-            };
-        };
-        let Some(port) = common_port(system, path) else {
-            let names =
-                |ports: &[Port]| ports.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ");
-            let (takes, offers) = (names(system.ports()), names(path.ports()));
-            return Status::NotApplicable {
-                reason: format!("{} takes {takes}; {} offers {offers}", system.name(), path.name()),
-            };
-        };
-        let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
-        let stopped = workloads
-            .map(|workload| (workload.name(), path.stops(port, workload.traffic())))
-            .find_map(|(name, why)| Some((name, why?)));
-        if let Some((workload, why)) = stopped {
-            return Status::NotApplicable {
-                reason: format!("{workload} over {}: {why}", path.name()),
-            };
+        self.judged(cell, matrix).0
+    }
+
+    /// [`Host::judge`], and of which other cells the same is true.
+    pub(super) fn judged(&self, cell: &Cell, matrix: &Matrix) -> (Status, Scope) {
+        if let Some(reason) = unfit(cell, matrix) {
+            return (Status::NotApplicable { reason }, Scope::Kinds);
         }
-        if cell.host_kernel != RUNNING && !system.is_guest() {
-            return Status::NotApplicable {
-                reason: format!(
-                    "{} has no kernel of its own above the host's: name that on the axis `kernel`, and --lab measures it there",
-                    cell.virtualization
-                ),
-            };
+        match (needs_lab(cell), self.kernels) {
+            (true, Kernels::Own) => (self.other_kernel(cell, matrix), Scope::Kernel),
+            (false, _) if cell.host_kernel != RUNNING => {
+                (self.other_host_kernel(&cell.host_kernel, matrix), Scope::Kernel)
+            }
+            (lab, kernels) => {
+                let needs = needs_of(cell, matrix);
+                let missing = match lab && kernels == Kernels::Labs {
+                    true => super::lab::missing(&self.survey, &needs),
+                    false => self
+                        .survey
+                        .missing(&needs)
+                        .or_else(|| self.cannot_tune(matrix, &cell.tuning)),
+                };
+                let skipped = missing.map(|(reason, remedy)| Status::Skipped { reason, remedy });
+                (skipped.unwrap_or(Status::Runnable), Scope::Kinds)
+            }
         }
-        if let Some(reason) = matrix.study.as_ref().and_then(|study| study.refused(&cell.tuning)) {
-            return Status::NotApplicable { reason: reason.to_owned() };
-        }
-        if needs_lab(cell) && self.kernels == Kernels::Labs {
-            return match super::lab::missing(&self.survey, &needs_of(cell, matrix)) {
-                Some((reason, remedy)) => Status::Skipped { reason, remedy },
-                None => Status::Runnable,
-            };
-        }
-        if needs_lab(cell) && self.kernels == Kernels::Own {
-            let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
-            let labels = matrix.kernels.get(&*cell.kernel).map(|source| source.runner.join(", "));
-            return Status::Skipped {
-                reason: format!(
-                    "{} runs under the host's kernel, which is {kernel}, not `{}`",
-                    cell.virtualization, cell.kernel
-                ),
-                remedy: match labels.filter(|labels| !labels.is_empty()) {
-                    Some(labels) => {
-                        format!("--lab, or run it on a runner with the labels {labels}")
-                    }
-                    None => format!("--lab, or run it on a host that boots `{}`", cell.kernel),
-                },
-            };
-        }
-        if cell.host_kernel != RUNNING {
-            return self.other_host_kernel(&cell.host_kernel, matrix);
-        }
-        match self
-            .survey
-            .missing(&needs_of(cell, matrix))
-            .or_else(|| self.cannot_tune(matrix, &cell.tuning))
-        {
-            Some((reason, remedy)) => Status::Skipped { reason, remedy },
-            None => Status::Runnable,
+    }
+
+    /// A system without a kernel of its own, whose host would have to run another one.
+    fn other_kernel(&self, cell: &Cell, matrix: &Matrix) -> Status {
+        let kernel = self.facts.get("kernel").map_or("another kernel", String::as_str);
+        let labels = matrix.kernels.get(&*cell.kernel).map(|source| source.runner.join(", "));
+        Status::Skipped {
+            reason: format!(
+                "{} runs under the host's kernel, which is {kernel}, not `{}`",
+                cell.virtualization, cell.kernel
+            ),
+            remedy: match labels.filter(|labels| !labels.is_empty()) {
+                Some(labels) => format!("--lab, or run it on a runner with the labels {labels}"),
+                None => format!("--lab, or run it on a host that boots `{}`", cell.kernel),
+            },
         }
     }
 
@@ -253,8 +226,39 @@ fn needs_of(cell: &Cell, matrix: &Matrix) -> Vec<NeedName> {
 
 /// Whether a cell runs under the kernel of its host, and asks for another one than the host's own.
 pub fn needs_lab(cell: &Cell) -> bool {
-    let system = virtualization::find(&cell.virtualization);
-    cell.kernel != RUNNING && system.is_some_and(|system| !system.is_guest())
+    cell.kernel != RUNNING
+        && virtualization::find(&cell.virtualization).is_some_and(|system| !system.is_guest())
+}
+
+/// Why no host can measure a cell: its kinds do not fit together.
+fn unfit(cell: &Cell, matrix: &Matrix) -> Option<String> {
+    let (Some(system), Some(path), Some(_)) = (
+        virtualization::find(&cell.virtualization),
+        network::find(&cell.network),
+        load::find(&cell.load),
+    ) else {
+        return Some("it names a kind that there is not".to_owned());
+    };
+    let Some(port) = common_port(system, path) else {
+        let names = |ports: &[Port]| ports.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ");
+        let (takes, offers) = (names(system.ports()), names(path.ports()));
+        return Some(format!("{} takes {takes}; {} offers {offers}", system.name(), path.name()));
+    };
+    let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+    let stopped = workloads
+        .map(|workload| (workload.name(), path.stops(port, workload.traffic())))
+        .find_map(|(name, why)| Some((name, why?)));
+    if let Some((workload, why)) = stopped {
+        return Some(format!("{workload} over {}: {why}", path.name()));
+    }
+    if cell.host_kernel != RUNNING && !system.is_guest() {
+        return Some(format!(
+            "{} has no kernel of its own above the host's: name that on the axis `kernel`, and --lab measures it there",
+            cell.virtualization
+        ));
+    }
+    let refused = matrix.study.as_ref().and_then(|study| study.refused(&cell.tuning));
+    refused.map(str::to_owned)
 }
 
 /// The port by which a network attaches a virtualization: the virtualization's first choice that is offered.
@@ -306,4 +310,19 @@ fn fair_servers(cpus: &[usize]) -> Vec<String> {
         // A kernel that is locked down shows the files and lets nobody read them.
         .filter(|path| std::fs::read(path).is_ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::vocabulary;
+    use crate::matrix::{EMBEDDED, parse};
+
+    #[test]
+    fn shipped_matrices_use_names_that_there_are() {
+        for (name, text) in EMBEDDED {
+            let matrix =
+                parse(text, name, &vocabulary()).unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(matrix.name, name);
+        }
+    }
 }

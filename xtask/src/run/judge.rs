@@ -1,61 +1,27 @@
-//! Judging many cells. What a host can do does not change while a plan is made, and few reasons name a kernel: each combination of
-//! kinds is judged once, and its cells share the answer. So a million cells read each profile once.
+//! The host as the judge of a plan's cells.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
-use super::host::{Host, Kernels, needs_lab};
-use crate::axis::{load, network, virtualization};
-use crate::matrix::{Cell, Matrix, RUNNING};
-use crate::record::Status;
-
-/// Values of the axes that are not kernels: virtualization, network, tuning, load.
-type Kinds<'m> = [&'m str; 4];
+use super::host::{Host, needs_lab, overhead};
+use crate::matrix::{Cell, Matrix};
+use crate::plan::{self, Judged};
 
 /// What [`Host::judge`] says of the cells of a matrix.
 #[derive(Debug)]
 pub struct Judge<'m> {
     host: &'m Host,
     matrix: &'m Matrix,
-    /// Of cells whose reasons name no kernel, by kinds and by whether they need a lab.
-    alike: HashMap<(Kinds<'m>, bool), Arc<Status>>,
 }
 
 impl<'m> Judge<'m> {
-    /// Judges every combination of kinds that the matrix may hold.
+    /// The judge of the cells of a matrix.
     pub fn new(host: &'m Host, matrix: &'m Matrix) -> Judge<'m> {
-        let mut tunings = BTreeSet::new();
-        tunings.extend(matrix.cells.iter().map(|cell| &*cell.tuning));
-        let loads = || load::ALL.iter().map(|kind| kind.name());
-        let tuned = || tunings.iter().flat_map(|tuning| loads().map(|load| (*tuning, load)));
-        let mut alike = HashMap::new();
-        for (system, path) in virtualization::ALL
-            .iter()
-            .flat_map(|one| network::ALL.iter().map(move |two| (one, two)))
-        {
-            for (tuning, load) in tuned() {
-                // A name that no kernel has stands for all that the host does not run.
-                for kernel in [RUNNING, ""] {
-                    let kinds = [system.name(), path.name(), tuning, load];
-                    let cell = Cell::of([kernel, kinds[0], kinds[1], kinds[2], kinds[3], RUNNING]);
-                    let status = || Arc::new(host.judge(&cell, matrix));
-                    alike.entry((kinds, needs_lab(&cell))).or_insert_with(status);
-                }
-            }
-        }
-        Judge { host, matrix, alike }
+        Judge { host, matrix }
     }
+}
 
-    /// Whether a cell can be measured here.
-    pub fn status(&self, cell: &Cell) -> Arc<Status> {
-        let lab = needs_lab(cell);
-        let names_a_kernel =
-            cell.host_kernel != RUNNING || (lab && self.host.kernels == Kernels::Own);
-        let kinds = [&*cell.virtualization, &*cell.network, &*cell.tuning, &*cell.load];
-        match self.alike.get(&(kinds, lab)).filter(|_| !names_a_kernel) {
-            Some(status) => Arc::clone(status),
-            None => Arc::new(self.host.judge(cell, self.matrix)),
-        }
+impl plan::Judge for Judge<'_> {
+    fn judge(&self, cell: &Cell) -> Judged {
+        let (status, scope) = self.host.judged(cell, self.matrix);
+        Judged { status, scope, overhead: overhead(cell), lab: needs_lab(cell) }
     }
 }
 
@@ -63,7 +29,9 @@ impl<'m> Judge<'m> {
 mod tests {
     use super::*;
     use crate::matrix::parse;
-    use crate::run::host::vocabulary;
+    use crate::plan::{Options, Plan};
+    use crate::record::Status;
+    use crate::run::host::{Kernels, vocabulary};
 
     #[test]
     fn cells_that_share_an_answer_have_the_one_that_each_of_them_would_get() {
@@ -83,11 +51,12 @@ mod tests {
         for kernels in [Kernels::Own, Kernels::Labs, Kernels::Asked] {
             host.kernels = kernels;
             let judge = Judge::new(&host, &matrix);
-            for cell in &matrix.cells {
-                assert_eq!(*judge.status(cell), host.judge(cell, &matrix), "{}", cell.id());
+            let plan = Plan::new(&matrix, Options::default(), &judge).unwrap();
+            for planned in &plan.cells {
+                let (cell, id) = (planned.cell, planned.cell.id());
+                assert_eq!(*planned.status, host.judge(cell, &matrix), "{id}");
+                assert_eq!(planned.lab, needs_lab(cell), "{id}");
             }
-            let first = || judge.status(&matrix.cells[0]);
-            assert!(Arc::ptr_eq(&first(), &first()), "each is judged anew");
         }
     }
 

@@ -113,17 +113,11 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     });
     let base = base.as_ref();
     let judge_of_base = base.map(|matrix| Judge::new(&host, matrix));
-    let mut plan = Plan::new(
-        &order.matrix,
-        order.options.clone(),
-        &|cell| judge.status(cell),
-        &host::overhead,
-    )
-    .map_err(wrong)?;
+    let mut plan = Plan::new(&order.matrix, order.options.clone(), &judge).map_err(wrong)?;
     if let (Some(base), Some(judge)) = (base, &judge_of_base) {
-        plan = plan.against(base, &|cell| judge.status(cell));
+        plan = plan.against(base, judge);
     }
-    plan = plan.with_labs(&host::needs_lab, lab::STARTS);
+    plan = plan.with_labs(lab::STARTS);
     plan.check(Limits::default()).map_err(wrong)?;
     watcher.see(&Event::Preparing("root file systems and guest kernels"));
     let runnable_of = |side: Side| -> Vec<Cell> {

@@ -2,9 +2,9 @@
 
 use super::super::summary::results;
 use super::*;
+use crate::attribution::expand;
 use crate::axis::tuning::Profile;
 use crate::matrix::{Attribution, Matrix};
-use crate::plan::attribution::expand;
 use crate::record::results::Results;
 use crate::record::testing::{bell, cell, failed, latencies, record, run};
 use crate::record::{Effect as Took, PlannedCell, Status};

@@ -39,27 +39,33 @@ pub(super) fn matrix(profiles: usize, boots: u32) -> Matrix {
     }
 }
 
-fn judge(cell: &Cell) -> Arc<Status> {
-    Arc::new(match (&*cell.virtualization, &*cell.tuning) {
-        ("docker", _) => Status::Skipped {
-            reason: "dockerd does not answer:\n\u{1b}[31mno socket".into(),
-            remedy: "start it, or add --provision".into(),
+fn judge(cell: &Cell) -> Judged {
+    said(
+        cell,
+        match (&*cell.virtualization, &*cell.tuning) {
+            ("docker", _) => Status::Skipped {
+                reason: "dockerd does not answer:\n\u{1b}[31mno socket".into(),
+                remedy: "start it, or add --provision".into(),
+            },
+            ("qemu", "t1") => {
+                Status::NotApplicable { reason: "`qemu` and `t1` share no port".into() }
+            }
+            _ => Status::Runnable,
         },
-        ("qemu", "t1") => Status::NotApplicable { reason: "`qemu` and `t1` share no port".into() },
-        _ => Status::Runnable,
-    })
+    )
 }
 
-pub(super) fn runnable(_: &Cell) -> Arc<Status> {
-    Arc::new(Status::Runnable)
+pub(super) fn runnable(cell: &Cell) -> Judged {
+    said(cell, Status::Runnable)
 }
 
-pub(super) fn overhead(cell: &Cell) -> Duration {
-    Duration::from_secs(if cell.virtualization == "qemu" { 10 } else { 0 })
+fn said(cell: &Cell, status: Status) -> Judged {
+    let overhead = Duration::from_secs(if cell.virtualization == "qemu" { 10 } else { 0 });
+    Judged { status, scope: Scope::Kinds, overhead, lab: false }
 }
 
 fn plan(matrix: &Matrix, options: Options) -> Plan<'_> {
-    Plan::new(matrix, options, &judge, &overhead).unwrap()
+    Plan::new(matrix, options, &judge).unwrap()
 }
 
 #[test]
@@ -106,7 +112,7 @@ proptest! {
     fn both_sides_of_a_cell_are_neighbours_and_take_turns(seed: u64, blocks in 1u32..9) {
         let (matrix, base) = (matrix(2, blocks), matrix(2, blocks));
         let options = Options { seed, ..Options::default() };
-        let plan = Plan::new(&matrix, options, &runnable, &overhead).unwrap();
+        let plan = Plan::new(&matrix, options, &runnable).unwrap();
         let alone: Vec<_> = sides_of(&plan).into_iter().map(|(cell, _, block)| (cell, block)).collect();
         let plan = plan.against(&base, &runnable);
         let boots = sides_of(&plan);
@@ -129,15 +135,14 @@ fn a_cell_that_one_side_cannot_measure_is_measured_of_neither() {
     let (matrix, base) = (matrix(1, 2), matrix(1, 2));
     let lacks = |cell: &Cell| match &*cell.virtualization {
         "docker" => {
-            Arc::new(Status::Skipped { reason: "no engine".into(), remedy: "start it".into() })
+            said(cell, Status::Skipped { reason: "no engine".into(), remedy: "start it".into() })
         }
-        _ => Arc::new(Status::Runnable),
+        _ => runnable(cell),
     };
-    for (of_candidate, of_base) in [
-        (&lacks as &(dyn Fn(&Cell) -> Arc<Status> + Sync), &runnable as _),
-        (&runnable as _, &lacks as _),
-    ] {
-        let plan = Plan::new(&matrix, Options::default(), of_candidate, &overhead).unwrap();
+    for (of_candidate, of_base) in
+        [(&lacks as &dyn Judge, &runnable as &dyn Judge), (&runnable, &lacks)]
+    {
+        let plan = Plan::new(&matrix, Options::default(), of_candidate).unwrap();
         let plan = plan.against(&base, of_base);
         assert_eq!(plan.boot_count(), 2 * 2 * 4);
         assert!(sides_of(&plan).iter().all(|(cell, ..)| !cell.contains("docker")));
@@ -157,7 +162,7 @@ fn what_one_side_alone_has_is_told_and_not_measured() {
     let (mut matrix, base) = (matrix(1, 2), matrix(1, 2));
     let new = Cell { tuning: "new".into(), ..matrix.cells[0].clone() };
     matrix.cells[0] = new;
-    let plan = Plan::new(&matrix, Options::default(), &runnable, &overhead).unwrap();
+    let plan = Plan::new(&matrix, Options::default(), &runnable).unwrap();
     let plan = plan.against(&base, &runnable);
     assert_eq!(plan.boot_count(), 2 * 2 * 5);
     let told: Vec<String> = plan
@@ -232,7 +237,7 @@ fn a_plan_that_is_too_large_is_refused_with_its_estimate() {
 fn a_filter_that_matches_nothing_is_no_plan() {
     let matrix = matrix(2, 5);
     let options = Options { only: Some("podman".parse().unwrap()), ..Options::default() };
-    let error = Plan::new(&matrix, options, &judge, &overhead).unwrap_err();
+    let error = Plan::new(&matrix, options, &judge).unwrap_err();
     assert!(error.to_string().starts_with("filter term `podman` matches no cell"), "{error}");
 }
 
@@ -257,7 +262,7 @@ proptest! {
         for index in 1..=of {
             let options = Options { shard: Some(format!("{index}/{of}").parse().unwrap()), ..Options::default() };
             let here = plan(&matrix, options.clone());
-            let elsewhere = Plan::new(&matrix, options, &runnable, &overhead).unwrap();
+            let elsewhere = Plan::new(&matrix, options, &runnable).unwrap();
             let ids = |plan: &Plan<'_>| plan.cells.iter().map(|planned| planned.cell.id()).collect::<Vec<_>>();
             prop_assert_eq!(ids(&here), ids(&elsewhere));
             for id in ids(&here) {
@@ -276,10 +281,10 @@ fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
     for (at, cell) in matrix.cells.iter_mut().enumerate() {
         cell.kernel = ["running", "stock", "rt"][at % 3].into();
     }
-    let needs = |cell: &Cell| cell.kernel != "running";
-    let plan = Plan::new(&matrix, Options::default(), &runnable, &overhead).unwrap();
+    let in_labs = |cell: &Cell| Judged { lab: cell.kernel != "running", ..runnable(cell) };
+    let plan = Plan::new(&matrix, Options::default(), &in_labs).unwrap();
     let without = plan.estimate();
-    let plan = plan.with_labs(&needs, Duration::from_secs(20));
+    let plan = plan.with_labs(Duration::from_secs(20));
     // Two kernels, four blocks.
     assert_eq!(plan.estimate() - without, Duration::from_secs(160));
     let mut sums = std::collections::BTreeMap::<String, u32>::new();
@@ -300,11 +305,9 @@ fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
 #[test]
 fn what_is_measured_in_a_lab_is_told() {
     let matrix = matrix(1, 2);
-    let plan = plan(
-        &matrix,
-        Options { seed: 7, only: Some("netns".parse().unwrap()), ..Options::default() },
-    )
-    .with_labs(&|cell| cell.load == "idle", Duration::from_secs(20));
+    let options = Options { seed: 7, only: Some("netns".parse().unwrap()), ..Options::default() };
+    let in_labs = |cell: &Cell| Judged { lab: cell.load == "idle", ..judge(cell) };
+    let plan = Plan::new(&matrix, options, &in_labs).unwrap().with_labs(Duration::from_secs(20));
     insta::assert_snapshot!(Table(&plan), @r"
     matrix m: 2 cells, 2 runnable, 0 skipped, 0 not applicable
     4 boots (2 of each cell), seed 7, about 50 s

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::estimate::whole_seconds;
+use super::status::{SCHEMA, Status};
 use super::{AT_ONCE, GateCost, Plan, Planned};
 use crate::matrix::Cell;
-use crate::record::{SCHEMA, Status};
 
 /// Texts that are made before they are written: enough for all threads, and few enough to stay in their caches.
 const TEXTS: usize = 16;

@@ -86,7 +86,7 @@ struct Excerpt {
 }
 
 /// A file's name and text, with its lines found once.
-pub(crate) struct Source<'s> {
+pub struct Source<'s> {
     file: &'s str,
     text: &'s str,
     line_starts: Vec<usize>,
@@ -94,7 +94,7 @@ pub(crate) struct Source<'s> {
 
 impl<'s> Source<'s> {
     /// A text and the name to call it by.
-    pub(crate) fn new(file: &'s str, text: &'s str) -> Source<'s> {
+    pub fn new(file: &'s str, text: &'s str) -> Source<'s> {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
         Source { file, text, line_starts: std::iter::once(0).chain(after_newlines).collect() }
     }
@@ -174,7 +174,7 @@ fn width(text: &str) -> usize {
 
 /// Text from outside, made safe to print: tabs are expanded, control characters and those that turn
 /// the direction of writing are replaced.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -190,15 +190,12 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// A word of the user's in a message: in backquotes, printable, and not longer than makes sense.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     format!("`{}`", keep_start(&printable(word), SHOWN_COLUMNS / 2))
 }
 
 /// What would be right in place of a wrong name: the nearest one, and all if they are few.
-pub(crate) fn suggestion<'k>(
-    wrong: &str,
-    known: impl IntoIterator<Item = &'k str>,
-) -> Option<String> {
+pub fn suggestion<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
     let meant = nearest(wrong, known.iter().copied());
     let meant = meant.map(|name| format!("did you mean {}?", quoted(name)));
@@ -214,7 +211,7 @@ pub(crate) fn suggestion<'k>(
 }
 
 /// Collects problems while a file is read, so that all of them are reported in one go.
-pub(crate) struct Problems<'s> {
+pub struct Problems<'s> {
     source: &'s Source<'s>,
     found: Vec<(usize, Problem)>,
     dropped: usize,
@@ -222,17 +219,17 @@ pub(crate) struct Problems<'s> {
 
 impl<'s> Problems<'s> {
     /// None found yet.
-    pub(crate) fn new(source: &'s Source<'s>) -> Problems<'s> {
+    pub fn new(source: &'s Source<'s>) -> Problems<'s> {
         Problems { source, found: Vec::new(), dropped: 0 }
     }
 
     /// Notes that something is wrong at a span of bytes.
-    pub(crate) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
+    pub fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.push(span, || (message.into(), None));
     }
 
     /// The same, with what would be right.
-    pub(crate) fn add_with_help(
+    pub fn add_with_help(
         &mut self,
         span: Range<usize>,
         message: impl Into<String>,
@@ -242,7 +239,7 @@ impl<'s> Problems<'s> {
     }
 
     /// Notes a name that is not among the known ones.
-    pub(crate) fn unknown<'k>(
+    pub fn unknown<'k>(
         &mut self,
         span: Range<usize>,
         what: impl fmt::Display,
@@ -262,17 +259,17 @@ impl<'s> Problems<'s> {
     }
 
     /// The 1-based line of a byte.
-    pub(crate) fn line_of(&self, at: usize) -> usize {
+    pub fn line_of(&self, at: usize) -> usize {
         self.source.line_starts.partition_point(|start| *start <= at).max(1)
     }
 
     /// Whether nothing was found so far.
-    pub(crate) fn none(&self) -> bool {
+    pub fn none(&self) -> bool {
         self.found.is_empty()
     }
 
     /// What was found, by position. For where something was.
-    pub(crate) fn into_errors(mut self) -> Errors {
+    pub fn into_errors(mut self) -> Errors {
         self.found.sort_by_key(|(at, _)| *at);
         let problems = self.found.into_iter().map(|(_, problem)| problem).collect();
         Errors { problems, dropped: self.dropped }

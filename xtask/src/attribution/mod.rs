@@ -147,24 +147,6 @@ fn under<'a>(cell: &'a Cell, profiles: impl Iterator<Item = &'a str>) -> Vec<Cel
     profiles.map(|tuning| Cell { tuning: tuning.into(), ..cell.clone() }).collect()
 }
 
-/// Cells of a matrix that are compared with one another for its attribution, as indices into `cells`: neighbours in a list are pairs.
-pub fn pairs<'c>(study: &Study, cells: impl IntoIterator<Item = &'c Cell>) -> Vec<(usize, usize)> {
-    let names: BTreeSet<&str> = study.arms.iter().map(|arm| arm.tuning.as_str()).collect();
-    let mut first: BTreeMap<Cell, usize> = BTreeMap::new();
-    let mut pairs = Vec::new();
-    for (at, cell) in cells.into_iter().enumerate() {
-        if !names.contains(&*cell.tuning) {
-            continue;
-        }
-        let elsewhere = Cell { tuning: "".into(), ..cell.clone() };
-        let one = *first.entry(elsewhere).or_insert(at);
-        if one != at {
-            pairs.push((one, at));
-        }
-    }
-    pairs
-}
-
 /// The factors, and the profiles that tell their effects.
 fn study(asked: &Attribution, profile: &Profile, base: &Profile) -> Result<Study, Indivisible> {
     let (factors, fixed) = factors(profile, base);

@@ -8,9 +8,8 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use crate::matrix::{Cell, Matrix, pairs};
-use crate::record::{PlannedCell, Side, Status};
 
-pub mod attribution;
+mod alike;
 mod cost;
 mod estimate;
 mod filter;
@@ -18,10 +17,13 @@ mod json;
 mod order;
 mod place;
 mod shard;
+mod status;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use alike::{Alike, Last};
+pub use alike::{Judge, Judged, Scope};
 pub use cost::{GateBoots, GateCost};
 pub use estimate::{Limits, TooLarge, boot_time, human};
 pub use filter::{BadFilter, Filter};
@@ -30,6 +32,7 @@ use order::sides;
 pub use order::{block, id_hash};
 pub use place::labels;
 pub use shard::{BadShard, Shard};
+pub use status::{BASE, CANDIDATE, PlannedCell, SCHEMA, Side, Status};
 pub use table::Table;
 
 /// Cells that a thread works on in one go.
@@ -127,23 +130,24 @@ pub struct PlannedBoot {
 }
 
 impl<'m> Plan<'m> {
-    /// Plans a matrix. `judge` tells whether a cell can be measured on the host, `overhead` estimates what building and
-    /// undoing one boot of it takes. The filter and the shard are applied before the host is asked, so that
-    /// every runner parts a matrix alike.
+    /// Plans a matrix. `judge` speaks for the host. The filter and the shard are applied before it says what can be measured, so
+    /// that every runner parts a matrix alike.
     pub fn new(
         matrix: &'m Matrix,
         options: Options,
-        judge: &(dyn Fn(&Cell) -> Arc<Status> + Sync),
-        overhead: &(dyn Fn(&Cell) -> Duration + Sync),
+        judge: &dyn Judge,
     ) -> Result<Plan<'m>, BadFilter> {
         let mut selected = match &options.only {
             Some(filter) => filter.select(&matrix.cells)?,
             None => (0..matrix.cells.len()).collect(),
         };
         let cell = |index: &usize| &matrix.cells[*index];
-        let time = |cell| boot_time(&matrix.measure, overhead(cell));
+        let alike = Alike::new(judge);
         if let Some(shard) = options.shard {
-            let times: Vec<Duration> = selected.iter().map(|index| time(cell(index))).collect();
+            let times: Vec<Duration> = selected
+                .iter()
+                .map(|index| boot_time(&matrix.measure, alike.of_kinds(cell(index)).overhead))
+                .collect();
             let all = selected.iter().map(cell);
             let groups = match &options.guests {
                 Some(guests) => place::groups(matrix, guests, all),
@@ -153,37 +157,26 @@ impl<'m> Plan<'m> {
                 .contrasts
                 .iter()
                 .flat_map(|contrast| pairs(selected.iter().map(cell), contrast))
-                .chain(
-                    matrix
-                        .study
-                        .iter()
-                        .flat_map(|study| attribution::pairs(study, selected.iter().map(cell))),
-                )
+                .chain(matrix.study.iter().flat_map(|study| study.pairs(selected.iter().map(cell))))
                 .collect();
             selected =
                 shard.select(&times, &groups, &joined).into_iter().map(|at| selected[at]).collect();
         }
-        let runnable = || Arc::new(Status::Runnable);
-        let cells = selected.par_iter().with_min_len(AT_ONCE).map_init(runnable, |last, index| {
-            let cell = cell(index);
-            let status = judge(cell);
-            if **last != *status {
-                *last = status;
-            }
-            let (status, boot_time) = (Arc::clone(last), time(cell));
-            Planned { cell, status, boot_time, side: Side::Candidate, lab: false }
-        });
+        let cells =
+            selected.par_iter().with_min_len(AT_ONCE).map_init(Last::default, |last, index| {
+                let cell = cell(index);
+                let alike::Shared { status, overhead, lab, .. } = alike.of(cell, last);
+                let boot_time = boot_time(&matrix.measure, overhead);
+                Planned { cell, status, boot_time, side: Side::Candidate, lab }
+            });
         Ok(Plan { matrix, cells: cells.collect(), options, lab_starts: Duration::ZERO, gate: None })
     }
 
     /// The same plan beside another revision of its matrix: each cell is there for both, as each has it. What only one of both has is
     /// skipped with that reason. `judge` tells whether a cell of `base` can be measured.
     #[must_use]
-    pub fn against(
-        mut self,
-        base: &'m Matrix,
-        judge: &(dyn Fn(&Cell) -> Arc<Status> + Sync),
-    ) -> Plan<'m> {
+    pub fn against(mut self, base: &'m Matrix, judge: &dyn Judge) -> Plan<'m> {
+        let (alike, mut last) = (Alike::new(judge), Last::default());
         let skipped = |reason: &str| {
             Arc::new(Status::Skipped { reason: reason.to_owned(), remedy: String::new() })
         };
@@ -193,7 +186,7 @@ impl<'m> Plan<'m> {
             match there.get(planned.cell) {
                 Some(cell) => beside.push(Planned {
                     cell,
-                    status: judge(cell),
+                    status: alike.of(cell, &mut last).status,
                     side: Side::Base,
                     ..planned.clone()
                 }),
@@ -214,7 +207,7 @@ impl<'m> Plan<'m> {
                 status: skipped("only the base has this cell: the candidate took it away"),
                 boot_time: Duration::ZERO,
                 side: Side::Base,
-                lab: false,
+                lab: alike.of_kinds(cell).lab,
             });
             beside.extend(gone);
         }
@@ -246,12 +239,9 @@ impl<'m> Plan<'m> {
         }
     }
 
-    /// The same plan, where cells that `needs` one are measured in labs, each of which takes `starts` to start.
+    /// The same plan, where a lab takes so long to start.
     #[must_use]
-    pub fn with_labs(mut self, needs: &dyn Fn(&Cell) -> bool, starts: Duration) -> Plan<'m> {
-        for planned in &mut self.cells {
-            planned.lab = needs(planned.cell);
-        }
+    pub fn with_labs(mut self, starts: Duration) -> Plan<'m> {
         self.lab_starts = starts;
         self
     }

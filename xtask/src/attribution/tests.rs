@@ -74,7 +74,7 @@ fn cells_are_measured_under_every_arm_once_and_ids_are_readable() {
     assert!(ids.contains(&"running/netns/bridge/isolated-without-rt-throttle/idle".to_owned()));
     let study = matrix.study.as_ref().unwrap();
     // All of a place are joined, and no two places.
-    let pairs = pairs(study, &matrix.cells);
+    let pairs = study.pairs(&matrix.cells);
     assert_eq!(pairs.len(), 2 * 7);
     assert!(
         pairs

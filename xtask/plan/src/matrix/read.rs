@@ -11,7 +11,7 @@ use super::duration;
 use super::problem::{Problems, quoted};
 
 /// A table with its place in the file and the name to call it by.
-pub(crate) struct Table<'t> {
+pub struct Table<'t> {
     /// What it is, for messages: "the matrix", "`[measure]`".
     what: String,
     span: Range<usize>,
@@ -20,7 +20,7 @@ pub(crate) struct Table<'t> {
 
 impl<'t> Table<'t> {
     /// A table that may hold these keys only: others are reported with the nearest right one.
-    pub(crate) fn new(
+    pub fn new(
         what: impl Into<String>,
         span: Range<usize>,
         entries: &'t DeTable<'t>,
@@ -41,28 +41,28 @@ impl<'t> Table<'t> {
     }
 
     /// Where the table is.
-    pub(crate) fn span(&self) -> Range<usize> {
+    pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
     /// Where a key's value is, or the table where there is none.
-    pub(crate) fn span_of(&self, key: &str) -> Range<usize> {
+    pub fn span_of(&self, key: &str) -> Range<usize> {
         self.entries.get(key).map_or_else(|| self.span(), Spanned::span)
     }
 
     /// Whether a key is there, with whatever value.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
     /// Whether a key's value is an array with nothing in it.
-    pub(crate) fn is_empty_array(&self, key: &str) -> bool {
+    pub fn is_empty_array(&self, key: &str) -> bool {
         let value = self.entries.get(key).map(Spanned::get_ref);
         matches!(value, Some(DeValue::Array(array)) if array.is_empty())
     }
 
     /// Reports a key that is not there.
-    pub(crate) fn require(&self, key: &str, example: &str, problems: &mut Problems<'_>) {
+    pub fn require(&self, key: &str, example: &str, problems: &mut Problems<'_>) {
         if !self.has(key) {
             let message = format!("missing key `{key}` in {}", self.what);
             problems.add_with_help(self.span(), message, format!("write it as: {example}"));
@@ -70,21 +70,13 @@ impl<'t> Table<'t> {
     }
 
     /// A string: not empty, without control characters.
-    pub(crate) fn string(
-        &self,
-        key: &str,
-        problems: &mut Problems<'_>,
-    ) -> Option<Spanned<&'t str>> {
+    pub fn string(&self, key: &str, problems: &mut Problems<'_>) -> Option<Spanned<&'t str>> {
         let value = self.entries.get(key)?;
         string(value, &format!("`{key}`"), problems)
     }
 
     /// An array of such strings, none of them twice.
-    pub(crate) fn strings(
-        &self,
-        key: &str,
-        problems: &mut Problems<'_>,
-    ) -> Option<Vec<Spanned<&'t str>>> {
+    pub fn strings(&self, key: &str, problems: &mut Problems<'_>) -> Option<Vec<Spanned<&'t str>>> {
         let value = self.entries.get(key)?;
         let DeValue::Array(array) = value.get_ref() else {
             let message = format!("`{key}` must be an array of strings, not {}", kind(value));
@@ -107,7 +99,7 @@ impl<'t> Table<'t> {
     }
 
     /// A whole number in a range.
-    pub(crate) fn integer(
+    pub fn integer(
         &self,
         key: &str,
         range: RangeInclusive<u32>,
@@ -134,7 +126,7 @@ impl<'t> Table<'t> {
     }
 
     /// A number in a range, with or without a fraction.
-    pub(crate) fn number(
+    pub fn number(
         &self,
         key: &str,
         range: RangeInclusive<f64>,
@@ -163,7 +155,7 @@ impl<'t> Table<'t> {
     }
 
     /// A truth value.
-    pub(crate) fn boolean(&self, key: &str, problems: &mut Problems<'_>) -> Option<bool> {
+    pub fn boolean(&self, key: &str, problems: &mut Problems<'_>) -> Option<bool> {
         let value = self.entries.get(key)?;
         if let DeValue::Boolean(is) = value.get_ref() {
             return Some(*is);
@@ -174,7 +166,7 @@ impl<'t> Table<'t> {
     }
 
     /// A duration in a range, with its place.
-    pub(crate) fn duration(
+    pub fn duration(
         &self,
         key: &str,
         range: RangeInclusive<Duration>,
@@ -209,7 +201,7 @@ impl<'t> Table<'t> {
     }
 
     /// A table inside this one.
-    pub(crate) fn table(
+    pub fn table(
         &self,
         key: &str,
         keys: &[&str],
@@ -220,12 +212,7 @@ impl<'t> Table<'t> {
     }
 
     /// An array of tables (`[[exclude]]`); nothing where the key is absent.
-    pub(crate) fn tables(
-        &self,
-        key: &str,
-        keys: &[&str],
-        problems: &mut Problems<'_>,
-    ) -> Vec<Table<'t>> {
+    pub fn tables(&self, key: &str, keys: &[&str], problems: &mut Problems<'_>) -> Vec<Table<'t>> {
         let Some(value) = self.entries.get(key) else { return Vec::new() };
         let DeValue::Array(array) = value.get_ref() else {
             let message = format!("`{key}` must be an array of tables, not {}", kind(value));
@@ -239,7 +226,7 @@ impl<'t> Table<'t> {
     }
 
     /// Strings by names that the user chose, from a table inside this one; nothing where the key is absent.
-    pub(crate) fn named_strings(
+    pub fn named_strings(
         &self,
         key: &str,
         problems: &mut Problems<'_>,
@@ -259,7 +246,7 @@ impl<'t> Table<'t> {
     }
 
     /// Tables by names that the user chose (`[kernel.NAME]`); nothing where the key is absent.
-    pub(crate) fn named_tables(
+    pub fn named_tables(
         &self,
         key: &str,
         keys: &[&str],

@@ -1,15 +1,15 @@
 //! Attribution: which knob of a profile does what. What a matrix asks for in its `[attribution]` table, and what `plan` makes of it: a
 //! [`Study`], whose arms are profiles derived from the one asked for. Pure. What a knob is is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::Axis;
 use super::problem::{Problems, quoted};
 use super::read::Table;
+use super::{Axis, Cell};
 
 /// Keys of `[attribution]`.
 pub(super) const KEYS: [&str; 3] = ["profile", "base", "design"];
@@ -136,6 +136,24 @@ impl Study {
     pub fn refused(&self, tuning: &str) -> Option<&str> {
         let arm = self.arms.iter().find(|arm| arm.tuning == tuning)?;
         arm.refused.as_deref()
+    }
+
+    /// Cells that are compared with one another for it, as indices into `cells`: neighbours in a list are pairs.
+    pub fn pairs<'c>(&self, cells: impl IntoIterator<Item = &'c Cell>) -> Vec<(usize, usize)> {
+        let names: BTreeSet<&str> = self.arms.iter().map(|arm| arm.tuning.as_str()).collect();
+        let mut first: BTreeMap<Cell, usize> = BTreeMap::new();
+        let mut pairs = Vec::new();
+        for (at, cell) in cells.into_iter().enumerate() {
+            if !names.contains(&*cell.tuning) {
+                continue;
+            }
+            let elsewhere = Cell { tuning: "".into(), ..cell.clone() };
+            let one = *first.entry(elsewhere).or_insert(at);
+            if one != at {
+                pairs.push((one, at));
+            }
+        }
+        pairs
     }
 }
 

@@ -12,11 +12,11 @@ const FOLDER: &str = "matrices";
 
 /// Matrices that travel with the binary: (name, text).
 pub const EMBEDDED: [(&str, &str); 5] = [
-    ("default", include_str!("../../../matrices/default.toml")),
-    ("knobs", include_str!("../../../matrices/knobs.toml")),
-    ("preempt", include_str!("../../../matrices/preempt.toml")),
-    ("smoke", include_str!("../../../matrices/smoke.toml")),
-    ("thesis", include_str!("../../../matrices/thesis.toml")),
+    ("default", include_str!("../../../../matrices/default.toml")),
+    ("knobs", include_str!("../../../../matrices/knobs.toml")),
+    ("preempt", include_str!("../../../../matrices/preempt.toml")),
+    ("smoke", include_str!("../../../../matrices/smoke.toml")),
+    ("thesis", include_str!("../../../../matrices/thesis.toml")),
 ];
 
 /// No matrix is larger than this: a million cells need some megabytes of kernel tables.
@@ -106,7 +106,7 @@ fn read(path: &Path, shown: &str) -> Result<Found, NotFound> {
 }
 
 /// A file's bytes, unless there is no end of them.
-pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST_BYTES {

@@ -1,7 +1,7 @@
 //! The matrix: what a user wrote, checked, as values. [`parse()`] makes them of text, with every error at its place;
 //! [`find`] looks the text up and is the only part that does I/O. What a cell does to a machine is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ pub use measure::{BOOTS, LONGEST_BOOT, quick};
 pub use name::Name;
 pub use nearest::nearest;
 pub use pairs::pairs;
-pub(crate) use parse::MOST_CELLS;
-pub(crate) use parse::{document_of, utf8};
+pub use parse::MOST_CELLS;
+pub use parse::{document_of, utf8};
 pub use parse::{parse, parse_bytes};
 pub use problem::{Errors, Problem};
-pub(crate) use problem::{Problems, printable, quoted, suggestion};
-pub(crate) use read::Table;
-pub(crate) use source::read_bounded;
+pub use problem::{Problems, printable, quoted, suggestion};
+pub use read::Table;
+pub use source::read_bounded;
 pub use source::{EMBEDDED, Found, NotFound, find, find_in, names_in};
 
 /// Names that a matrix may use, from the registries of kinds. Kernels are not among them: a matrix defines its own.
@@ -311,4 +311,13 @@ pub struct Matrix {
     /// The profiles that `plan` derived for it, under which the cells are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub study: Option<Study>,
+}
+
+impl Matrix {
+    /// The values that its cells have on an axis.
+    pub fn names_on(&self, axis: Axis) -> BTreeSet<&str> {
+        let mut names: Vec<&str> = self.cells.iter().map(|cell| cell.on(axis)).collect();
+        names.dedup();
+        names.into_iter().collect()
+    }
 }

@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// Writes a duration in the largest unit that needs no fraction, so that [`parse`] reads it back.
-pub(crate) fn show(duration: Duration) -> String {
+pub fn show(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let fits = |per_unit: &u64| nanos > 0 && nanos.is_multiple_of(u128::from(*per_unit));
     let (unit, per_unit) =

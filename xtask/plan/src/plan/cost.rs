@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::status::{Side, Status};
 use super::{Plan, Planned, human};
-use crate::record::{Side, Status};
 
 /// Boots a side that a gate takes of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,13 +99,13 @@ impl Plan<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::{matrix, overhead, runnable};
+    use crate::plan::tests::{matrix, runnable};
     use crate::plan::{Options, Plan};
 
     const BOOTS: GateBoots = GateBoots { first: 6, most: 24, fresh: 96 };
 
     fn planned(matrix: &crate::matrix::Matrix) -> Plan<'_> {
-        Plan::new(matrix, Options::default(), &runnable, &overhead).unwrap()
+        Plan::new(matrix, Options::default(), &runnable).unwrap()
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::status::Status;
 use super::{GateCost, Plan, Planned, human};
 use crate::matrix::{Axis, printable};
-use crate::record::Status;
 
 /// A plan as a table. Ends with a line break.
 #[derive(Debug)]

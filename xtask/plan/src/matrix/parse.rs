@@ -18,7 +18,7 @@ use super::{
 const SCHEMA: u32 = 1;
 
 /// More combinations than this are not enumerated. Far above what can be run, and a bound on memory.
-pub(crate) const MOST_CELLS: usize = 4_000_000;
+pub const MOST_CELLS: usize = 4_000_000;
 
 /// The longest name of a matrix, a kernel or a contrast: ids become table columns and parts of file names.
 const LONGEST_NAME: usize = 64;
@@ -51,7 +51,7 @@ pub fn parse(text: &str, file: &str, words: &Vocabulary) -> Result<Matrix, Error
 }
 
 /// The text of a file, or where it is none.
-pub(crate) fn utf8<'b>(bytes: &'b [u8], file: &str) -> Result<&'b str, Errors> {
+pub fn utf8<'b>(bytes: &'b [u8], file: &str) -> Result<&'b str, Errors> {
     str::from_utf8(bytes).map_err(|error| {
         // What comes before the first wrong byte is the same in the readable copy.
         let text = String::from_utf8_lossy(bytes);
@@ -66,7 +66,7 @@ pub(crate) fn utf8<'b>(bytes: &'b [u8], file: &str) -> Result<&'b str, Errors> {
 }
 
 /// What `read` makes of a TOML file, unless it or TOML finds a problem.
-pub(crate) fn document_of<T>(
+pub fn document_of<T>(
     text: &str,
     file: &str,
     read: impl FnOnce(&DeTable<'_>, &mut Problems<'_>) -> T,
