@@ -3,7 +3,8 @@
 //! One direction: a matrix becomes a plan, a plan becomes boots, boots leave records, records become results, and results a
 //! report. Each arrow is a value. `ARCHITECTURE.md` has the map and the invariants.
 
-pub use evenkeel_plan::{matrix, plan};
+pub use evenkeel_history::date;
+pub use evenkeel_plan::{matrix, plan, wrong};
 
 pub mod artifact;
 pub mod attribution;
@@ -13,7 +14,6 @@ pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod command;
-pub mod date;
 pub mod doctor;
 pub mod exchange;
 pub mod fingerprint;
@@ -27,4 +27,3 @@ pub mod run;
 pub mod streams;
 pub mod verdict;
 pub mod workload;
-pub mod wrong;

@@ -3,6 +3,8 @@
 //!
 //! - [`matrix`]: what a user wrote, checked, as values, with every error at its place
 //! - [`plan`]: which cells are measured, in what order, how long it takes, and why not the rest
+//! - [`wrong`]: errors that are the input's
 
 pub mod matrix;
 pub mod plan;
+pub mod wrong;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::check::{Question, check};
 use super::entry::Entry;
+use super::line::line;
 use super::show::Table;
 use super::{accept, file};
 use crate::cli;
@@ -71,7 +72,7 @@ fn run_folders(named: &Path) -> Vec<PathBuf> {
 }
 
 fn entry(told: &cli::HistoryAdd, run: &Run, records: &[Record]) -> anyhow::Result<Entry<'static>> {
-    Entry::of(run, records, told.commit.clone(), told.dirty, told.mark.clone()).map_err(wrong)
+    line(run, records, told.commit.clone(), told.dirty, told.mark.clone()).map_err(wrong)
 }
 
 /// `history check`.

@@ -1,10 +1,7 @@
-//! The history: one line a run, and what changed in it over time. `entry` makes a line of a run, `file` keeps lines on disk, `check` finds
-//! changes, `accept` says which were reviewed, `show` prints them; `commands` is the only part besides `file` that does I/O.
+//! The history of runs as commands: `line` makes a line of a run, `show` prints what changed; `commands` asks and reads.
 
-pub mod accept;
-pub mod check;
 pub mod commands;
-pub mod entry;
-pub mod file;
-pub mod series;
+mod line;
 mod show;
+
+pub use evenkeel_history::{accept, check, entry, file, series};

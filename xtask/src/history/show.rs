@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::check::{Answer, Finding, Place, Verdict};
 use crate::matrix::printable;
-use crate::report::utc;
+use evenkeel_history::time::utc;
 
 /// Letters of a commit that are shown.
 const SHORT: usize = 10;

@@ -7,13 +7,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use evenkeel_history::time::utc;
 use serde::{Deserialize, Serialize};
 
 use super::Sink;
 use super::said::Said;
 use crate::cli;
 use crate::history;
-use crate::report::{clean, escape_markup, utc};
+use crate::report::{clean, escape_markup};
 use crate::wrong::wrong;
 
 /// What is known of a report, beside it.

@@ -19,8 +19,6 @@ mod summary;
 mod text;
 mod view;
 
-pub(crate) use format::utc;
-
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

@@ -18,11 +18,10 @@ pub mod csv;
 pub mod iperf3;
 pub mod netperf;
 mod series;
-mod time;
 mod unit;
 
+pub use evenkeel_history::time::seconds as read_time;
 pub use series::{Series, cell_of, series_of, unknown_cell};
-pub use time::seconds as read_time;
 
 /// The name of a fact of `run.json`: the commit that was measured.
 pub const COMMIT: &str = "commit";

@@ -11,9 +11,10 @@ use crate::record::figures::Pooled;
 use crate::record::results::{CellOutcome, CellResult, Figures, WorkloadResult};
 use crate::record::{Outcome, Record};
 use crate::report::chart::{self, BoxRow, Chart, Ink, Series};
-use crate::report::format::{Quantity, grouped, utc, wall};
+use crate::report::format::{Quantity, grouped, wall};
 use crate::report::text::anchor;
 use evenkeel_agent::samples::Samples;
+use evenkeel_history::time::utc;
 
 /// Boots that are listed and drawn one by one.
 const BOOTS: usize = 40;

@@ -7,9 +7,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use self::source::Source;
-use super::format::{Quantity, grouped, utc, wall};
+use super::format::{Quantity, grouped, wall};
 use crate::record::results::{CellOutcome, CellResult, ComparisonResult, Results};
 use crate::record::{CANDIDATE, Outcome, Record, Run, Status};
+use evenkeel_history::time::utc;
 
 mod attribution;
 mod contrasts;

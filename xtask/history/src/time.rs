@@ -45,12 +45,25 @@ pub fn seconds(text: &str) -> Option<u64> {
     u64::try_from(midnight + hour * 3600 + minute * 60 + second - offset).ok()
 }
 
+/// Seconds since 1970 as `2026-11-01 10:42 UTC` (Hinnant, days to civil).
+pub fn utc(unix: u64) -> String {
+    let (days, seconds) = (unix / 86_400, unix % 86_400);
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", seconds / 3600, seconds % 3600 / 60)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::utc;
 
     #[test]
     fn times_are_read() {
@@ -101,5 +114,12 @@ mod tests {
         fn nothing_panics(text in "\\PC{0,30}") {
             seconds(&text);
         }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(utc(0), "1970-01-01 00:00 UTC");
+        assert_eq!(utc(1_793_529_720), "2026-11-01 10:42 UTC");
+        assert_eq!(utc(951_782_400), "2000-02-29 00:00 UTC");
     }
 }

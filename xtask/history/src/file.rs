@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::entry::{Entry, Head, SCHEMA, thinned};
 use super::series::{Builder, History};
-use crate::wrong::wrong;
+use evenkeel_plan::wrong::wrong;
 
 /// The file in a folder.
 const NAME: &str = "history.jsonl";
@@ -95,7 +95,7 @@ pub fn add(file: &Path, entry: &Entry<'_>, most: usize) -> Result<Added> {
 ///
 /// # Errors
 /// Another writer that does not end, or a lock that cannot be made.
-pub(crate) fn lock(file: &Path) -> Result<Flock<File>> {
+pub fn lock(file: &Path) -> Result<Flock<File>> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);

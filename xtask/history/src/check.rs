@@ -364,9 +364,9 @@ fn slides(live: &[&(Key, Series)], reference: &[usize], asked: &Question) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::accept::parse;
-    use crate::history::entry::{CellEntry, Entry, Figure};
-    use crate::history::series::Builder;
+    use crate::accept::parse;
+    use crate::entry::{CellEntry, Entry, Figure};
+    use crate::series::Builder;
 
     /// A history of one location and one rate: `log` of each run.
     fn history(runs: usize, log: impl Fn(usize) -> f64) -> History {

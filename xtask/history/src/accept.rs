@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::series::Key;
-use crate::matrix::{quoted, suggestion};
-use crate::record::import::read_time;
+use crate::time::seconds;
+use evenkeel_plan::matrix::{quoted, suggestion};
 
 /// What a scope may name.
 const SCOPES: [&str; 6] = ["all", "location", "dispersion", "tail", "stall", "between-boot"];
@@ -116,7 +116,7 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Accepted>, String> {
             ));
         }
         let day = table.expires.get_ref();
-        let midnight = read_time(day).filter(|_| day.len() == 10).ok_or_else(|| {
+        let midnight = seconds(day).filter(|_| day.len() == 10).ok_or_else(|| {
             at(table.expires.span().start, format!("{} is no day, as in 2027-01-31", quoted(day)))
         })?;
         accepted.push(Accepted {
@@ -191,7 +191,7 @@ mod tests {
                 && !accepted.is_of("abc")
                 && !accepted.is_of("abcdef22")
         );
-        assert_eq!((accepted.line, accepted.expires.0), (3, read_time("2027-02-01").unwrap()));
+        assert_eq!((accepted.line, accepted.expires.0), (3, seconds("2027-02-01").unwrap()));
         assert_eq!(parse("schema = 1\n", "a").unwrap(), []);
     }
 
