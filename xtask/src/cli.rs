@@ -43,6 +43,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   cargo xtask plan
   cargo xtask plan smoke --format json
+  cargo xtask plan --format github --shards 4       the matrix of a workflow's jobs
   cargo xtask plan --update-kernels        pin the newest kernels that apt has
   cargo xtask plan --explain running/docker/bridge/isolated/noisy")]
     Plan(Plan),
@@ -71,6 +72,18 @@ Examples:
   cargo xtask compare A B --format json | jq .overall
   cargo xtask compare A B --policy strict.toml --require-conclusive")]
     Compare(Compare),
+    /// Join the shards of a plan, which several hosts measured, into one run, and write its report. Needs no root.
+    #[command(after_help = "\
+Shards are measured with `bench MATRIX --shard I/N`. What is no shard of the same plan (matrix, profiles, seed, revision, policy, version of the
+tool), is there twice or is missing is named, and ends with exit code 2. Each host's facts are kept.
+
+Shards are read with bounds, and nothing of them but the records is believed: verdicts and report are made again. Those of a stranger are judged by
+the policy that is found here: --untrusted.
+
+Examples:
+  cargo xtask merge out/shard-1 out/shard-2 --out out/whole
+  cargo xtask merge artifacts/ --out out/whole --partial      the runs right below a folder, and whatever is missing is told")]
+    Merge(Merge),
     /// Make runs of other tools' measurements: `report` and the other commands read them.
     #[command(after_help = "Examples:
   cargo xtask import csv rows.csv --out D              columns series,run,boot,value,unit and, if known, time,commit
@@ -112,6 +125,12 @@ Faults, which are real and go with the boot:
   rate=100mbit      what the peer sends is held to a rate (tc tbf)
   netem=20us~5us    what the peer sends is later, give or take (tc netem, on the host's side of the link also for guests)")]
     Calibrate(Calibrate),
+    /// Tell a run where people look: a comment, a check, a job's summary and outputs, a site.
+    #[command(subcommand)]
+    Publish(Publish),
+    /// Write the files by which a repository is measured: a workflow and a first matrix.
+    #[command(subcommand)]
+    Init(Init),
     /// Bring this host back after a run that could not do so itself.
     #[command(after_help = "\
 Runs write down every change before they make it, in /var/lib/evenkeel/journal (without root
@@ -182,8 +201,17 @@ pub struct Plan {
     #[arg(long)]
     pub update_kernels: bool,
     /// How it is printed.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
+    pub format: PlanFormat,
+    /// Jobs that a workflow measures it in; as many as there are kinds of runners that its kernels need, if not given.
+    #[arg(long, value_name = "N", conflicts_with_all = ["shard", "explain"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub shards: Option<u32>,
+    /// Labels that every runner of these jobs has, with commas between.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',', default_value = "self-hosted,linux")]
+    pub runner: Vec<String>,
+    /// Reckon with the boots of a gate: the jobs will measure `--against` another revision.
+    #[arg(long)]
+    pub gate: bool,
     /// Leave out the cells that a gate of this time does not carry: `90s`, `30m`, `2h`.
     #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse)]
     pub budget: Option<Duration>,
@@ -196,6 +224,17 @@ pub struct Plan {
 }
 
 /// How a plan is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// The jobs of a GitHub workflow's matrix.
+    Github,
+}
+
+/// How an answer is printed.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -279,6 +318,23 @@ pub enum Shape {
     Json,
     /// For a comment.
     Markdown,
+}
+
+/// `merge`.
+#[derive(Args, Debug)]
+pub struct Merge {
+    /// The shards' directories, or folders with some right below them.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Where the whole is written.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Merge also where shards are missing: their cells are told as skipped, and of a run against a base as missing.
+    #[arg(long)]
+    pub partial: bool,
+    /// The shards are a stranger's: judge by the policy that is found here, not by the one that they carry.
+    #[arg(long)]
+    pub untrusted: bool,
 }
 
 /// `import`.
@@ -368,6 +424,111 @@ Exit code 1: a change for the worse that is not accepted, or a series beyond the
   reason = \"the bridge filters now\"
   expires = \"2027-01-31\"")]
     Check(HistoryCheck),
+}
+
+/// `init`.
+#[derive(Subcommand, Debug)]
+pub enum Init {
+    /// For GitHub. A second run changes nothing, and a file that differs is named, not overwritten.
+    #[command(after_help = "Example:
+  cargo xtask init github --tool OWNER/evenkeel@0123456789012345678901234567890123456789")]
+    Github(InitGithub),
+}
+
+/// `init github`.
+#[derive(Args, Debug)]
+pub struct InitGithub {
+    /// Where the workflow finds Evenkeel: its repository and a commit.
+    #[arg(long, value_name = "OWNER/NAME@COMMIT")]
+    pub tool: String,
+    /// The repository's top folder.
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+    /// Measure pull requests of forks, too, in two stages. Read ci/github/README.md before.
+    #[arg(long)]
+    pub forks: bool,
+    /// Overwrite files that differ.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `publish`.
+#[derive(Subcommand, Debug)]
+pub enum Publish {
+    /// GitHub: a comment on the pull request, a check of the commit, the summary and the outputs of the job. Ends as the run's verdict does.
+    #[command(after_help = "\
+Verdict and texts are made of the run's records. Repository, commit and pull request are those of the workflow's event, never of the run. The token is
+read from GITHUB_TOKEN. What cannot be told somewhere is a warning, and changes neither verdict nor exit code.
+
+Examples:
+  cargo xtask publish github out/whole --dry-run --repository me/mine --sha 0123456789012345678901234567890123456789
+  cargo xtask publish github out/whole --report-url https://me.github.io/mine/pr/7/")]
+    Github(PublishGithub),
+    /// A site in a folder, as Pages serves it: reports, the newest first, and those of pull requests apart; and the history of runs.
+    #[command(after_help = "Examples:
+  cargo xtask publish pages out/whole --site site/ --commit 1a2b3c4d      the main site and its history
+  cargo xtask publish pages out/whole --site site/ --pull 7               a pull request's, beside it
+  cargo xtask publish pages out/whole --branch evenkeel-pages             a branch that Pages serves")]
+    Pages(PublishPages),
+}
+
+/// `publish github`.
+#[derive(Args, Debug)]
+pub struct PublishGithub {
+    /// The run's directory.
+    pub run: PathBuf,
+    /// Show what would go where; ask nobody, change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only there; with commas between. Everywhere that the job has, if not given.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHERE")]
+    pub to: Vec<crate::publish::github::Where>,
+    /// Where the report can be read.
+    #[arg(long, value_name = "URL")]
+    pub report_url: Option<String>,
+    /// The repository, instead of the workflow's.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub repository: Option<String>,
+    /// The commit that was measured, instead of the event's.
+    #[arg(long, value_name = "COMMIT")]
+    pub sha: Option<String>,
+    /// The pull request, instead of the event's.
+    #[arg(long, value_name = "NUMBER")]
+    pub pull: Option<u64>,
+    /// Who the token is: only this author's comment is changed.
+    #[arg(long, value_name = "LOGIN", default_value = "github-actions[bot]")]
+    pub author: String,
+    /// The matrix in the repository, for annotations; matrices/NAME.toml if not given.
+    #[arg(long, value_name = "PATH")]
+    pub matrix_file: Option<String>,
+    /// Exit with 3 where something that gates cannot be told, or is missing.
+    #[arg(long)]
+    pub require_conclusive: bool,
+}
+
+/// `publish pages`.
+#[derive(Args, Debug)]
+pub struct PublishPages {
+    /// The run's directory.
+    pub run: PathBuf,
+    /// The site's folder.
+    #[arg(long, value_name = "DIR", required_unless_present = "branch", conflicts_with = "branch")]
+    pub site: Option<PathBuf>,
+    /// The branch of this repository's `origin` that holds the site. It has one commit, which each run replaces: it grows no further than the site.
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+    /// The pull request that it is of: its report lies apart, and is in no history.
+    #[arg(long, value_name = "NUMBER")]
+    pub pull: Option<u64>,
+    /// What was measured.
+    #[arg(long, value_name = "COMMIT")]
+    pub commit: Option<String>,
+    /// Reports that are kept of each kind.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub keep: u32,
+    /// Show what would be written; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `history add`.

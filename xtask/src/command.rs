@@ -13,11 +13,13 @@ use evenkeel_agent::state::StateDir;
 use crate::artifact::cache::Cache;
 use crate::attribution::expand;
 use crate::axis::tuning::{self, Profile};
-use crate::axis::{Powers, kernel};
+use crate::axis::{Powers, kernel, virtualization};
 use crate::cli;
 use crate::doctor::provision;
+use crate::fleet::github;
 use crate::matrix::{self, Axis, Cell, Matrix};
 use crate::plan::{Json, Options, Plan, Table};
+use crate::publish;
 use crate::record::{Base, PlannedCell, Record, Run, Status, store};
 use crate::run::host::{self, Host};
 use crate::run::judge::Judge;
@@ -101,12 +103,15 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         update_kernels(&matrix)?;
     }
     let host = host.with_labs(told.lab);
+    if told.shards.is_some() && told.format != cli::PlanFormat::Github {
+        return Err(wrong("--shards is for `--format github`: `--shard I/N` shows one of them"));
+    }
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);
     }
     let judge = Judge::new(&host, &matrix);
-    let plan = Plan::new(&matrix, options(&told.selection), &judge).map_err(wrong)?;
+    let plan = Plan::new(&matrix, options(&told.selection, told.lab), &judge).map_err(wrong)?;
     let mut plan = plan.with_labs(lab::STARTS);
     let boots = policy::find(None).map_err(wrong)?.gate_boots();
     if let Some(budget) = told.budget {
@@ -114,8 +119,15 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     }
     plan.gate = Some(plan.gate_cost(boots));
     match told.format {
-        cli::Format::Table => print(Table(&plan))?,
-        cli::Format::Json => print_by(|out| Json(&plan).write(out))?,
+        cli::PlanFormat::Table => print(Table(&plan))?,
+        cli::PlanFormat::Json => print_by(|out| Json(&plan).write(out))?,
+        cli::PlanFormat::Github => {
+            let gate = told.gate.then_some(boots);
+            let wanted = github::Wanted { shards: told.shards, runner: &told.runner, gate };
+            print(
+                github::jobs(&plan, &wanted).and_then(|jobs| jobs.text()).map_err(wrong)? + "\n",
+            )?;
+        }
     }
     // The process ends here: giving back a million cells one by one would be a tenth of its time.
     std::mem::forget(plan);
@@ -157,6 +169,9 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
 }
 
 fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
+    if let Some(why) = publish::github::fork_on_own_runner() {
+        return Err(wrong(why));
+    }
     let state = StateDir::of_user()?;
     let (resume, out) = match (&told.resume, &told.out) {
         (Some(dir), _) => (true, dir.clone()),
@@ -200,7 +215,7 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         let (quick, lab) = (told.selection.quick, told.lab);
         let revision = told.against.as_deref().map(Revision::unpack).transpose()?;
         let against = revision.as_ref().map(|of| base(of, &told.selection, &mut matrix));
-        let (options, base) = (options(&told.selection), against.transpose()?);
+        let (options, base) = (options(&told.selection, told.lab), against.transpose()?);
         let revision = revision.map(Arc::new);
         let (budget, calibrates) = (told.budget, None);
         Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
@@ -208,7 +223,12 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
     if told.provision {
         install(&Cache::open()?)?;
     }
-    let end = run::run(&order, &state, display(detail).as_mut())?;
+    let is_new = order.out.symlink_metadata().is_err();
+    let ended = run::run(&order, &state, display(detail).as_mut());
+    if is_new {
+        run::hand_over(&order.out);
+    }
+    let end = ended?;
     if end != End::Interrupted {
         print(format_args!("{}\n", order.out.join(run::PAGE).display()))?;
     }
@@ -311,13 +331,15 @@ pub fn compare(told: &cli::Compare) -> anyhow::Result<Exit> {
         (None, None) => run::verdicts::policy_of(&base.0)?,
         (named, _) => policy::find(named.as_deref()).map_err(wrong)?,
     };
-    let comparison = match &candidate {
-        Some(candidate) => Comparison::of_runs((&base.0, &base.1), (&candidate.0, &candidate.1)),
-        None => Comparison::of_sides(&base.0, &base.1, &policy)
+    let options = verdict::Options { allow_different_host: told.allow_different_host };
+    let verdicts = match &candidate {
+        Some(candidate) => {
+            let runs = Comparison::of_runs((&base.0, &base.1), (&candidate.0, &candidate.1));
+            Verdicts::new(&runs, &policy, options)
+        }
+        None => run::verdicts::of_sides(&base.0, &base.1, &policy, options)
             .map_err(|why| wrong(format!("`{}`: {why}", told.base.display())))?,
     };
-    let options = verdict::Options { allow_different_host: told.allow_different_host };
-    let verdicts = Verdicts::new(&comparison, &policy, options);
     match told.format {
         cli::Shape::Table => print(verdict::Table(&verdicts))?,
         cli::Shape::Markdown => print(verdict::Markdown(&verdicts))?,
@@ -381,8 +403,10 @@ pub fn lab() -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn options(told: &cli::Selection) -> Options {
-    Options { seed: told.seed, only: told.only.clone(), shard: told.shard }
+fn options(told: &cli::Selection, lab: bool) -> Options {
+    // In labs any host runs any kernel.
+    let guests = (!lab).then(virtualization::guests);
+    Options { seed: told.seed, only: told.only.clone(), shard: told.shard, guests }
 }
 
 /// The matrix that was named, as a directory has it, and its text.

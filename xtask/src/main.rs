@@ -7,7 +7,7 @@ use xtask::cli::{Cli, Command, History};
 use xtask::command::{self, Exit};
 use xtask::run::progress::Detail;
 use xtask::wrong::WrongInput;
-use xtask::{benchmark, calibrate, check, exchange, history, streams};
+use xtask::{benchmark, calibrate, check, exchange, fleet, history, init, publish, streams};
 
 fn main() -> ExitCode {
     // An older kernel passes them on, which only concerns what outlives us.
@@ -39,11 +39,14 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Bench(told) => command::bench(told, detail),
         Command::Report(told) => command::report(told, detail),
         Command::Compare(told) => command::compare(told),
+        Command::Merge(told) => fleet::commands::merge_shards(told, detail),
         Command::Import(told) => exchange::import(told),
         Command::Export(told) => exchange::export(told),
         Command::History(History::Add(told)) => history::commands::add(told),
         Command::History(History::Check(told)) => history::commands::check_history(told),
         Command::Calibrate(told) => calibrate::calibrate(told, detail),
+        Command::Publish(told) => publish::publish(told),
+        Command::Init(told) => init::init(told),
         Command::Restore => command::restore(),
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),

@@ -14,6 +14,7 @@ use crate::record::results::{ComparisonResult, Overall, PolicyLine, Results, Ver
 mod aspects;
 mod judge;
 mod outcome;
+mod parts;
 pub mod policy;
 mod sentence;
 pub mod sequential;

@@ -2,7 +2,7 @@
 //! speed, apart from the commands that use it.
 //!
 //! - [`entry`]: the line of a run
-//! - [`file`]: lines on disk, append-only and bounded, the only part that does I/O
+//! - [`mod@file`]: lines on disk, append-only and bounded, the only part that does I/O
 //! - [`series`]: lines as series of figures
 //! - [`check`]: what changed
 //! - [`accept`]: which changes were reviewed

@@ -133,7 +133,7 @@ impl Runs {
         let order = Order {
             text: text.to_owned(),
             matrix,
-            options: Options { seed: u64::from(number) + 1, only, shard: None },
+            options: Options { seed: u64::from(number) + 1, only, ..Options::default() },
             base: None,
             revision: None,
             out: out.clone(),

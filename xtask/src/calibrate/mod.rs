@@ -252,7 +252,7 @@ impl Inputs {
             }
             _ => {}
         }
-        let options = Options { seed, only: told.only.clone(), shard: None };
+        let options = Options { seed, only: told.only.clone(), ..Options::default() };
         let commit = revision::working_tree().unwrap_or_else(|| "no commit".to_owned());
         let (quick, by_policy) = (told.quick, told.boots.is_none());
         Ok(Inputs { matrix, text, options, quick, policy, policy_text, commit, by_policy })

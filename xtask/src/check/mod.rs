@@ -3,6 +3,7 @@
 
 pub mod chaos;
 pub mod inventory;
+pub mod workflows;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -54,6 +55,12 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
         cmd!(shell, "cargo doc --quiet --workspace --no-deps --document-private-items")
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
+    eprintln!("== workflows");
+    let since = Instant::now();
+    for skipped in workflows::check(&root)? {
+        eprintln!("note: {skipped}");
+    }
+    eprintln!("== workflows: fine, {:.0} s", since.elapsed().as_secs_f64());
     let own = std::env::current_exe().context("failed to find this program's own file")?;
     for (name, _) in matrix::EMBEDDED {
         check(&format!("matrix {name}"), cmd!(shell, "{own} plan {name}"))?;

@@ -12,12 +12,15 @@ use crate::matrix::Matrix;
 pub mod check;
 pub mod export;
 pub mod figures;
+mod fleet;
 pub mod import;
 pub mod kernels;
 pub mod results;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
+
+pub use fleet::{Fleet, Part};
 
 pub use crate::plan::{BASE, CANDIDATE, PlannedCell, SCHEMA, Side, Status};
 
@@ -78,6 +81,9 @@ pub struct Run {
     /// Which repetition of `calibrate` it is, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrates: Option<Repetition>,
+    /// Which part of a plan it is, or what it was merged of.
+    #[serde(default, skip_serializing_if = "Fleet::is_whole")]
+    pub fleet: Fleet,
 }
 
 /// A repetition of `calibrate`: both sides are one and the same matrix.

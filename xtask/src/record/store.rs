@@ -160,12 +160,32 @@ fn read_run(dir: &Path) -> Result<Run> {
         }
         read => read.with_context(|| format!("failed to read file `{name}`"))?,
     };
+    parse_run(&text, &name)
+}
+
+/// The header of a run, of a file of this name.
+///
+/// # Errors
+/// It is none, or of another version.
+pub(crate) fn parse_run(text: &[u8], name: &str) -> Result<Run> {
     let no_run = |error| wrong(format!("`{name}` is not a run: {error}"));
-    let header: Header = serde_json::from_slice(&text).map_err(no_run)?;
+    let header: Header = serde_json::from_slice(text).map_err(no_run)?;
     if header.schema != SCHEMA {
         return Err(other_version(&format!("`{name}`"), header.schema));
     }
-    serde_json::from_slice(&text).map_err(no_run)
+    serde_json::from_slice(text).map_err(no_run)
+}
+
+/// A record of a line of `boots.jsonl`, or why it is left out. `place` is the line's, for people.
+///
+/// # Errors
+/// It is of another version.
+pub(crate) fn parse_record(line: &[u8], place: &str) -> Result<Result<Record, String>> {
+    match read_record(line) {
+        Ok(record) => Ok(Ok(record)),
+        Err(Unreadable::Version(found)) => Err(other_version(place, found)),
+        Err(Unreadable::Corrupt(error)) => Ok(Err(format!("{place} is left out: {error:#}"))),
+    }
 }
 
 /// The first folders of runs in a folder, in words: somebody may have named the folder around them.

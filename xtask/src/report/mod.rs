@@ -27,7 +27,7 @@ mod hostile;
 mod tests;
 
 pub(crate) use format::{Quantity, interval, percent_change, probability, ratio, significant};
-pub(crate) use text::escape_markdown;
+pub(crate) use text::{clean, escape_markdown, escape_markup};
 
 const PAGE: &str = include_str!("../../../reports/index.html");
 const KNOBS: &str = include_str!("../../../reports/knobs.html");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Event, Watcher};
 use super::{Order, verdicts};
-use crate::plan::{GateBoots, Plan, PlannedBoot, human};
+use crate::plan::{GateBoots, Plan, PlannedBoot, Shard, human};
 use crate::record::store;
 use crate::verdict::sequential::{Round, Sequential};
 use crate::verdict::{Comparison, Policy};
@@ -27,7 +27,11 @@ impl Gate {
         let Some((_, policy)) = order.base.as_ref().filter(|(base, _)| base.by_policy) else {
             return Ok(None);
         };
-        let policy = verdicts::stored(policy)?;
+        let parts = match order.resume {
+            true => store::read(&order.out)?.0.fleet.shares(),
+            false => order.options.shard.map_or(1, Shard::of),
+        };
+        let policy = verdicts::stored(policy)?.shared_among(parts);
         Ok(Some(Gate { policy, began: Instant::now(), budget: order.budget }))
     }
 

@@ -19,7 +19,7 @@ use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
 use crate::record::import::COMMIT;
 use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
-use crate::record::{Base, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
+use crate::record::{Base, Fleet, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
 use crate::report;
 use crate::verdict::Sequential;
 use crate::wrong::wrong;
@@ -28,6 +28,7 @@ pub mod boot;
 pub mod event;
 mod fault;
 mod gate;
+mod handover;
 pub mod here;
 pub mod host;
 pub mod judge;
@@ -42,6 +43,7 @@ pub mod spec;
 pub mod verdicts;
 
 use event::{Event, Watcher};
+pub use handover::hand_over;
 use here::Here;
 pub use here::{Inputs, PHASE};
 use host::Host;
@@ -371,6 +373,11 @@ fn open(
             .map(|(base, _)| Base { cells: plan.record_of_base(), ..base.clone() }),
         calibration,
         calibrates: order.calibrates.clone(),
+        fleet: Fleet {
+            only: order.options.only.as_ref().map(ToString::to_string),
+            shard: order.options.shard,
+            parts: Vec::new(),
+        },
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }

@@ -52,6 +52,17 @@ pub struct Policy {
     pub accept: Vec<Accept>,
 }
 
+impl Policy {
+    /// The policy of one of so many parts that judge their own cells: together they err as often as one that judges all.
+    #[must_use]
+    pub fn shared_among(mut self, parts: u32) -> Policy {
+        let parts = f64::from(parts.max(1));
+        self.errors.family /= parts;
+        self.errors.failures /= parts;
+        self
+    }
+}
+
 /// Factors, above 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Margins {

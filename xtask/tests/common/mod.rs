@@ -18,6 +18,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use xtask::check::inventory::{Inventory, SETTLES};
 
+pub mod runs;
+
 /// The program under test.
 pub const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
 

@@ -66,6 +66,18 @@ impl std::str::FromStr for Filter {
     }
 }
 
+impl fmt::Display for Filter {
+    /// As it was written, without needless spaces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, term) in self.terms.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            let away = if term.takes_away { "!" } else { "" };
+            write!(f, "{comma}{away}{}", term.text)?;
+        }
+        Ok(())
+    }
+}
+
 impl Filter {
     /// Whether one cell is meant. That a term matches nothing is no error here.
     pub fn takes(&self, cell: &Cell) -> bool {

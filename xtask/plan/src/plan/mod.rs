@@ -15,6 +15,7 @@ mod estimate;
 mod filter;
 mod json;
 mod order;
+mod place;
 mod shard;
 mod status;
 mod table;
@@ -29,6 +30,7 @@ pub use filter::{BadFilter, Filter};
 pub use json::Json;
 use order::sides;
 pub use order::{block, id_hash};
+pub use place::labels;
 pub use shard::{BadShard, Shard};
 pub use status::{BASE, CANDIDATE, PlannedCell, SCHEMA, Side, Status};
 pub use table::Table;
@@ -45,6 +47,9 @@ pub struct Options {
     pub only: Option<Filter>,
     /// `--shard`: a part of what `only` leaves.
     pub shard: Option<Shard>,
+    /// Kinds of virtualization that bring a kernel of their own. Where they are told, shards keep cells apart that need hosts of different
+    /// labels (see [`labels`]).
+    pub guests: Option<Vec<&'static str>>,
 }
 
 /// A plan of a matrix on a host.
@@ -143,13 +148,19 @@ impl<'m> Plan<'m> {
                 .iter()
                 .map(|index| boot_time(&matrix.measure, alike.of_kinds(cell(index)).overhead))
                 .collect();
+            let all = selected.iter().map(cell);
+            let groups = match &options.guests {
+                Some(guests) => place::groups(matrix, guests, all),
+                None => vec![0; selected.len()],
+            };
             let joined: Vec<_> = matrix
                 .contrasts
                 .iter()
                 .flat_map(|contrast| pairs(selected.iter().map(cell), contrast))
                 .chain(matrix.study.iter().flat_map(|study| study.pairs(selected.iter().map(cell))))
                 .collect();
-            selected = shard.select(&times, &joined).into_iter().map(|at| selected[at]).collect();
+            selected =
+                shard.select(&times, &groups, &joined).into_iter().map(|at| selected[at]).collect();
         }
         let cells =
             selected.par_iter().with_min_len(AT_ONCE).map_init(Last::default, |last, index| {

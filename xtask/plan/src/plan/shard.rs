@@ -9,13 +9,17 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::place;
 use crate::matrix::quoted;
 
 /// No more shards than this: there is no use for more, and a bound catches mistakes.
 const MOST: u32 = 10_000;
 
 /// Which part of how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(into = "String", try_from = "String")]
 pub struct Shard {
     /// 1-based.
     index: u32,
@@ -59,12 +63,76 @@ impl fmt::Display for Shard {
     }
 }
 
+impl From<Shard> for String {
+    fn from(shard: Shard) -> String {
+        shard.to_string()
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = BadShard;
+
+    fn try_from(text: String) -> Result<Shard, BadShard> {
+        text.parse()
+    }
+}
+
 impl Shard {
-    /// Indices of this shard's cells, in their order. `times` has the estimated time of every cell; `joined` the pairs of
-    /// cells that must stay together. Longest units are dealt first, each to the shard that has least to do (LPT: the
+    /// All of so many; none where there are too many.
+    pub fn all(of: u32) -> impl Iterator<Item = Shard> {
+        (1..=of.min(MOST)).map(move |index| Shard { index, of })
+    }
+
+    /// Which, 1-based.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+
+    /// Of how many.
+    pub fn of(self) -> u32 {
+        self.of
+    }
+
+    /// Indices of this shard's cells, in their order. `times` has the estimated time of every cell, `groups` a number for those that need
+    /// hosts of one kind, `joined` the pairs of cells that must stay together, where one host can measure both. Each group has shards of
+    /// its own, unless there are fewer shards than groups. Longest units are dealt first, each to the shard that has least to do (LPT: the
     /// longest shard takes at most 4/3 of the best possible, Graham 1969). There may be none, where
     /// there are fewer units than shards.
-    pub fn select(self, times: &[Duration], joined: &[(usize, usize)]) -> Vec<usize> {
+    pub fn select(
+        self,
+        times: &[Duration],
+        groups: &[usize],
+        joined: &[(usize, usize)],
+    ) -> Vec<usize> {
+        let mut lengths = vec![Duration::ZERO; groups.iter().max().map_or(1, |most| most + 1)];
+        for (cell, group) in groups.iter().enumerate() {
+            lengths[*group] = lengths[*group].saturating_add(times[cell]);
+        }
+        // The shard of a group is told by the group and its place among the group's shards.
+        let shares = place::share(self.of, &lengths);
+        let group_of = |cell: usize| if shares.is_some() { groups[cell] } else { 0 };
+        let shares = shares.as_deref().unwrap_or(std::slice::from_ref(&self.of));
+        let mut first = 0;
+        let Some((group, index)) = shares.iter().enumerate().find_map(|(group, share)| {
+            let index = self.index.checked_sub(first).filter(|index| index <= share);
+            first += share;
+            index.map(|index| (group, index))
+        }) else {
+            return Vec::new();
+        };
+        let members: Vec<usize> =
+            (0..times.len()).filter(|cell| group_of(*cell) == group).collect();
+        let mut place = vec![None; times.len()];
+        members.iter().enumerate().for_each(|(at, cell)| place[*cell] = Some(at));
+        let times: Vec<Duration> = members.iter().map(|cell| times[*cell]).collect();
+        let joined: Vec<(usize, usize)> =
+            joined.iter().filter_map(|(a, b)| place[*a].zip(place[*b])).collect();
+        let part = Shard { index, of: shares[group] };
+        part.deal(&times, &joined).into_iter().map(|at| members[at]).collect()
+    }
+
+    /// The same of cells that any host can measure.
+    fn deal(self, times: &[Duration], joined: &[(usize, usize)]) -> Vec<usize> {
         let mut units = Units::new(times.len());
         for (a, b) in joined {
             units.join(*a, *b);
@@ -148,7 +216,7 @@ mod tests {
         #[test]
         fn shards_are_disjoint_complete_whole_and_balanced((times, joined) in problem(), of in 1u32..6) {
             let shards: Vec<Vec<usize>> =
-                (1..=of).map(|index| Shard { index, of }.select(&times, &joined)).collect();
+                (1..=of).map(|index| Shard { index, of }.select(&times, &vec![0; times.len()], &joined)).collect();
             let mut all: Vec<usize> = shards.iter().flatten().copied().collect();
             all.sort_unstable();
             prop_assert_eq!(all, (0..times.len()).collect::<Vec<_>>());

@@ -201,7 +201,7 @@ fn json(plan: &Plan<'_>) -> String {
 fn json_keeps_its_names() {
     let matrix = matrix(1, 3);
     let only = Some("idle".parse().unwrap());
-    let plan = plan(&matrix, Options { seed: 7, only, shard: None });
+    let plan = plan(&matrix, Options { seed: 7, only, ..Options::default() });
     insta::assert_snapshot!(json(&plan).replace(r#"{"id""#, "\n{\"id\""), @r#"
     {"schema":1,"matrix":"m","cells":[
     {"id":"running/netns/bridge/t0/idle","axes":{"kernel":"running","virtualization":"netns","network":"bridge","tuning":"t0","load":"idle"},"runnable":true,"status":"runnable","skip":null,"remedy":null,"lab":false},
@@ -305,7 +305,7 @@ fn cells_of_one_lab_are_neighbours_in_every_block_and_labs_change_places() {
 #[test]
 fn what_is_measured_in_a_lab_is_told() {
     let matrix = matrix(1, 2);
-    let options = Options { seed: 7, only: Some("netns".parse().unwrap()), shard: None };
+    let options = Options { seed: 7, only: Some("netns".parse().unwrap()), ..Options::default() };
     let in_labs = |cell: &Cell| Judged { lab: cell.load == "idle", ..judge(cell) };
     let plan = Plan::new(&matrix, options, &in_labs).unwrap().with_labs(Duration::from_secs(20));
     insta::assert_snapshot!(Table(&plan), @r"

@@ -55,6 +55,11 @@ pub fn find(name: &str) -> Option<&'static dyn Virtualization> {
     ALL.iter().copied().find(|kind| kind.name() == name)
 }
 
+/// Names of the kinds that have a kernel of their own.
+pub fn guests() -> Vec<&'static str> {
+    ALL.iter().filter(|kind| kind.is_guest()).map(|kind| kind.name()).collect()
+}
+
 /// How long the system under test may take to say hello.
 const HELLO: std::time::Duration = std::time::Duration::from_secs(60);
 

@@ -113,6 +113,7 @@ impl Import {
             base: None,
             calibration: None,
             calibrates: None,
+            fleet: Default::default(),
             kernels: Vec::new(),
         };
         (run, records.into_values().collect())

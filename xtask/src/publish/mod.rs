@@ -1,0 +1,84 @@
+//! `publish`: what a run found, told where people look: a comment, a check, the summary and the outputs of a job, a site.
+//!
+//! What is told is made here of the records alone ([`said`]): whatever verdict or report lies beside them is not looked at. Each place is
+//! a [`Sink`] with its own budget of bytes and its own escaping. A sink that fails is a warning: the verdict and the exit code are the
+//! records', and stay.
+
+use std::path::Path;
+
+use crate::cli;
+use crate::command::Exit;
+use crate::streams::{print, say};
+
+pub mod branch;
+pub mod github;
+pub mod pages;
+pub mod said;
+
+pub use said::Said;
+
+/// A place where a run is told.
+pub trait Sink {
+    /// What to call it by.
+    fn name(&self) -> &'static str;
+
+    /// What would go there, for `--dry-run`. Asks nobody and changes nothing.
+    ///
+    /// # Errors
+    /// It would not fit, or could not be made.
+    fn shows(&self, said: &Said) -> anyhow::Result<String>;
+
+    /// Tells it, and answers in words what was done.
+    ///
+    /// # Errors
+    /// It could not be told.
+    fn send(&self, said: &Said) -> anyhow::Result<String>;
+}
+
+/// Tells a run everywhere. A sink that fails is said, and the next one gets its turn.
+///
+/// # Errors
+/// Only what keeps us from printing.
+pub fn tell(sinks: &[Box<dyn Sink>], said: &Said, dry: bool) -> anyhow::Result<()> {
+    for sink in sinks {
+        let name = sink.name();
+        match if dry { sink.shows(said) } else { sink.send(said) } {
+            Ok(text) if dry => print(format_args!("== {name}\n{}\n", text.trim_end()))?,
+            Ok(done) => say(format_args!("{name}: {done}")),
+            Err(error) => say(format_args!("warning: {name}: {error:#}")),
+        }
+    }
+    Ok(())
+}
+
+/// `publish`.
+///
+/// # Errors
+/// The run cannot be read, or the input is wrong. Never a sink.
+pub fn publish(told: &cli::Publish) -> anyhow::Result<Exit> {
+    match told {
+        cli::Publish::Github(told) => {
+            let said = Said::of(&told.run, told.require_conclusive)?;
+            let sinks = github::sinks(told, &said)?;
+            tell(&sinks, &said, told.dry_run)?;
+            Ok(said.exit)
+        }
+        cli::Publish::Pages(told) => {
+            let said = Said::of(&told.run, false)?;
+            let site = pages::Site::new(told)?;
+            let site: Box<dyn Sink> = match &told.branch {
+                Some(branch) => Box::new(branch::Branch::new(branch, site)?),
+                None => Box::new(site),
+            };
+            tell(std::slice::from_ref(&site), &said, told.dry_run)?;
+            Ok(Exit::Fine)
+        }
+    }
+}
+
+/// A file's text, for a sink that adds to one.
+fn append(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}

@@ -1,0 +1,563 @@
+//! `publish` from outside, against a server that holds comments and checks as GitHub does and fails as it is told to; and a site.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod common;
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use assert_cmd::Command;
+use common::runs::{STEADY, WIDE, place, write};
+use common::{Said, run, xtask};
+use evenkeel_agent::command;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use xtask::record::{BASE, CANDIDATE};
+
+const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+const NEWER: &str = "89abcdef0123456789abcdef0123456789abcdef";
+const BOT: &str = "github-actions[bot]";
+const TOKEN: &str = "ghs_thisIsTheToken";
+
+/// What the server holds.
+#[derive(Default)]
+struct State {
+    head: String,
+    comments: Vec<Value>,
+    checks: Vec<Value>,
+    /// Status lines with headers that the next calls get instead of an answer.
+    fails: VecDeque<&'static str>,
+    calls: Vec<String>,
+    /// Somebody who writes a comment between our look and our own.
+    racer: Option<Value>,
+}
+
+/// A server on this host, which ends with the test's process.
+struct Server {
+    address: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Server {
+    fn start() -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State { head: SHA.to_owned(), ..State::default() }));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                answer(stream, &shared);
+            }
+        });
+        Server { address, state }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().unwrap())
+    }
+
+    /// `publish github` of a run, as a step of a workflow of pull request 7 does it.
+    fn publish(&self, place: &TempDir, of: &str, more: &[&str]) -> Said {
+        run(self.command(place, of).args(more))
+    }
+
+    fn command(&self, place: &TempDir, of: &str) -> Command {
+        let event = place.path().join("event.json");
+        let text = json!({ "pull_request": { "number": 7, "head": { "sha": SHA } } });
+        std::fs::write(&event, text.to_string()).unwrap();
+        let mut command = xtask(&["publish", "github", of]);
+        command.current_dir(place.path()).env("GITHUB_API_URL", &self.address);
+        command.env("GITHUB_TOKEN", TOKEN).env("GITHUB_REPOSITORY", "me/mine");
+        command.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", &event);
+        command.env("GITHUB_STEP_SUMMARY", place.path().join("summary"));
+        command.env("GITHUB_OUTPUT", place.path().join("outputs"));
+        command
+    }
+}
+
+fn answer(stream: TcpStream, state: &Mutex<State>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let (mut first, mut length, mut authorized) = (String::new(), 0, false);
+    reader.read_line(&mut first).unwrap();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').unwrap();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap(),
+            "authorization" => authorized = value.trim() == format!("Bearer {TOKEN}"),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let mut words = first.split_whitespace();
+    let (verb, path) = (words.next().unwrap(), words.next().unwrap());
+    let mut state = state.lock().unwrap();
+    state.calls.push(format!("{verb} {path}"));
+    let (status, body) = match state.fails.pop_front() {
+        Some("hang up") => return,
+        Some(status) => (status.to_owned(), json!({ "message": "as it was told \u{1b}[31m" })),
+        None if !authorized => ("401 No".to_owned(), json!({ "message": "Bad credentials" })),
+        None => {
+            let (status, body) = state.answer(verb, path, body);
+            (status.to_owned(), body)
+        }
+    };
+    let text = body.to_string();
+    let mut stream = stream;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    )
+    .unwrap();
+}
+
+impl State {
+    fn answer(&mut self, verb: &str, path: &str, body: Value) -> (&'static str, Value) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let path = path.strip_prefix("/repos/me/mine").unwrap_or(path);
+        let id = path.rsplit('/').next().unwrap_or_default().parse::<u64>().unwrap_or(0);
+        let at = |list: &[Value]| list.iter().position(|one| one["id"] == id);
+        match (verb, path) {
+            ("GET", "/pulls/7") => ("200 OK", json!({ "number": 7, "head": { "sha": self.head } })),
+            ("GET", "/pulls") => {
+                let open =
+                    query.contains("head=stranger:feat%2Fx%26y") && query.contains("state=open");
+                let of = |repo: &str| json!({ "number": 7, "head": { "sha": self.head, "repo": { "full_name": repo } } });
+                (
+                    "200 OK",
+                    if open { json!([of("other/mine"), of("stranger/mine")]) } else { json!([]) },
+                )
+            }
+            ("GET", "/issues/7/comments") => {
+                let page: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+                let comments = self.comments.iter().skip((page - 1) * 30).take(30).cloned();
+                let listed = Value::Array(comments.collect());
+                self.comments.extend(self.racer.take());
+                ("200 OK", listed)
+            }
+            ("POST", "/issues/7/comments") => {
+                let length = body["body"].as_str().unwrap().chars().count();
+                if length > 65_536 {
+                    return ("422 Too long", json!({ "message": "body is too long" }));
+                }
+                let id = 100 + self.comments.len() as u64;
+                let comment = json!({ "id": id, "user": { "login": BOT }, "body": body["body"] });
+                self.comments.push(comment.clone());
+                ("201 Created", comment)
+            }
+            ("PATCH", path) if path.starts_with("/issues/comments/") => match at(&self.comments) {
+                Some(at) => {
+                    self.comments[at]["body"] = body["body"].clone();
+                    ("200 OK", self.comments[at].clone())
+                }
+                None => ("404 Gone", json!({ "message": "Not Found" })),
+            },
+            ("DELETE", path) if path.starts_with("/issues/comments/") => {
+                self.comments.retain(|comment| comment["id"] != id);
+                ("204 No Content", Value::Null)
+            }
+            ("GET", path) if path.ends_with("/check-runs") => {
+                ("200 OK", json!({ "check_runs": self.checks }))
+            }
+            ("POST", "/check-runs") => {
+                let mut check = body;
+                let count = check["output"]["annotations"].as_array().map_or(0, Vec::len);
+                if count > 50 || check["output"]["summary"].as_str().unwrap().len() > 65_535 {
+                    return ("422 Too much", json!({ "message": "too much" }));
+                }
+                check["id"] = json!(500 + self.checks.len());
+                check["output"]["annotations_count"] = json!(count);
+                self.checks.push(check.clone());
+                ("201 Created", check)
+            }
+            ("PATCH", path) if path.starts_with("/check-runs/") => {
+                let at = at(&self.checks).unwrap();
+                assert!(
+                    body["output"].get("annotations").is_none(),
+                    "annotations would be doubled"
+                );
+                self.checks[at]["conclusion"] = body["conclusion"].clone();
+                ("200 OK", self.checks[at].clone())
+            }
+            _ => ("404 Not Found", json!({ "message": "Not Found" })),
+        }
+    }
+}
+
+fn text(place: &TempDir, name: &str) -> String {
+    std::fs::read_to_string(place.path().join(name)).unwrap()
+}
+
+#[test]
+fn a_regression_is_told_once_everywhere_and_again_in_the_same_place() {
+    let (place, server) = (place(), Server::start());
+    let said = server.publish(&place, "both", &["--report-url", "https://me.github.io/mine/pr/7/"]);
+    said.ends_with(1).says(&[
+        "comment: written on pull request 7",
+        "check: made",
+        "summary: added",
+        "outputs: set",
+    ]);
+    let comment = server.with(|state| state.comments[0]["body"].as_str().unwrap().to_owned());
+    let head = comment.lines().take(9).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(head, @r"
+    <!-- evenkeel: two -->
+    **1 of 2 cells regressed: tcp-stream tail ×3.09 \[2.89–3.30\] and tcp-stream dispersion ×3.09 \[2.89–3.30\] in running/docker/bridge/stock/idle; of 8 verdicts that gate 6 equivalent; 2 of 2 cells measured**
+
+    [The report](https://me.github.io/mine/pr/7/)
+
+    | verdict | cell | workload | aspect | candidate / base | why |
+    |---|---|---|---|--:|---|
+    | regressed | running/docker/bridge/stock/idle | tcp-stream | tail | ×3.09 [2.89–3.30] | tail ×3.09 \[2.89–3.30\]: worse beyond the margin ×1.1; 12 + 12 boots |
+    | regressed | running/docker/bridge/stock/idle | tcp-stream | dispersion | ×3.09 [2.89–3.30] | spread inside a boot ×3.09 \[2.89–3.30\]: worse beyond the margin ×1.1; 12 + 12 boots |
+    ");
+    let check = server.with(|state| state.checks[0].clone());
+    assert_eq!((&check["conclusion"], &check["head_sha"]), (&json!("failure"), &json!(SHA)));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&check["output"]["annotations"]).unwrap(), @r#"
+    [
+      {
+        "annotation_level": "failure",
+        "end_line": 5,
+        "message": "tail ×3.09 [2.89–3.30]: worse beyond the margin ×1.1; 12 + 12 boots",
+        "path": "matrices/two.toml",
+        "start_line": 5,
+        "title": "regressed: tcp-stream tail of running/docker/bridge/stock/idle"
+      },
+      {
+        "annotation_level": "failure",
+        "end_line": 5,
+        "message": "spread inside a boot ×3.09 [2.89–3.30]: worse beyond the margin ×1.1; 12 + 12 boots",
+        "path": "matrices/two.toml",
+        "start_line": 5,
+        "title": "regressed: tcp-stream dispersion of running/docker/bridge/stock/idle"
+      }
+    ]
+    "#);
+    assert!(text(&place, "summary").starts_with("**1 of 2 cells regressed"));
+    let outputs = text(&place, "outputs");
+    assert!(
+        outputs.starts_with("verdict=regressed\nexit-code=1\nregressed=2\nmissing=0\n"),
+        "{outputs}"
+    );
+
+    server
+        .publish(&place, "both", &[])
+        .ends_with(1)
+        .says(&["comment: changed on pull request 7", "check: changed"]);
+    server.publish(&place, "same", &[]).ends_with(0).says(&["comment: changed"]);
+    server.with(|state| {
+        assert_eq!((state.comments.len(), state.checks.len()), (1, 1));
+        let body = state.comments[0]["body"].as_str().unwrap();
+        assert!(body.contains("no regression in 2 cells"), "{body}");
+        assert!(body.contains("could have been seen"), "{body}");
+        assert_eq!(state.checks[0]["conclusion"], "success");
+    });
+}
+
+#[test]
+fn only_our_own_comment_is_changed_and_the_newest_commit_wins() {
+    let (place, server) = (place(), Server::start());
+    let marker = "<!-- evenkeel: two -->\nmine\n";
+    let by = |id: u64, login: &str, body: &str| json!({ "id": id, "user": { "login": login }, "body": body });
+    server.with(|state| {
+        // Beyond the first page, behind one who copied the marker, and one that quotes it.
+        state.comments.push(by(1, "mallory", marker));
+        state.comments.push(by(2, BOT, &format!("> {marker}")));
+        state.comments.extend((3..40).map(|id| by(id, "alice", "hello")));
+        state.comments.push(by(40, BOT, marker));
+    });
+    server.publish(&place, "both", &["--to", "comment"]).ends_with(1).says(&["changed"]);
+    server.with(|state| {
+        assert_eq!(state.comments.len(), 40);
+        assert_eq!(state.comments[0]["body"], marker);
+        assert!(state.comments[39]["body"].as_str().unwrap().contains("regressed"));
+        state.head = NEWER.to_owned();
+    });
+    let said = server.publish(&place, "same", &["--to", "comment"]);
+    said.ends_with(0).says(&["has a newer commit"]);
+    server
+        .with(|state| assert!(state.comments[39]["body"].as_str().unwrap().contains("regressed")));
+}
+
+#[test]
+fn of_two_that_write_at_once_one_comment_is_left() {
+    let (place, server) = (place(), Server::start());
+    server.with(|state| {
+        let body = "<!-- evenkeel: two -->\nthe other's\n";
+        state.racer = Some(json!({ "id": 50, "user": { "login": BOT }, "body": body }));
+    });
+    server.publish(&place, "both", &["--to", "comment"]).ends_with(1);
+    server.with(|state| {
+        assert_eq!(state.comments.len(), 1);
+        assert_eq!(state.comments[0]["id"], 50);
+        assert!(state.comments[0]["body"].as_str().unwrap().contains("regressed"));
+    });
+}
+
+#[test]
+fn whatever_the_server_answers_verdict_and_exit_code_stay() {
+    let (place, server) = (place(), Server::start());
+    let answers = [
+        ("401 Unauthorized", "the token is not valid any more"),
+        ("403 Forbidden", "grant the job `pull-requests: write`"),
+        ("404 Not Found", "the token does not see it"),
+        ("422 Unprocessable", "422"),
+        ("403 Forbidden\r\nRetry-After: 100000", "wants to be left alone for 100000 s"),
+    ];
+    for (status, words) in answers {
+        server.with(|state| state.fails = VecDeque::from([status]));
+        let said = server.publish(&place, "both", &["--to", "comment,outputs"]);
+        said.ends_with(1).says(&["warning: comment: ", words, "outputs: set"]);
+        assert!(!said.to_string().contains(TOKEN) && !said.to_string().contains("ghs_"), "{said}");
+    }
+    // What passes by is waited for, as long as the server asks.
+    for passing in ["429 Slow down\r\nRetry-After: 0", "502 Bad Gateway", "hang up"] {
+        server.with(|state| state.fails = VecDeque::from([passing]));
+        server.publish(&place, "both", &["--to", "comment"]).ends_with(1).says(&["comment: "]);
+        server.with(|state| assert_eq!(state.comments.len(), 1, "{passing}"));
+    }
+    server.with(|state| state.fails = VecDeque::from(["500 a", "500 b", "500 c"]));
+    server.publish(&place, "same", &["--to", "comment"]).ends_with(0).says(&["500", "3 times"]);
+    // What makes something anew is not tried again where it is not known whether it was made.
+    server.with(|state| {
+        state.comments.clear();
+        state.calls.clear();
+        state.fails = VecDeque::new();
+    });
+    let nobody = run(server
+        .command(&place, "both")
+        .env("GITHUB_API_URL", "http://127.0.0.1:9")
+        .args(["--to", "check"]));
+    nobody.ends_with(1).says(&["warning: check: ", "no answer"]);
+    run(server.command(&place, "both").env_remove("GITHUB_TOKEN")).is_refused_with(&["no token"]);
+    run(server.command(&place, "both").env("GITHUB_API_URL", "http://example.org"))
+        .is_refused_with(&["https://"]);
+    run(server.command(&place, "both").env("GITHUB_REPOSITORY", "me/mine/../x"))
+        .is_refused_with(&["OWNER/NAME"]);
+}
+
+#[test]
+fn of_a_fork_the_pull_request_is_found_by_its_head_and_not_by_a_number() {
+    let (place, server) = (place(), Server::start());
+    let event = place.path().join("run.json");
+    let write = |branch: &str| {
+        let head = json!({ "head_sha": SHA, "head_branch": branch, "head_repository": { "full_name": "stranger/mine" }, "pull_requests": [{ "number": 1 }] });
+        std::fs::write(&event, json!({ "workflow_run": head }).to_string()).unwrap();
+    };
+    let publish = || {
+        let mut command = server.command(&place, "both");
+        command.env("GITHUB_EVENT_NAME", "workflow_run").env("GITHUB_EVENT_PATH", &event);
+        run(command.args(["--to", "comment"]))
+    };
+    write("feat/x&y");
+    publish().ends_with(1).says(&["written on pull request 7"]);
+    write("elsewhere&head=stranger:feat%2Fx%26y");
+    publish().ends_with(1).says(&["no open pull request has this commit"]);
+    server.with(|state| assert_eq!(state.comments.len(), 1));
+}
+
+#[test]
+fn a_dry_run_shows_all_and_asks_nobody() {
+    let (place, server) = (place(), Server::start());
+    let said = run(server.command(&place, "both").env_remove("GITHUB_TOKEN").arg("--dry-run"));
+    said.ends_with(1);
+    for name in
+        ["== summary", "== outputs", "== comment", "== check", "\"conclusion\": \"failure\""]
+    {
+        assert!(said.stdout.contains(name), "{said}");
+    }
+    assert!(server.with(|state| state.calls.is_empty()) && !place.path().join("summary").exists());
+}
+
+#[test]
+fn hostile_names_are_told_as_they_are_and_do_nothing() {
+    const EVIL: &str = "</td></script><script>alert(1)</script> @everyone ``` \n# x | y\n::error::z\n<!-- --> \u{1b}[31m \u{202e} ![a](http://evil) ${{ secrets.X }}";
+    let (place, server) = (place(), Server::start());
+    let dir = place.path().join("both");
+    let header = dir.join("run.json");
+    let mut run: Value = serde_json::from_slice(&std::fs::read(&header).unwrap()).unwrap();
+    run["matrix"]["name"] = json!(EVIL);
+    run["tag"] = json!("../../etc");
+    std::fs::write(&header, run.to_string()).unwrap();
+    let boots = dir.join("boots.jsonl");
+    let records = std::fs::read_to_string(&boots).unwrap();
+    let evil = serde_json::to_string(EVIL).unwrap();
+    std::fs::write(&boots, records.replace("\"tcp-stream\"", &evil)).unwrap();
+    server.publish(&place, "both", &["--matrix-file", "matrices/two.toml"]).ends_with(1);
+    let (comment, check) = server.with(|state| {
+        (state.comments[0]["body"].as_str().unwrap().to_owned(), state.checks[0].clone())
+    });
+    let outputs = text(&place, "outputs");
+    assert_eq!(outputs.lines().count(), 7, "{outputs}");
+    for told in [&comment, &text(&place, "summary"), check["output"]["summary"].as_str().unwrap()] {
+        for evil in
+            ["<script", "@everyone", "](http://", "\u{1b}", "\u{202e}", "\n::error", "\n# x"]
+        {
+            assert!(!told.contains(evil), "{evil:?} in {told}");
+        }
+    }
+    assert_eq!(comment.matches("<!--").count(), 1, "{comment}");
+    // A site has its own names for places.
+    let site = place.path().join("site").to_string_lossy().into_owned();
+    common::run(xtask(&["publish", "pages", "both", "--site", &site]).current_dir(place.path()))
+        .ends_with(0);
+    let index = text(&place, "site/index.html");
+    assert!(
+        !index.contains("<script") && index.contains("runs/1800000009-etc/index.html"),
+        "{index}"
+    );
+}
+
+#[test]
+fn a_long_list_is_cut_worst_first_and_the_rest_is_counted() {
+    let (place, server) = (place(), Server::start());
+    let dir = place.path().join("both");
+    let boots = dir.join("boots.jsonl");
+    let records = std::fs::read_to_string(&boots).unwrap();
+    let long = "x".repeat(1_900);
+    // Each record gets sixty workloads with names as long as they are shown.
+    let lines = records.lines().map(|line| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        let one = record["workloads"][0].clone();
+        let many = (0..60).map(|number| {
+            let mut one = one.clone();
+            one["workload"] = json!(format!("w{number}{long}"));
+            one
+        });
+        record["workloads"] = many.collect();
+        record.to_string()
+    });
+    std::fs::write(&boots, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    server.publish(&place, "both", &[]).ends_with(1).says(&["comment: written", "check: made"]);
+    let comment = server.with(|state| state.comments[0]["body"].as_str().unwrap().to_owned());
+    assert!(comment.len() <= 65_536 && comment.contains("more"), "{} bytes", comment.len());
+    server.with(|state| {
+        assert!(state.checks[0]["output"]["annotations_count"].as_u64().unwrap() <= 50)
+    });
+}
+
+#[test]
+fn a_site_keeps_reports_apart_and_is_bounded() {
+    let place = place();
+    let site = place.path().join("site");
+    let publish = |of: &str, more: &[&str]| {
+        let site = site.to_string_lossy();
+        let mut command = xtask(&["publish", "pages", of, "--site", &site]);
+        run(command.current_dir(place.path()).args(more))
+    };
+    publish("same", &["--dry-run"]).ends_with(0);
+    assert!(!site.exists());
+    publish("same", &["--commit", SHA]).ends_with(0);
+    publish("both", &["--pull", "7"]).ends_with(0);
+    publish("both", &["--pull", "7"]).ends_with(0);
+    let index = text(&place, "site/index.html");
+    assert_eq!((index.matches("runs/").count(), index.matches("pr/7/").count()), (1, 1), "{index}");
+    assert_eq!(text(&place, "site/history.jsonl").lines().count(), 1);
+    for number in 0..4 {
+        let dir = place.path().join(format!("n{number}"));
+        write(&dir, &[(BASE, STEADY), (CANDIDATE, WIDE)], 1_800_000_100 + number);
+        publish(&format!("n{number}"), &["--keep", "2"]).ends_with(0);
+    }
+    assert_eq!(site.join("runs").read_dir().unwrap().count(), 2);
+    assert_eq!(text(&place, "site/index.html").matches("runs/").count(), 2);
+    publish("both", &["--commit", "--upload-pack=x"]).ends_with(2);
+    std::os::unix::fs::symlink("/etc", site.join("runs.old")).unwrap();
+    std::fs::remove_dir_all(site.join("pr")).unwrap();
+    std::os::unix::fs::symlink("/etc", site.join("pr")).unwrap();
+    publish("both", &["--pull", "8"]).ends_with(0).says(&["warning: pages: ", "is no folder"]);
+    assert!(!Path::new("/etc/8").exists());
+}
+
+#[test]
+fn a_branch_of_one_commit_holds_what_two_writers_wrote() {
+    let place = place();
+    let git = |folder: &str, words: &[&str]| {
+        let folder = place.path().join(folder).to_string_lossy().into_owned();
+        let ended =
+            command::run(&[&["git", "-C", &folder], words].concat(), common::PATIENCE).unwrap();
+        assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.last_words());
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    for name in ["origin", "here"] {
+        std::fs::create_dir(place.path().join(name)).unwrap();
+    }
+    git("origin", &["init", "--quiet", "--bare"]);
+    git("here", &["init", "--quiet"]);
+    git("here", &["remote", "add", "origin", "../origin"]);
+    let publish = |of: &'static str, pull: &'static str| {
+        let of = place.path().join(of).to_string_lossy().into_owned();
+        let mut command =
+            xtask(&["publish", "pages", &of, "--branch", "evenkeel-pages", "--pull", pull]);
+        command.current_dir(place.path().join("here"));
+        move || run(&mut command)
+    };
+    let writers: Vec<_> = [("both", "1"), ("same", "2"), ("both", "3")]
+        .map(|(of, pull)| {
+            std::thread::spawn({
+                let mut write = publish(of, pull);
+                move || write()
+            })
+        })
+        .into_iter()
+        .collect();
+    for writer in writers {
+        writer.join().unwrap().ends_with(0).says(&["on branch evenkeel-pages"]);
+    }
+    assert_eq!(git("origin", &["rev-list", "--count", "evenkeel-pages"]), "1\n");
+    let files = git("origin", &["ls-tree", "-r", "--name-only", "evenkeel-pages"]);
+    for file in ["pr/1/index.html", "pr/2/index.html", "pr/3/index.html", "index.html", ".nojekyll"]
+    {
+        assert!(files.lines().any(|line| line == file), "{files}");
+    }
+    assert!(!files.contains(".lock"), "{files}");
+    let refused =
+        run(xtask(&["publish", "pages", "both", "--branch", "--force"]).current_dir(place.path()));
+    refused.ends_with(2);
+}
+
+#[test]
+fn a_repository_gets_its_files_once_and_none_of_the_users_is_overwritten() {
+    let place = TempDir::new().unwrap();
+    let commit = "0123456789".repeat(4);
+    let tool = format!("me/evenkeel@{commit}");
+    let init = |more: &[&str]| {
+        run(xtask(&["init", "github", "--tool", &tool]).current_dir(place.path()).args(more))
+    };
+    let workflow = ".github/workflows/evenkeel.yml";
+    let said = init(&[]);
+    assert_eq!(
+        said.ends_with(0).stdout,
+        format!("{workflow}: written\nmatrices/network.toml: written\n")
+    );
+    let told = text(&place, workflow);
+    assert!(
+        told.contains(&format!("uses: me/evenkeel/.github/workflows/evenkeel.yml@{commit}")),
+        "{told}"
+    );
+    assert!(!told.contains("{{"), "{told}");
+    let said = init(&[]);
+    assert_eq!(said.ends_with(0).stdout.matches("is there already").count(), 2, "{said}");
+    // The matrix is one.
+    run(xtask(&["plan", "network"]).current_dir(place.path())).ends_with(0);
+    std::fs::write(place.path().join(workflow), "mine").unwrap();
+    init(&["--forks"])
+        .is_refused_with(&["`.github/workflows/evenkeel.yml` differs", "nothing was changed"]);
+    assert!(!place.path().join(".github/workflows/evenkeel-publish.yml").exists());
+    init(&["--forks", "--force"]).ends_with(0);
+    assert!(text(&place, workflow).contains("forks: true"));
+    for wrong in ["me/evenkeel@main", "me/evenkeel", "me@x", "a/b@$(id)"] {
+        run(xtask(&["init", "github", "--tool", wrong]).current_dir(place.path()))
+            .is_refused_with(&["OWNER/NAME@COMMIT"]);
+    }
+}
