@@ -1,6 +1,6 @@
 //! From the records of two sides to verdicts: did determinism get worse, where, by how much, how sure. Pure.
 //!
-//! `sides` says what is compared with what, `aspects` makes one number of each fresh start, `tested` is the one place that asks the
+//! `sides` says what is compared with what, `failing` counts boots that fail, `aspects` makes one number of each fresh start, `tested` is the one place that asks the
 //! statistics, `judge` turns their answers into words, `validity` asks whether the run can be trusted, `sentence` tells the whole. The
 //! [`policy`] holds every threshold.
 
@@ -12,6 +12,7 @@ use crate::matrix::Cell;
 use crate::record::results::{ComparisonResult, Overall, PolicyLine, Results, VerdictRow};
 
 mod aspects;
+mod failing;
 mod judge;
 mod outcome;
 pub mod policy;
@@ -206,7 +207,6 @@ impl Verdicts {
         let pairs = comparison.pairs(policy);
         let mut notes = comparison.notes();
         notes.extend(pairs.iter().flat_map(|pair| pair.notes.iter().cloned()));
-        let failing = outcome::more_often_failing(&pairs, policy);
         let asked: Vec<judge::Asked<'_>> = pairs
             .par_iter()
             .flat_map_iter(|pair| judge::ask(pair, comparison, policy, options))
@@ -215,9 +215,10 @@ impl Verdicts {
             Design::Interleaved => validity::checks(&asked, policy),
             Design::Apart { .. } => Vec::new(),
         };
-        let findings = comparison
-            .took_boots_by_policy()
-            .then(|| Sequential::replayed(comparison, policy).findings());
+        let took =
+            comparison.took_boots_by_policy().then(|| Sequential::replayed(comparison, policy));
+        let findings = took.as_ref().map(Sequential::findings);
+        let failing = failing::decide(&pairs, took.as_ref().map(Sequential::failing), policy);
         let mut decisions = judge::decide(asked, comparison, findings.as_ref(), policy);
         decisions.extend(failing.decisions);
         notes.extend(failing.notes);

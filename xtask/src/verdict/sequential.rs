@@ -4,7 +4,8 @@
 //! The first round gives every cell that can be measured the policy's first boots. What they say makes the questions: each workload and
 //! aspect of a cell that gates and has numbers on both sides. Two [`Design`]s then share the boots. One
 //! asks what is worse and decides how many boots the screen takes; the other asks what is better, takes the boots that the first wanted, and asks
-//! for fresh ones of its own suspects only. What has no numbers, such as a cell that only the candidate fails, needs no more boots.
+//! for fresh ones of its own suspects only. Cells whose boots fail are counted beside ([`Looks`]), those that never gate by figures too: one of
+//! which a side fails sometimes gets boots while that can be chance. A cell that only the candidate fails, always, needs no more.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,6 +13,7 @@ use evenkeel_agent::samples::Unit;
 use evenkeel_stats::gate::Hypothesis;
 use evenkeel_stats::gate::design::{Design, Finding, Look, Rules, Standing, Subject, Want};
 
+use super::failing::Looks;
 use super::judge::{self, Asked, Matter};
 use super::policy::Policy;
 use super::sides::Comparison;
@@ -107,6 +109,8 @@ pub struct Sequential<'p> {
     asked: BTreeMap<String, u32>,
     /// Once the first round is measured.
     questions: Option<Questions>,
+    /// At boots that fail.
+    failing: Looks,
 }
 
 #[derive(Debug)]
@@ -136,7 +140,14 @@ impl<'p> Sequential<'p> {
             .collect();
         let round = Round { first: 0, cells: cells.clone(), step: Step::Screen };
         let round = (!cells.is_empty()).then_some(round);
-        Sequential { policy, seed: run.seed, round, asked: cells, questions: None }
+        Sequential {
+            policy,
+            seed: run.seed,
+            round,
+            asked: cells,
+            questions: None,
+            failing: Looks::default(),
+        }
     }
 
     /// The gate of a run after all rounds of which every boot left a record.
@@ -192,15 +203,25 @@ impl<'p> Sequential<'p> {
             .collect::<Vec<_>>();
         let questions =
             self.questions.get_or_insert_with(|| Questions::new(&asked, self.policy, self.seed));
-        let wants = questions.advance(&asked, &self.asked, self.policy);
+        let mut wants = questions.advance(&asked, &self.asked, self.policy);
+        let confirms = !wants.is_empty() && questions.worse.screened().is_some();
+        let step = if confirms { Step::Confirm } else { Step::Screen };
+        for (cell, blocks) in self.failing.look(&pairs, &self.asked, self.policy) {
+            let of = wants.entry(cell).or_default();
+            *of = blocks.max(*of);
+        }
         if wants.is_empty() {
             return;
         }
-        let step = if questions.worse.screened().is_some() { Step::Confirm } else { Step::Screen };
         for (cell, blocks) in &wants {
             *self.asked.entry(cell.clone()).or_default() += blocks;
         }
         self.round = Some(Round { first: round.end(), cells: wants, step });
+    }
+
+    /// What was seen of boots that fail while they came in.
+    pub(super) fn failing(&self) -> &Looks {
+        &self.failing
     }
 
     /// Where each hypothesis stands, and the last block of the screen.
