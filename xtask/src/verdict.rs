@@ -221,6 +221,7 @@ impl Verdicts {
         let failing = failing::decide(&pairs, took.as_ref().map(Sequential::failing), policy);
         let mut decisions = judge::decide(asked, comparison, findings.as_ref(), policy);
         decisions.extend(failing.decisions);
+        decisions.extend(pairs.iter().filter_map(|pair| outcome::lost(pair, comparison)));
         notes.extend(failing.notes);
         let order: std::collections::HashMap<&Cell, usize> =
             pairs.iter().enumerate().map(|(at, pair)| (pair.cell, at)).collect();

@@ -68,6 +68,7 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
         base: None,
         calibration: None,
         calibrates: None,
+        lost: Vec::new(),
     };
     let mut store = Store::create(dir, &made).unwrap();
     for boot in 0..12 {

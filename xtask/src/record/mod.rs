@@ -106,6 +106,20 @@ pub struct Run {
     /// Which repetition of `calibrate` it is, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrates: Option<Repetition>,
+    /// Cells that could be measured when the run began, and no longer when it was gone on with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
+}
+
+/// A cell that a gate could not go on with.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Its id.
+    pub cell: String,
+    /// The first block of the round that its boots are missing in; later ones are not wanted of it.
+    pub block: u32,
+    /// Why.
+    pub reason: String,
 }
 
 /// A repetition of `calibrate`: both sides are one and the same matrix.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::check;
 use super::results::Results;
-use super::{Record, Run, SCHEMA};
+use super::{Lost, Record, Run, SCHEMA};
 use crate::wrong::wrong;
 
 /// Name of the run's header in its directory.
@@ -62,6 +62,13 @@ impl Store {
         };
         let boots = open().with_context(|| format!("failed to open file `{}`", path.display()))?;
         Ok(Store { path, boots })
+    }
+
+    /// Says in the header of the run in this directory which cells it cannot go on with, and waits until that is on the disk.
+    pub fn lose(dir: &Path, lost: &[Lost]) -> Result<()> {
+        let run = read_run(dir)?;
+        let lost = run.lost.iter().chain(lost).cloned().collect();
+        write_whole(&dir.join(RUN), &Run { lost, ..run }, Existing::Replace)
     }
 
     /// Adds a record and waits until it is on the disk. A record that could not be read back is refused; a

@@ -169,5 +169,6 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
         base: None,
         calibration: None,
         calibrates: None,
+        lost: Vec::new(),
     }
 }

@@ -571,5 +571,6 @@ fn run() -> Run {
         base: None,
         calibration: None,
         calibrates: None,
+        lost: Vec::new(),
     }
 }

@@ -166,7 +166,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         plan.pair_up();
     }
     let gate = gate::Gate::of(order)?;
-    if let (Some(gate), Some(budget)) = (&gate, order.budget) {
+    // What a run that goes on has begun, it ends as far as its budget carries.
+    if let (Some(gate), Some(budget), false) = (&gate, order.budget, order.resume) {
         plan = plan.within_budget(budget, gate.boots_of_a_cell());
     }
     if stop.load(Ordering::Relaxed) {
@@ -368,6 +369,7 @@ fn open(
             .map(|(base, _)| Base { cells: plan.record_of_base(), ..base.clone() }),
         calibration,
         calibrates: order.calibrates.clone(),
+        lost: Vec::new(),
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }
@@ -432,11 +434,16 @@ impl Boots<'_> {
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<()> {
         let mut last = None;
-        while let Some(round) = rounds.round().cloned() {
-            anyhow::ensure!(
-                last != Some(round.first),
-                "the boots of a round cannot all be made on this host any more: `plan` says why"
-            );
+        loop {
+            gate.lose(&mut rounds, self.plan, (out, done), watcher)?;
+            let Some(round) = rounds.round().cloned() else { break };
+            // What is measured is told all the same.
+            if last == Some(round.first) || round.cells.is_empty() {
+                watcher.see(&Event::Note(
+                    "the boots of a round left no record: the run ends here".to_owned(),
+                ));
+                break;
+            }
             if !gate.has_time_for(&round, self.plan, watcher) {
                 break;
             }

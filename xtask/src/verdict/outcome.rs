@@ -1,8 +1,9 @@
 //! Whether a cell was measured on both sides at all. No figure is needed to see that one side fails.
 
-use super::Verdict;
-use super::sides::{Half, Pair};
+use super::sides::{Comparison, Half, Pair};
+use super::{Aspect, Decision, Verdict};
 use crate::record::Status;
+use crate::record::results::VerdictRow;
 
 /// A cell that one side lacks.
 pub(super) struct Decided {
@@ -59,6 +60,42 @@ pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
         ),
     };
     Some(Decided { verdict, reason, workloads: workloads(pair) })
+}
+
+/// That a cell could not be measured to its end on this host; nothing where it could, or where it was not measured at all and that is told.
+pub(super) fn lost(pair: &Pair<'_>, comparison: &Comparison<'_>) -> Option<Decision> {
+    let mut lost = comparison.candidate.run.lost.iter();
+    let lost = lost.find(|lost| lost.cell == pair.id && comparison.in_one_run())?;
+    let verdict = Verdict::Missing;
+    if of(pair).is_some_and(|decided| decided.verdict == verdict) {
+        return None;
+    }
+    let count = |half: &Half<'_>| u32::try_from(half.measured.len()).unwrap_or(u32::MAX);
+    Some(Decision {
+        cell: pair.cell.clone(),
+        aspect: Aspect::Outcome,
+        verdict,
+        harm: None,
+        cleared: false,
+        row: VerdictRow {
+            cell: pair.id.clone(),
+            workload: "*".to_owned(),
+            aspect: Aspect::Outcome.name().to_owned(),
+            figure: None,
+            verdict: verdict.name().to_owned(),
+            ratio: None,
+            low: None,
+            high: None,
+            p: None,
+            p_corrected: None,
+            detectable_ratio: None,
+            boots: [count(&pair.base), count(&pair.candidate)],
+            boots_needed: None,
+            gates: true,
+            accepted: None,
+            reason: format!("not measured to its end: {}", lost.reason),
+        },
+    })
 }
 
 /// What became of a side's boots.

@@ -19,7 +19,7 @@ use super::policy::Policy;
 use super::sides::Comparison;
 use super::tested::Observation;
 use super::{Aspect, Options, Verdict};
-use crate::record::{BASE, CANDIDATE, Run, Status};
+use crate::record::{BASE, CANDIDATE, Lost, Run, Status};
 
 /// Boots that are wanted next: blocks of some cells, each with a fresh boot of both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +105,12 @@ pub struct Sequential<'p> {
     policy: &'p Policy,
     seed: u64,
     round: Option<Round>,
+    /// The block after that round, with the cells that it goes on without.
+    end: u32,
     /// Blocks that each cell was asked for.
     asked: BTreeMap<String, u32>,
+    /// Cells that it has to go on without, each from this block on.
+    lost: BTreeMap<String, u32>,
     /// Once the first round is measured.
     questions: Option<Questions>,
     /// At boots that fail.
@@ -138,16 +142,19 @@ impl<'p> Sequential<'p> {
             .filter(|id| there.contains(id))
             .map(|id| (id, policy.screen.first))
             .collect();
-        let round = Round { first: 0, cells: cells.clone(), step: Step::Screen };
-        let round = (!cells.is_empty()).then_some(round);
-        Sequential {
+        let mut gate = Sequential {
             policy,
             seed: run.seed,
-            round,
-            asked: cells,
+            round: None,
+            end: 0,
+            asked: BTreeMap::new(),
+            lost: BTreeMap::new(),
             questions: None,
             failing: Looks::default(),
-        }
+        };
+        run.lost.iter().for_each(|lost| gate.lose(lost));
+        gate.want(cells, Step::Screen);
+        gate
     }
 
     /// The gate of a run after all rounds of which every boot left a record.
@@ -162,6 +169,31 @@ impl<'p> Sequential<'p> {
         while self.is_measured(comparison) {
             self.advance(comparison);
         }
+    }
+
+    /// Goes on without a cell: its boots of the round that this is said in, and all later ones, are not waited for.
+    pub fn lose(&mut self, lost: &Lost) {
+        self.lost.entry(lost.cell.clone()).or_insert(lost.block);
+        if let Some(round) = self.round.as_mut().filter(|round| round.first >= lost.block) {
+            round.cells.remove(&lost.cell);
+        }
+    }
+
+    /// Asks for these boots; for none where there are none.
+    fn want(&mut self, mut cells: BTreeMap<String, u32>, step: Step) {
+        let first = self.end;
+        for (cell, blocks) in &cells {
+            *self.asked.entry(cell.clone()).or_default() += blocks;
+        }
+        self.end = first + cells.values().copied().max().unwrap_or(0);
+        let is_wanted = !cells.is_empty();
+        // The next round begins where it would have with them.
+        cells.retain(|cell, _| !self.is_lost(cell, first));
+        self.round = is_wanted.then_some(Round { first, cells, step });
+    }
+
+    fn is_lost(&self, cell: &str, block: u32) -> bool {
+        self.lost.get(cell).is_some_and(|from| block >= *from)
     }
 
     /// The boots that are wanted next; none once everything is decided.
@@ -194,8 +226,11 @@ impl<'p> Sequential<'p> {
 
     /// Takes the boots of the round that was wanted.
     pub fn advance(&mut self, comparison: &Comparison<'_>) {
-        let Some(round) = self.round.take() else { return };
-        let until = comparison.until(round.end());
+        if self.round.take().is_none() {
+            return;
+        }
+        let end = self.end;
+        let until = comparison.until(end);
         let pairs = until.pairs(self.policy);
         let asked = pairs
             .iter()
@@ -203,20 +238,18 @@ impl<'p> Sequential<'p> {
             .collect::<Vec<_>>();
         let questions =
             self.questions.get_or_insert_with(|| Questions::new(&asked, self.policy, self.seed));
+        let lost = self.lost.iter().filter(|(_, from)| **from < end).map(|(cell, _)| cell);
+        lost.for_each(|cell| questions.give_up(cell));
         let mut wants = questions.advance(&asked, &self.asked, self.policy);
         let confirms = !wants.is_empty() && questions.worse.screened().is_some();
         let step = if confirms { Step::Confirm } else { Step::Screen };
-        for (cell, blocks) in self.failing.look(&pairs, &self.asked, self.policy) {
+        let mut beside = self.failing.look(&pairs, &self.asked, self.policy);
+        beside.retain(|cell, _| self.lost.get(cell).is_none_or(|from| *from >= end));
+        for (cell, blocks) in beside {
             let of = wants.entry(cell).or_default();
             *of = blocks.max(*of);
         }
-        if wants.is_empty() {
-            return;
-        }
-        for (cell, blocks) in &wants {
-            *self.asked.entry(cell.clone()).or_default() += blocks;
-        }
-        self.round = Some(Round { first: round.end(), cells: wants, step });
+        self.want(wants, step);
     }
 
     /// What was seen of boots that fail while they came in.
@@ -333,6 +366,15 @@ impl Questions {
         self.keys.iter().zip(found)
     }
 
+    /// The cell gets no more boots: what is asked of it is decided by those that there are.
+    fn give_up(&mut self, cell: &str) {
+        let numbers = (0_u32..).zip(&self.cells);
+        for (number, _) in numbers.filter(|(_, known)| *known == cell) {
+            self.worse.give_up(number);
+            self.better.give_up(number);
+        }
+    }
+
     /// Blocks that are wanted next, by cell.
     fn advance(
         &mut self,
@@ -372,12 +414,11 @@ impl Questions {
                 }
             }
         }
-        for (number, (cell, kept)) in (0_u32..).zip(self.cells.iter().zip(kept)) {
+        for (cell, kept) in self.cells.clone().iter().zip(kept) {
             // A cell that loses more blocks than it keeps would be asked for without end.
             let asked_for = blocks.get(cell).copied().unwrap_or(0) as usize;
             if asked_for.saturating_sub(kept) > kept.max(policy.screen.first as usize) {
-                self.worse.give_up(number);
-                self.better.give_up(number);
+                self.give_up(cell);
             }
         }
         let turned: Vec<Sides> =

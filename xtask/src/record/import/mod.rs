@@ -114,6 +114,7 @@ impl Import {
             base: None,
             calibration: None,
             calibrates: None,
+            lost: Vec::new(),
             kernels: Vec::new(),
         };
         (run, records.into_values().collect())

@@ -1,6 +1,8 @@
 //! Gates that take boots until they know, on made-up boots that are drawn as they are asked for.
 
+use super::sequential::Round;
 use super::*;
+use crate::record::Lost;
 
 /// What a boot does: numbers, or a failure.
 type Draw<'d> = &'d dyn Fn(&Cell, &str, u32) -> Result<Temper, &'static str>;
@@ -51,30 +53,43 @@ fn measured_with(
     let mut records = Vec::new();
     let mut gate = Sequential::new(&run, &policy);
     while let Some(round) = gate.round().cloned() {
-        for block in round.first..round.end() {
-            let members = round.cells_of(block);
-            for (place, cell) in cells.iter().filter(|c| members.contains(&*c.id())).enumerate() {
-                for (side, name) in [BASE, CANDIDATE].into_iter().enumerate() {
-                    let order =
-                        if (block + place as u32).is_multiple_of(2) { side } else { 1 - side };
-                    let position = (2 * place + order) as u32;
-                    let record = match draw(cell, name, block) {
-                        Ok(temper) => {
-                            let samples = latencies(&transactions(&temper, &mut random));
-                            record(cell, block, "tcp-rr", samples)
-                        }
-                        Err(reason) => failed(cell, block, reason),
-                    };
-                    let record = if is_emulated(cell) { emulate(record) } else { record };
-                    records.push(Record { side: name.into(), block, position, ..record });
-                }
-            }
-        }
+        records.extend(drawn(&round, cells, &mut random, draw).map(|record| {
+            let cell = cells.iter().find(|cell| cell.id() == record.cell);
+            if cell.is_some_and(is_emulated) { emulate(record) } else { record }
+        }));
         gate =
             Sequential::replayed(&Comparison::of_sides(&run, &records, &policy).unwrap(), &policy);
         assert!(gate.round().is_none_or(|next| next.first == round.end()), "a round again");
     }
     (run, records)
+}
+
+/// The boots of a round.
+fn drawn(
+    round: &Round,
+    cells: &[Cell],
+    random: &mut fastrand::Rng,
+    draw: Draw<'_>,
+) -> std::vec::IntoIter<Record> {
+    let mut records = Vec::new();
+    for block in round.first..round.end() {
+        let members = round.cells_of(block);
+        for (place, cell) in cells.iter().filter(|c| members.contains(&*c.id())).enumerate() {
+            for (side, name) in [BASE, CANDIDATE].into_iter().enumerate() {
+                let order = if (block + place as u32).is_multiple_of(2) { side } else { 1 - side };
+                let position = (2 * place + order) as u32;
+                let record = match draw(cell, name, block) {
+                    Ok(temper) => {
+                        let samples = latencies(&transactions(&temper, random));
+                        record(cell, block, "tcp-rr", samples)
+                    }
+                    Err(reason) => failed(cell, block, reason),
+                };
+                records.push(Record { side: name.into(), block, position, ..record });
+            }
+        }
+    }
+    records.into_iter()
 }
 
 /// One cell of these has a fault in the candidate.
@@ -351,4 +366,49 @@ fn looks_at_boots_that_fail_keep_the_rate_of_errors() {
     let flagged = flagged.count();
     // 20 are expected at most; more than 36 by chance once in a thousand.
     assert!(flagged <= 36, "{flagged} of {runs}");
+}
+
+#[test]
+fn a_gate_goes_on_without_a_cell_that_the_host_has_no_longer_and_says_so() {
+    let (cells, policy) = (few(), policy());
+    let gone = "running/docker/bridge/stock/idle";
+    // Both would be asked for more, each in the same cells.
+    let wide = Temper { width: STEADY.width * 1.6, ..STEADY };
+    let draw = |cell: &Cell, side: &str, _: u32| {
+        let is_bad = cell.virtualization == "docker" && cell.network == "bridge";
+        Ok(if is_bad && side == CANDIDATE { wide } else { STEADY })
+    };
+    let mut run = begun(&cells);
+    let mut random = fastrand::Rng::with_seed(14);
+    let mut records = Vec::new();
+    let mut gate = Sequential::new(&run, &policy);
+    while let Some(mut round) = gate.round().cloned() {
+        if round.first > 0 && run.lost.is_empty() && round.cells.contains_key(gone) {
+            // Some of its boots of this round were made before.
+            let first = Round { cells: [(gone.to_owned(), 1)].into(), ..round.clone() };
+            records.extend(drawn(&first, &cells, &mut random, &draw));
+            let lost = Lost { cell: gone.into(), block: round.first, reason: "no engine".into() };
+            run.lost.push(lost.clone());
+            gate.lose(&lost);
+            round = gate.round().cloned().unwrap();
+        }
+        assert!(run.lost.is_empty() || !round.cells.contains_key(gone), "{round:?}");
+        records.extend(drawn(&round, &cells, &mut random, &draw));
+        gate.catch_up(&Comparison::of_sides(&run, &records, &policy).unwrap());
+    }
+    let comparison = Comparison::of_sides(&run, &records, &policy).unwrap();
+    assert_eq!(run.lost.len(), 1);
+    // What is found when the report is made is what was found while measuring.
+    assert!(Sequential::replayed(&comparison, &policy).round().is_none());
+    let verdicts = judged_by((&run, &records), &policy);
+    let flags = flagged(&verdicts);
+    assert!(
+        flags.contains(&"running/docker/bridge/stock/noisy dispersion".to_owned()),
+        "{flags:?}"
+    );
+    assert!(flags.iter().all(|flag| !flag.starts_with(gone)), "{flags:?}");
+    let [missing] = of(&verdicts, Aspect::Outcome)[..] else { panic!("{verdicts:?}") };
+    assert_eq!((missing.verdict, &*missing.row.cell), (Verdict::Missing, gone));
+    assert_eq!(missing.row.reason, "not measured to its end: no engine");
+    assert!(verdicts.overall.sentence.contains("1 missing"), "{}", verdicts.overall.sentence);
 }
