@@ -142,6 +142,13 @@ impl Decision {
     pub fn flags(&self) -> bool {
         self.verdict == Verdict::Regressed && self.row.gates && self.row.accepted.is_none()
     }
+
+    /// Whether it might have, had its boots said so: of at least so many a side.
+    fn could_flag(&self, least: usize) -> bool {
+        let enough = self.row.boots.iter().all(|boots| *boots as usize >= least);
+        let tested = self.aspect != Aspect::Outcome && self.row.p.is_some() && enough;
+        self.flags() || tested && self.row.gates
+    }
 }
 
 /// Whether verdicts may make a build fail.
@@ -186,6 +193,8 @@ pub struct Verdicts {
     pub overall: Overall,
     /// Whether they gate.
     pub gate: Gate,
+    /// Whether anything could have been flagged: a figure that gates was tested, of enough boots, or boots failed.
+    pub could_flag: bool,
     /// Whether the run was steady.
     pub checks: Vec<Check>,
     /// What must be known beside.
@@ -231,10 +240,12 @@ impl Verdicts {
             (place(a), &a.row.workload, aspect(a)).cmp(&(place(b), &b.row.workload, aspect(b)))
         });
         accept(&mut decisions, &mut notes, comparison, policy);
+        let least = policy.least_boots(findings.is_some());
+        let could_flag = decisions.iter().any(|decision| decision.could_flag(least));
         let gate = gate(comparison, &checks, policy);
         let overall = sentence::overall(&decisions, &gate, &notes);
         notes.dedup();
-        Verdicts { decisions, overall, gate, checks, notes, policy: policy.clone() }
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, policy: policy.clone() }
     }
 
     /// Puts them into results, the sentence in front of what was measured.

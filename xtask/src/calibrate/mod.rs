@@ -93,9 +93,8 @@ impl Session<'_> {
         let ended = self.repeat(RUNS, &[None], &mut |_, judged| {
             let counts = judged.counts();
             rate = rate.and(counts);
-            let key = Key::new(&judged.facts, &self.inputs.policy);
             let matrix = &self.inputs.matrix.name;
-            known = Some(store::add(&self.state, &key, matrix, counts, unix_now()?)?);
+            known = Some(store::add(&self.state, &judged.key, matrix, counts, unix_now()?)?);
             Ok(())
         })?;
         if let Some(known) = known {
@@ -191,9 +190,10 @@ pub fn known_of(
     facts: &BTreeMap<String, String>,
     watcher: &mut dyn Watcher,
 ) -> anyhow::Result<Option<AlarmRate>> {
-    let Some((_, text)) = &order.base else { return Ok(None) };
+    let Some((base, text)) = &order.base else { return Ok(None) };
     let policy = policy::parse(text, "policy of the base").map_err(wrong)?;
-    let known = store::rate_of(state, &Key::new(facts, &policy)).unwrap_or_else(|error| {
+    let key = Key::new(facts, &policy, base.by_policy, order.quick);
+    let known = store::rate_of(state, &key).unwrap_or_else(|error| {
         watcher.see(&Event::Note(format!("taken for not calibrated: {error:#}")));
         AlarmRate::default()
     });

@@ -13,11 +13,12 @@ use super::rate::AlarmRate;
 use crate::fingerprint::{fingerprint, instrument};
 use crate::history::file::lock;
 use crate::matrix::{Cell, RUNNING};
+use crate::record::Run;
 use crate::record::store::replace;
 use crate::verdict::Policy;
 
-/// Version of the file.
-const SCHEMA: u32 = 1;
+/// Version of the file. The first did not tell how boots were taken, and counted runs in which nothing could be flagged.
+const SCHEMA: u32 = 2;
 
 /// The file.
 const NAME: &str = "calibration.json";
@@ -35,17 +36,34 @@ pub struct Key {
     tool: String,
     /// Hash of what the policy says of verdicts.
     policy: String,
+    /// Whether boots were taken until the policy's gate knew, and not a number of them that was fixed.
+    by_policy: bool,
+    /// Whether runs were cut short by `--quick`.
+    quick: bool,
 }
 
 impl Key {
-    /// The key of a runner with these facts and this policy.
-    pub fn new(facts: &BTreeMap<String, String>, policy: &Policy) -> Key {
+    /// The key of a run.
+    pub fn of(run: &Run, policy: &Policy) -> Key {
+        let by_policy = run.base.as_ref().is_some_and(|base| base.by_policy);
+        Key::new(&run.facts, policy, by_policy, run.quick)
+    }
+
+    /// The key of a runner with these facts, of runs by this policy that take boots in this way.
+    pub fn new(
+        facts: &BTreeMap<String, String>,
+        policy: &Policy,
+        by_policy: bool,
+        quick: bool,
+    ) -> Key {
         // What every cell of the runner has in common is that of its plainest one.
         let plainest = Cell::of([RUNNING, "netns", "veth", "stock", "idle", RUNNING]);
         Key {
             fingerprint: fingerprint(&instrument(&plainest, facts, None, None)),
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             policy: thresholds(policy),
+            by_policy,
+            quick,
         }
     }
 }
@@ -149,6 +167,10 @@ fn read(path: &Path) -> Result<Calibrations> {
     };
     let broken = || format!("file `{name}` holds no calibrations: remove it, and calibrate anew");
     let Header { schema } = serde_json::from_slice(&bytes).with_context(broken)?;
+    // What those of an older version prove is not known.
+    if (1..SCHEMA).contains(&schema) {
+        return Ok(Calibrations { schema: SCHEMA, entries: Vec::new() });
+    }
     anyhow::ensure!(
         schema == SCHEMA,
         "file `{name}` has schema {schema}, this tool reads schema {SCHEMA}: remove it, and calibrate anew"
@@ -169,6 +191,10 @@ mod tests {
         policy::parse(&format!("schema = 1\n{text}"), "mine").unwrap()
     }
 
+    fn new(facts: &BTreeMap<String, String>, policy: &Policy) -> Key {
+        Key::new(facts, policy, true, false)
+    }
+
     fn clean(runs: u32) -> AlarmRate {
         AlarmRate { runs, flagged: 0, void: 0 }
     }
@@ -177,7 +203,7 @@ mod tests {
     fn calibrations_add_up_by_instrument_and_thresholds() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::at(&folder.path().join("state"));
-        let key = Key::new(&facts("one"), &policy_of(""));
+        let key = new(&facts("one"), &policy_of(""));
         assert_eq!(rate_of(&state, &key).unwrap(), clean(0));
         add(&state, &key, "smoke", clean(3), 10).unwrap();
         let flagged = AlarmRate { runs: 2, flagged: 1, void: 4 };
@@ -186,12 +212,15 @@ mod tests {
         assert_eq!(add(&state, &key, "smoke", clean(1), 30).unwrap().runs, 6);
         // Where the policy lies, and what it accepts or requires, flags nothing.
         let accepts = "[calibrate]\nrequired = true\n[[accept]]\nreason = 'x'\nratio = 2\nuntil = '2027-01-01'\n";
-        let same = Key::new(&facts("one"), &policy_of(accepts));
+        let same = new(&facts("one"), &policy_of(accepts));
         assert_eq!(rate_of(&state, &same).unwrap().runs, 6);
         for other in [
-            Key::new(&facts("other"), &policy_of("")),
-            Key::new(&facts("one"), &policy_of("[margins]\ntail = 2\n")),
+            new(&facts("other"), &policy_of("")),
+            new(&facts("one"), &policy_of("[margins]\ntail = 2\n")),
             Key { tool: "0.0.9".to_owned(), ..key.clone() },
+            // Another number of boots, and other windows, err at another rate.
+            Key { by_policy: false, ..key.clone() },
+            Key { quick: true, ..key.clone() },
         ] {
             assert_eq!(rate_of(&state, &other).unwrap(), clean(0), "{other:?}");
         }
@@ -201,7 +230,7 @@ mod tests {
     fn the_file_stays_small() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::at(folder.path());
-        let key = Key::new(&facts("one"), &policy_of(""));
+        let key = new(&facts("one"), &policy_of(""));
         for number in 0..MOST + 3 {
             add(&state, &key, &format!("m{number}"), clean(1), number as u64).unwrap();
         }
@@ -215,13 +244,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_version_counted_proves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::at(folder.path());
+        let key = new(&facts("one"), &policy_of(""));
+        std::fs::write(file(&state), "{\"schema\": 1, \"entries\": [{\"matrix\": \"smoke\"}]}")
+            .unwrap();
+        assert_eq!(rate_of(&state, &key).unwrap(), clean(0));
+        assert_eq!(add(&state, &key, "smoke", clean(1), 1).unwrap(), clean(1));
+        assert_eq!(rate_of(&state, &key).unwrap(), clean(1));
+    }
+
+    #[test]
     fn a_file_that_is_none_is_not_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::at(folder.path());
-        let key = Key::new(&facts("one"), &policy_of(""));
+        let key = new(&facts("one"), &policy_of(""));
         for (text, says) in [
-            ("{\"schema\": 2, \"x\": 1}", "has schema 2"),
-            ("{\"schema\": 1", "holds no calibrations: remove it"),
+            ("{\"schema\": 3, \"x\": 1}", "has schema 3"),
+            ("{\"schema\": 2", "holds no calibrations: remove it"),
             ("", "holds no calibrations: remove it"),
         ] {
             std::fs::write(file(&state), text).unwrap();
