@@ -2,9 +2,10 @@
 //! records alone: a run that goes on, and a report that is made again, come to the same rounds by going through them once more.
 //!
 //! The first round gives every cell that can be measured the policy's first boots. What they say makes the questions: each workload and
-//! aspect of a cell that gates and has numbers on both sides. Two [`Design`]s then share the boots. One
+//! aspect of a cell that gates. One without numbers on both sides, such as of stalls where none was seen, rests until it has some. Two [`Design`]s then share the boots. One
 //! asks what is worse and decides how many boots the screen takes; the other asks what is better, takes the boots that the first wanted, and asks
-//! for fresh ones of its own suspects only. Cells whose boots fail are counted beside ([`Looks`]), those that never gate by figures too: one of
+//! for fresh ones of its own suspects only. Cells whose figures only inform, such as emulated ones, get as many as the policy requires of a
+//! verdict. Cells whose boots fail are counted beside ([`Looks`]), those that never gate by figures too: one of
 //! which a side fails sometimes gets boots while that can be chance. A cell that only the candidate fails, always, needs no more.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -83,7 +84,7 @@ impl Found {
 /// What a gate says of a question.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stand {
-    /// It was none of its questions: it had no numbers after the first round.
+    /// It was none of its questions: it came up after the screen, in a cell that had no suspects.
     Beside,
     /// The run ended before it could be told.
     Unfinished,
@@ -243,9 +244,10 @@ impl<'p> Sequential<'p> {
         let mut wants = questions.advance(&asked, &self.asked, self.policy);
         let confirms = !wants.is_empty() && questions.worse.screened().is_some();
         let step = if confirms { Step::Confirm } else { Step::Screen };
-        let mut beside = self.failing.look(&pairs, &self.asked, self.policy);
-        beside.retain(|cell, _| self.lost.get(cell).is_none_or(|from| *from >= end));
-        for (cell, blocks) in beside {
+        let failing = self.failing.look(&pairs, &self.asked, self.policy);
+        let beside = failing.into_iter().chain(informing(&asked, &self.asked, self.policy));
+        let lost = |cell: &String| self.lost.get(cell).is_some_and(|from| *from < end);
+        for (cell, blocks) in beside.filter(|(cell, _)| !lost(cell)) {
             let of = wants.entry(cell).or_default();
             *of = blocks.max(*of);
         }
@@ -264,7 +266,9 @@ impl<'p> Sequential<'p> {
             found: questions
                 .map(|of| of.found().map(|(key, found)| (key.clone(), found)).collect())
                 .unwrap_or_default(),
-            screened: questions.and_then(|of| of.worse.screened()),
+            screened: questions
+                .map(|of| [of.worse.screened(), of.better.screened()])
+                .unwrap_or_default(),
             finished: self.round.is_none(),
         }
     }
@@ -281,8 +285,8 @@ impl Stand {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
     found: HashMap<Key, Found>,
-    /// The last block of the screen, once it is over.
-    screened: Option<u32>,
+    /// The last block of the screen, once it is over: of what is worse, and of what is better, whose screen may be over earlier.
+    pub(super) screened: [Option<u32>; 2],
     /// Whether everything was decided.
     finished: bool,
 }
@@ -309,17 +313,21 @@ impl Findings {
             Standing::Dismissed => Stand::Dismissed(found.find, found.worse),
             Standing::Unconfirmed | Standing::Flagged => Stand::Unconfirmed(found.worse),
             Standing::Screened | Standing::Suspect if !self.finished => Stand::Unfinished,
-            Standing::Screened | Standing::Suspect | Standing::Missing => Stand::Beside,
+            Standing::Screened | Standing::Suspect | Standing::Missing | Standing::Resting => {
+                Stand::Beside
+            }
         })
     }
 
     /// Of what was confirmed, only the fresh boots: those by which it was chosen show it larger than it is.
     pub(super) fn fresh(&self, asked: &mut Asked<'_>) {
-        let (Some(screened), Some(found)) = (self.screened, self.of(asked)) else { return };
+        let confirmed = self.of(asked).and_then(|found| found.confirmed());
+        let screened = match confirmed {
+            Some((Verdict::Improved, _)) => self.screened[1],
+            _ => self.screened[0],
+        };
+        let (Some(_), Some(screened)) = (confirmed, screened) else { return };
         let Matter::Numbers(series) = &mut asked.matter else { return };
-        if found.confirmed().is_none() {
-            return;
-        }
         for side in [&mut series.base, &mut series.candidate] {
             side.retain(|observation| observation.block > screened);
         }
@@ -333,7 +341,8 @@ impl Questions {
         let mut kinds: Vec<(&str, Aspect)> = Vec::new();
         let (mut keys, mut subjects, mut margins) = (Vec::new(), Vec::new(), Vec::new());
         for asked in asked.iter().filter(|asked| asked.gates) {
-            let (Matter::Numbers(_), Some(unit)) = (&asked.matter, asked.unit) else { continue };
+            // What has no numbers yet may have some later.
+            let Some(unit) = asked.unit else { continue };
             let Some(find) = find(policy, unit).of(asked.aspect) else { continue };
             if cells.last() != Some(&asked.id) {
                 cells.push(asked.id.clone());
@@ -403,13 +412,15 @@ impl Questions {
             });
             match series {
                 Some(series) => {
+                    self.worse.wake(at);
+                    self.better.wake(at);
                     kept[at_cell] =
                         kept[at_cell].max(series.base.len().min(series.candidate.len()));
                     numbers.push([series.base.clone(), series.candidate.clone()]);
                 }
                 None => {
-                    self.worse.settle(at);
-                    self.better.settle(at);
+                    self.worse.rest(at);
+                    self.better.rest(at);
                     numbers.push([Vec::new(), Vec::new()]);
                 }
             }
@@ -439,6 +450,29 @@ impl Questions {
         }
         all
     }
+}
+
+/// Blocks that are wanted of cells with figures that only inform, by cell: no gate asks for boots of those, and below the policy's number they would
+/// say nothing.
+fn informing(
+    asked: &[Asked<'_>],
+    blocks: &BTreeMap<String, u32>,
+    policy: &Policy,
+) -> BTreeMap<String, u32> {
+    let mut wants = BTreeMap::new();
+    let never_judged = [Aspect::Outcome, Aspect::BetweenBoot];
+    for asked in asked.iter().filter(|of| !of.gates && !never_judged.contains(&of.aspect)) {
+        let [base, candidate] = asked.boots;
+        let kept = u32::try_from(base.min(candidate)).unwrap_or(u32::MAX);
+        let lost = blocks.get(&asked.id).map(|blocks| blocks.saturating_sub(kept));
+        let lacks = policy.require.boots.saturating_sub(kept);
+        // As where it gates, one that loses more than it keeps is not asked for without end.
+        if lacks > 0 && lost.is_some_and(|lost| lost <= kept.max(policy.screen.first)) {
+            let of: &mut u32 = wants.entry(asked.id.clone()).or_default();
+            *of = lacks.max(*of);
+        }
+    }
+    wants
 }
 
 /// Base and candidate.
