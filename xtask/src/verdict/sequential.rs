@@ -499,7 +499,8 @@ fn find(policy: &Policy, unit: Unit) -> &super::policy::Find {
     }
 }
 
-fn rules(policy: &Policy, seed: u64) -> Rules {
+/// The rules of a design by this policy.
+pub fn rules(policy: &Policy, seed: u64) -> Rules {
     let Policy { screen, confirm, .. } = policy;
     let look = |&(blocks, share): &(u32, f64)| Look { blocks, share };
     Rules {
