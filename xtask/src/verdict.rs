@@ -12,6 +12,7 @@ use crate::matrix::Cell;
 use crate::record::results::{ComparisonResult, Overall, PolicyLine, Results, VerdictRow};
 
 mod aspects;
+pub mod diagnosis;
 mod failing;
 mod judge;
 mod outcome;

@@ -101,6 +101,7 @@ fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix: u64
                     evidence: Vec::new(),
                     workloads: measured.into_iter().collect(),
                     failed: Vec::new(),
+                    counted: None,
                 };
                 store.append(&record).unwrap();
             }

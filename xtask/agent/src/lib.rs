@@ -6,6 +6,7 @@ mod burn;
 pub mod clock;
 pub mod command;
 pub mod control;
+pub mod counters;
 pub mod engine;
 pub mod entry;
 pub mod facts;

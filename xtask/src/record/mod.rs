@@ -210,6 +210,18 @@ pub struct Record {
     /// Workloads of a measured boot that failed, in order: the others stand all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Unmeasured>,
+    /// What the kernel counted meanwhile, of a boot that counts in no figure: one that is to tell what a tail coincides with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+}
+
+/// The kernel's counters over the windows of a boot.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// What is counted.
+    pub names: Vec<String>,
+    /// Of each workload, in order, by how much each counter moved in each window.
+    pub windows: Vec<Vec<Vec<f64>>>,
 }
 
 impl Record {

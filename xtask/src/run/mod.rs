@@ -21,10 +21,11 @@ use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
 use crate::record::{Base, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
 use crate::report;
-use crate::verdict::Sequential;
+use crate::verdict::{self, Sequential};
 use crate::wrong::wrong;
 
 pub mod boot;
+mod diagnose;
 pub mod event;
 mod fault;
 mod gate;
@@ -232,6 +233,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
             tag,
             state,
             injection: order.calibrates.as_ref().and_then(|of| of.fault.as_ref()),
+            diagnoses: false,
             patience: 1,
         },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
@@ -240,6 +242,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         Some(gate) => boots.run_gate(gate, &order.out, (&mut store, &done), &stop, watcher),
         None => boots.run(planned, (&mut store, &done), &stop, watcher),
     };
+    let looped = looped.and_then(|()| boots.diagnose(order, &stop, watcher));
     boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
@@ -308,6 +311,8 @@ pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow:
     warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
     let mut results = crate::record::figures::results(&run, &records)?;
     if let Some(verdicts) = verdicts::of_run(&run, &records)? {
+        results.diagnoses =
+            verdict::diagnosis::all(&verdicts, &records, &store::read_diagnoses(dir)?);
         verdicts.into_results(&mut results);
     }
     let rendered = report::render(&run, &records, &results, &warnings)?;

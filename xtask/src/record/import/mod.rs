@@ -145,6 +145,7 @@ fn empty(series: &Series, boot: u32, format: &str, started_unix: u64) -> Record 
         evidence: Vec::new(),
         workloads: Vec::new(),
         failed: Vec::new(),
+        counted: None,
     }
 }
 

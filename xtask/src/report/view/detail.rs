@@ -33,6 +33,8 @@ pub(super) struct Detail {
     warnings: Vec<String>,
     axes: Vec<Fact>,
     reason: Option<String>,
+    /// What its flags coincide with.
+    diagnoses: Vec<Fact>,
     workloads: Vec<String>,
     groups: Vec<FigureGroup>,
     charts: Vec<Chart>,
@@ -156,6 +158,13 @@ impl Detail {
                 .map(|axis| Fact::new(axis.name(), cell.axes.on(axis)))
                 .collect(),
             reason: cell.reason.clone(),
+            diagnoses: source
+                .results
+                .diagnoses
+                .iter()
+                .filter(|of| of.cell == cell.id)
+                .map(|of| Fact::new(format!("{} {}", of.workload, of.aspect), &of.told))
+                .collect(),
             workloads: cell.workloads.iter().map(|w| w.name.clone()).collect(),
             groups: figure_groups(&cell.workloads),
             charts: charts.into_iter().flatten().collect(),

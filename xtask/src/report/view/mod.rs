@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use self::source::Source;
 use super::format::{Quantity, grouped, utc, wall};
-use crate::record::results::{CellOutcome, CellResult, ComparisonResult, Results};
+use crate::record::results::{CellOutcome, CellResult, ComparisonResult, DiagnosisResult, Results};
 use crate::record::{CANDIDATE, Outcome, Record, Run, Status};
 
 mod attribution;
@@ -65,6 +65,8 @@ pub(crate) struct View {
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
+    /// What flags coincide with.
+    diagnoses: Vec<Fact>,
     comparison: Option<Comparison>,
     overview: Vec<overview::Panel>,
     latency: Option<String>,
@@ -171,6 +173,14 @@ impl View {
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),
+            diagnoses: results
+                .diagnoses
+                .iter()
+                .map(|of| {
+                    let DiagnosisResult { cell, workload, aspect, told, .. } = of;
+                    Fact::new(format!("{cell} {workload} {aspect}"), told)
+                })
+                .collect(),
             comparison: results.comparison.as_ref().map(Comparison::new),
             overview: overview::panels(&source)?,
             latency: source.latency().map(str::to_owned),
