@@ -86,7 +86,7 @@ impl Found {
 pub(super) enum Stand {
     /// It was none of its questions: it came up after the screen, in a cell that had no suspects.
     Beside,
-    /// The run ended before it could be told.
+    /// The run ended before it could be told, or its cell got no more boots.
     Unfinished,
     /// The screen saw no sign of a change for the worse by this factor.
     Cleared(f64),
@@ -313,9 +313,9 @@ impl Findings {
             Standing::Dismissed => Stand::Dismissed(found.find, found.worse),
             Standing::Unconfirmed | Standing::Flagged => Stand::Unconfirmed(found.worse),
             Standing::Screened | Standing::Suspect if !self.finished => Stand::Unfinished,
-            Standing::Screened | Standing::Suspect | Standing::Missing | Standing::Resting => {
-                Stand::Beside
-            }
+            // Its cell gets no more boots, and these are too few.
+            Standing::Missing => Stand::Unfinished,
+            Standing::Screened | Standing::Suspect | Standing::Resting => Stand::Beside,
         })
     }
 

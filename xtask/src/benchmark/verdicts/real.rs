@@ -39,9 +39,9 @@ fn row(kept: &Kept) -> Row {
     let what = format!("real boots against themselves, {boots}{quick}: run with a false alarm");
     let took = match *took {
         Duration::ZERO => String::new(),
-        took => format!(" in {}", human(took)),
+        took => format!(", which took {}", human(took)),
     };
-    let note = format!("{rate}{took}, of {}", matrices.join(", "));
+    let note = format!("{rate}; of {}{took}", matrices.join(", "));
     if rate.runs == 0 {
         return Row::missing(&what, Must::HighAtMost(MOST), note);
     }
@@ -70,7 +70,7 @@ mod tests {
             row.what,
             "real boots against themselves, boots by the policy: run with a false alarm"
         );
-        insta::assert_snapshot!(row.note, @"");
+        insta::assert_snapshot!(row.note, @"0 of 12 runs flagged: below 22.1 % with 95 % confidence; 1 more was void; of smoke, which took 2 h");
         let measured = row.measured.unwrap();
         // scipy.stats.beta.ppf(.975, 1, 12)
         assert!((measured.interval.unwrap()[1] - 26.46).abs() < 0.01, "{measured:?}");
