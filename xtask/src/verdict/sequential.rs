@@ -5,7 +5,7 @@
 //! aspect of a cell that gates. One without numbers on both sides, such as of stalls where none was seen, rests until it has some. Two [`Design`]s then share the boots. One
 //! asks what is worse and decides how many boots the screen takes; the other asks what is better, takes the boots that the first wanted, and asks
 //! for fresh ones of its own suspects only. Cells whose figures only inform, such as emulated ones, get as many as the policy requires of a
-//! verdict. Cells whose boots fail are counted beside ([`Looks`]), those that never gate by figures too: one of
+//! verdict. Cells whose boots fail are counted beside (`failing`), those that never gate by figures too: one of
 //! which a side fails sometimes gets boots while that can be chance. A cell that only the candidate fails, always, needs no more.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
