@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::event::{Event, Watcher};
+use super::gate::Gate;
 use super::spec::Place;
 use super::{Boots, Ground as _, Order, Told, verdicts};
 use crate::record::Side;
@@ -19,7 +20,7 @@ impl Boots<'_> {
     /// The run cannot be read or written, or the host not brought back.
     pub(super) fn diagnose(
         &mut self,
-        order: &Order,
+        (order, gate): (&Order, Option<&Gate>),
         stop: &AtomicBool,
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<()> {
@@ -44,6 +45,13 @@ impl Boots<'_> {
             });
             // What cannot be measured here any more was told.
             let Some(planned) = planned.filter(|planned| !planned.lab) else { continue };
+            // It measures more windows than others do.
+            if gate.is_some_and(|gate| !gate.carries(planned.boot_time.saturating_mul(3))) {
+                watcher.see(&Event::Note(format!(
+                    "the budget does not carry the boot that would tell what the tail of `{cell}` coincides with"
+                )));
+                break;
+            }
             let place = Place { block, position: 0, boot: block, side: Side::Candidate };
             let told = Told { cell: planned.cell, place, number: self.number };
             self.number += 1;

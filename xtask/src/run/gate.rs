@@ -87,6 +87,12 @@ impl Gate {
         self.catch_up(rounds, out)
     }
 
+    /// Whether so much more ends within the budget.
+    pub(super) fn carries(&self, time: Duration) -> bool {
+        let used = self.began.elapsed().saturating_add(time);
+        self.budget.is_none_or(|budget| used <= budget)
+    }
+
     /// Whether a round ends within the budget. If not, it is said.
     pub(super) fn has_time_for(
         &self,
@@ -94,9 +100,8 @@ impl Gate {
         plan: &Plan<'_>,
         watcher: &mut dyn Watcher,
     ) -> bool {
-        let Some(budget) = self.budget else { return true };
-        let enough = self.began.elapsed().saturating_add(time(round, plan)) <= budget;
-        if !enough {
+        let enough = self.carries(time(round, plan));
+        if let (Some(budget), false) = (self.budget, enough) {
             watcher.see(&Event::Note(format!(
                 "the budget of {} does not carry the next {} boots: what they were to tell stays inconclusive",
                 human(budget),

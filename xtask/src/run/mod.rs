@@ -189,9 +189,9 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         let side = plan.cells[boot.cell].side.name();
         done.iter().any(|(known, of, number)| *number == boot.boot && of == side && *known == cell)
     };
-    let gate = gate.as_ref().map(|gate| Ok::<_, anyhow::Error>((gate, gate.begin(&order.out)?)));
-    let gate = gate.transpose()?;
-    let planned = match &gate {
+    let rounds = gate.as_ref().map(|gate| Ok::<_, anyhow::Error>((gate, gate.begin(&order.out)?)));
+    let rounds = rounds.transpose()?;
+    let planned = match &rounds {
         Some((_, rounds)) => {
             rounds.round().map(|round| gate::boots(round, &plan)).unwrap_or_default()
         }
@@ -238,11 +238,11 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
     };
-    let looped = match gate {
-        Some(gate) => boots.run_gate(gate, &order.out, (&mut store, &done), &stop, watcher),
+    let looped = match rounds {
+        Some(rounds) => boots.run_gate(rounds, &order.out, (&mut store, &done), &stop, watcher),
         None => boots.run(planned, (&mut store, &done), &stop, watcher),
     };
-    let looped = looped.and_then(|()| boots.diagnose(order, &stop, watcher));
+    let looped = looped.and_then(|()| boots.diagnose((order, gate.as_ref()), &stop, watcher));
     boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
