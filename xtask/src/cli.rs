@@ -245,6 +245,7 @@ pub enum Format {
 
 /// `bench`.
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("compared").args(["against", "resume"]))]
 pub struct Bench {
     /// Which cells.
     #[command(flatten)]
@@ -258,8 +259,8 @@ pub struct Bench {
     #[arg(long, value_name = "REV", conflicts_with = "lab")]
     pub against: Option<String>,
     /// Of a run against a base: stop asking for boots where the next ones would not end in this time (`90s`, `30m`, `2h`), and leave out
-    /// cells that it does not carry.
-    #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse, requires = "against", conflicts_with_all = ["boots", "quick"])]
+    /// cells that it does not carry. With --resume, a time from now on, and the cells stay.
+    #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse, requires = "compared", conflicts_with_all = ["boots", "quick"])]
     pub budget: Option<Duration>,
     /// Of a run against a base, exit with 3 where something that gates cannot be told, or is missing.
     #[arg(long)]

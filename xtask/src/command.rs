@@ -206,9 +206,16 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         };
         let lab = told.lab || run.cells.iter().any(in_lab);
         let (text, matrix, quick) = (run.matrix_text, run.matrix, run.quick);
+        let by_policy = run.base.as_ref().is_some_and(|base| base.by_policy);
+        if let (Some(_), false) = (told.budget, by_policy) {
+            return Err(wrong(format!(
+                "{} takes a number of boots that is fixed: `--budget` is for one that takes boots until its policy knows",
+                out.display()
+            )));
+        }
         let base = run.base.zip(run.policy);
         let revision = revision.map(Arc::new);
-        let (budget, calibrates) = (None, None);
+        let (budget, calibrates) = (told.budget, None);
         Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
     } else {
         let (mut matrix, text) = load(Path::new("."), &told.selection)?;

@@ -1,6 +1,6 @@
 //! From the records of two sides to verdicts: did determinism get worse, where, by how much, how sure. Pure.
 //!
-//! `sides` says what is compared with what, `aspects` makes one number of each fresh start, `tested` is the one place that asks the
+//! `sides` says what is compared with what, `failing` counts boots that fail, `aspects` makes one number of each fresh start, `tested` is the one place that asks the
 //! statistics, `judge` turns their answers into words, `validity` asks whether the run can be trusted, `sentence` tells the whole. The
 //! [`policy`] holds every threshold.
 
@@ -12,6 +12,8 @@ use crate::matrix::Cell;
 use crate::record::results::{ComparisonResult, Overall, PolicyLine, Results, VerdictRow};
 
 mod aspects;
+pub mod diagnosis;
+mod failing;
 mod judge;
 mod outcome;
 mod parts;
@@ -142,6 +144,13 @@ impl Decision {
     pub fn flags(&self) -> bool {
         self.verdict == Verdict::Regressed && self.row.gates && self.row.accepted.is_none()
     }
+
+    /// Whether it might have, had its boots said so: of at least so many a side.
+    fn could_flag(&self, least: usize) -> bool {
+        let enough = self.row.boots.iter().all(|boots| *boots as usize >= least);
+        let tested = self.aspect != Aspect::Outcome && self.row.p.is_some() && enough;
+        self.flags() || tested && self.row.gates
+    }
 }
 
 /// Whether verdicts may make a build fail.
@@ -186,6 +195,8 @@ pub struct Verdicts {
     pub overall: Overall,
     /// Whether they gate.
     pub gate: Gate,
+    /// Whether anything could have been flagged: a figure that gates was tested, of enough boots, or boots failed.
+    pub could_flag: bool,
     /// Whether the run was steady.
     pub checks: Vec<Check>,
     /// What must be known beside.
@@ -207,7 +218,6 @@ impl Verdicts {
         let pairs = comparison.pairs(policy);
         let mut notes = comparison.notes();
         notes.extend(pairs.iter().flat_map(|pair| pair.notes.iter().cloned()));
-        let failing = outcome::more_often_failing(&pairs, policy);
         let asked: Vec<judge::Asked<'_>> = pairs
             .par_iter()
             .flat_map_iter(|pair| judge::ask(pair, comparison, policy, options))
@@ -216,11 +226,13 @@ impl Verdicts {
             Design::Interleaved => validity::checks(&asked, policy),
             Design::Apart { .. } => Vec::new(),
         };
-        let findings = comparison
-            .took_boots_by_policy()
-            .then(|| Sequential::replayed(comparison, policy).findings());
+        let took =
+            comparison.took_boots_by_policy().then(|| Sequential::replayed(comparison, policy));
+        let findings = took.as_ref().map(Sequential::findings);
+        let failing = failing::decide(&pairs, took.as_ref().map(Sequential::failing), policy);
         let mut decisions = judge::decide(asked, comparison, findings.as_ref(), policy);
         decisions.extend(failing.decisions);
+        decisions.extend(pairs.iter().filter_map(|pair| outcome::lost(pair, comparison)));
         notes.extend(failing.notes);
         let order: std::collections::HashMap<&Cell, usize> =
             pairs.iter().enumerate().map(|(at, pair)| (pair.cell, at)).collect();
@@ -230,10 +242,12 @@ impl Verdicts {
             (place(a), &a.row.workload, aspect(a)).cmp(&(place(b), &b.row.workload, aspect(b)))
         });
         accept(&mut decisions, &mut notes, comparison, policy);
+        let least = policy.least_boots(findings.is_some());
+        let could_flag = decisions.iter().any(|decision| decision.could_flag(least));
         let gate = gate(comparison, &checks, policy);
         let overall = sentence::overall(&decisions, &gate, &notes);
         notes.dedup();
-        Verdicts { decisions, overall, gate, checks, notes, policy: policy.clone() }
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, policy: policy.clone() }
     }
 
     /// Puts them into results, the sentence in front of what was measured.

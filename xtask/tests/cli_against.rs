@@ -76,6 +76,20 @@ fn real_another_revisions_inputs_are_measured_beside_and_the_exit_code_is_that_o
         }
     }
     assert!(!rows.is_empty(), "{said}");
+
+    // What was confirmed is looked into by one boot more, which lies apart from those that count, and is not made twice.
+    let confirmed = rows.iter().any(|row| flags(&row) && row["aspect"] != "outcome");
+    let confirmed = confirmed && results["comparison"]["gate"] == "gates";
+    let looked_into = || {
+        let text = std::fs::read_to_string(host.path("run/diagnoses.jsonl")).unwrap_or_default();
+        text.lines().count()
+    };
+    assert_eq!(looked_into(), usize::from(confirmed), "{said}");
+    assert_eq!(results["diagnoses"].is_array(), confirmed, "{results}");
+    let again =
+        run(host.xtask(&["bench", "--resume", &host.path("run")]).current_dir(&repository.0));
+    assert_eq!((again.code, looked_into()), (said.code, usize::from(confirmed)), "{again}");
+    host.is_restored();
     // A block in which the host was stolen too much is left out on both sides.
     for boots in rows.iter().map(|row| &row["boots"]) {
         assert!(boots[0] == boots[1] && boots[0].as_u64() <= Some(BOOTS as u64), "{rows:?}");

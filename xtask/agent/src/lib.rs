@@ -8,6 +8,7 @@ pub use evenkeel_engine::{clock, engine, lines, noise, samples, wait, wire};
 mod burn;
 pub mod command;
 pub mod control;
+pub mod counters;
 pub mod entry;
 pub mod facts;
 pub mod guest;

@@ -1,12 +1,12 @@
 //! What became of a repetition: judged by what judges any comparison.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use anyhow::Context as _;
 
 use super::AlarmRate;
+use super::store::Key;
 use crate::record::{Record, store};
 use crate::run::verdicts;
 use crate::verdict::{Decision, Gate, Verdicts};
@@ -14,8 +14,8 @@ use crate::verdict::{Decision, Gate, Verdicts};
 /// A repetition with its verdicts.
 #[derive(Debug)]
 pub(super) struct Judged {
-    /// Facts of the host.
-    pub(super) facts: BTreeMap<String, String>,
+    /// Under which rates it is kept.
+    pub(super) key: Key,
     /// Its boots.
     pub(super) records: Vec<Record>,
     /// What was decided.
@@ -31,7 +31,7 @@ impl Judged {
         let (run, records, _) = store::read(dir)?;
         let verdicts = verdicts::of_run(&run, &records)?;
         let verdicts = verdicts.with_context(|| format!("`{}` has no base", dir.display()))?;
-        Ok(Judged { facts: run.facts, records, verdicts })
+        Ok(Judged { key: Key::of(&run, &verdicts.policy), records, verdicts })
     }
 
     /// What would have been an alarm.
@@ -48,6 +48,9 @@ impl Judged {
     fn void(&self) -> Option<&str> {
         match &self.verdicts.gate {
             Gate::Void { why } | Gate::Informs { why } => Some(why),
+            Gate::Gates | Gate::Uncalibrated { .. } if !self.verdicts.could_flag => {
+                Some("nothing that gates could be tested")
+            }
             Gate::Gates | Gate::Uncalibrated { .. } => None,
         }
     }

@@ -28,6 +28,7 @@ use judged::Judged;
 use power::Power;
 pub use rate::AlarmRate;
 use store::Key;
+pub use store::{Kept, kept};
 
 use crate::axis::Powers;
 use crate::cli;
@@ -90,12 +91,12 @@ impl Session<'_> {
     /// Repetitions with the same on both sides: flags are false.
     fn against_itself(&self) -> anyhow::Result<Exit> {
         let (mut rate, mut known) = (AlarmRate::default(), None);
-        let ended = self.repeat(RUNS, &[None], &mut |_, judged| {
+        let ended = self.repeat(RUNS, &[None], &mut |_, judged, took| {
             let counts = judged.counts();
             rate = rate.and(counts);
-            let key = Key::new(&judged.facts, &self.inputs.policy);
             let matrix = &self.inputs.matrix.name;
-            known = Some(store::add(&self.state, &key, matrix, counts, unix_now()?)?);
+            let ran = store::Ran { rate: counts, took };
+            known = Some(store::add(&self.state, &judged.key, matrix, ran, unix_now()?)?);
             Ok(())
         })?;
         if let Some(known) = known {
@@ -110,7 +111,7 @@ impl Session<'_> {
         let mut found: Vec<Power> = injections.iter().cloned().map(Power::new).collect();
         let faults: Vec<Option<Injection>> = injections.into_iter().map(Some).collect();
         let mut measured = false;
-        let ended = self.repeat(RUNS_WITH_FAULTS, &faults, &mut |at, judged| {
+        let ended = self.repeat(RUNS_WITH_FAULTS, &faults, &mut |at, judged, _| {
             found[at].add(judged);
             measured = true;
             replace(&self.out.join(POWER), &found)
@@ -128,7 +129,7 @@ impl Session<'_> {
         &self,
         runs: u32,
         faults: &[Option<Injection>],
-        take: &mut dyn FnMut(usize, &Judged) -> anyhow::Result<()>,
+        take: &mut dyn FnMut(usize, &Judged, Duration) -> anyhow::Result<()>,
     ) -> anyhow::Result<Exit> {
         let stop = run::catch_signals()?;
         let (began, mut longest) = (Instant::now(), Duration::ZERO);
@@ -153,13 +154,14 @@ impl Session<'_> {
                 say("error: no boot was measured: there is nothing to judge");
                 return Ok(Exit::Host);
             }
-            longest = longest.max(started.elapsed());
+            let took = started.elapsed();
+            longest = longest.max(took);
             let judged = Judged::of(&order.out)?;
             if self.detail > Detail::Quiet || judged.is_flagged() {
                 let with = fault.as_ref().map_or(String::new(), |of| format!(" with {}", of.fault));
                 say(format_args!("run {number}{with}: {judged}, {}", human(started.elapsed())));
             }
-            take(at, &judged)?;
+            take(at, &judged, took)?;
         }
         Ok(Exit::Fine)
     }
@@ -191,9 +193,10 @@ pub fn known_of(
     facts: &BTreeMap<String, String>,
     watcher: &mut dyn Watcher,
 ) -> anyhow::Result<Option<AlarmRate>> {
-    let Some((_, text)) = &order.base else { return Ok(None) };
+    let Some((base, text)) = &order.base else { return Ok(None) };
     let policy = policy::parse(text, "policy of the base").map_err(wrong)?;
-    let known = store::rate_of(state, &Key::new(facts, &policy)).unwrap_or_else(|error| {
+    let key = Key::new(facts, &policy, base.by_policy, order.quick);
+    let known = store::rate_of(state, &key).unwrap_or_else(|error| {
         watcher.see(&Event::Note(format!("taken for not calibrated: {error:#}")));
         AlarmRate::default()
     });

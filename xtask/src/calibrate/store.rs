@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use evenkeel_agent::state::StateDir;
@@ -13,11 +14,12 @@ use super::rate::AlarmRate;
 use crate::fingerprint::{fingerprint, instrument};
 use crate::history::file::lock;
 use crate::matrix::{Cell, RUNNING};
+use crate::record::Run;
 use crate::record::store::replace;
 use crate::verdict::Policy;
 
-/// Version of the file.
-const SCHEMA: u32 = 1;
+/// Version of the file. The first did not tell how boots were taken, and counted runs in which nothing could be flagged.
+const SCHEMA: u32 = 2;
 
 /// The file.
 const NAME: &str = "calibration.json";
@@ -35,17 +37,34 @@ pub struct Key {
     tool: String,
     /// Hash of what the policy says of verdicts.
     policy: String,
+    /// Whether boots were taken until the policy's gate knew, and not a number of them that was fixed.
+    by_policy: bool,
+    /// Whether runs were cut short by `--quick`.
+    quick: bool,
 }
 
 impl Key {
-    /// The key of a runner with these facts and this policy.
-    pub fn new(facts: &BTreeMap<String, String>, policy: &Policy) -> Key {
+    /// The key of a run.
+    pub fn of(run: &Run, policy: &Policy) -> Key {
+        let by_policy = run.base.as_ref().is_some_and(|base| base.by_policy);
+        Key::new(&run.facts, policy, by_policy, run.quick)
+    }
+
+    /// The key of a runner with these facts, of runs by this policy that take boots in this way.
+    pub fn new(
+        facts: &BTreeMap<String, String>,
+        policy: &Policy,
+        by_policy: bool,
+        quick: bool,
+    ) -> Key {
         // What every cell of the runner has in common is that of its plainest one.
         let plainest = Cell::of([RUNNING, "netns", "veth", "stock", "idle", RUNNING]);
         Key {
             fingerprint: fingerprint(&instrument(&plainest, facts, None, None)),
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             policy: thresholds(policy),
+            by_policy,
+            quick,
         }
     }
 }
@@ -67,9 +86,35 @@ struct Entry {
     /// Name of the matrix.
     matrix: String,
     rate: AlarmRate,
+    /// How long all its runs took, seconds.
+    took_s: u64,
     /// When the first run was added, and the last: seconds since 1970.
     first_unix: u64,
     last_unix: u64,
+}
+
+/// What is added: counts, and how long they took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The counts.
+    pub rate: AlarmRate,
+    /// For how long it was measured.
+    pub took: Duration,
+}
+
+/// What is kept of a runner and one way of taking boots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Whether boots were taken until the policy's gate knew.
+    pub by_policy: bool,
+    /// Whether runs were cut short.
+    pub quick: bool,
+    /// The counts.
+    pub rate: AlarmRate,
+    /// For how long it was measured.
+    pub took: Duration,
+    /// Names of the matrices.
+    pub matrices: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -98,6 +143,38 @@ pub fn rate_of(state: &StateDir, key: &Key) -> Result<AlarmRate> {
     Ok(sum(&read(&file(state))?, key))
 }
 
+/// All that is kept of a runner with these facts and this policy, one for each way of taking boots.
+///
+/// # Errors
+/// The file cannot be read, or is of another version.
+pub fn kept(
+    state: &StateDir,
+    facts: &BTreeMap<String, String>,
+    policy: &Policy,
+) -> Result<Vec<Kept>> {
+    let known = read(&file(state))?;
+    let ways = [(true, false), (true, true), (false, false), (false, true)];
+    let of = |(by_policy, quick)| {
+        let key = Key::new(facts, policy, by_policy, quick);
+        let mut entries = known.entries.iter().filter(|entry| entry.key == key).peekable();
+        entries.peek()?;
+        let mut kept = Kept {
+            by_policy,
+            quick,
+            rate: AlarmRate::default(),
+            took: Duration::ZERO,
+            matrices: Vec::new(),
+        };
+        for entry in entries {
+            kept.rate = kept.rate.and(entry.rate);
+            kept.took += Duration::from_secs(entry.took_s);
+            kept.matrices.push(entry.matrix.clone());
+        }
+        Some(kept)
+    };
+    Ok(ways.into_iter().filter_map(of).collect())
+}
+
 fn sum(known: &Calibrations, key: &Key) -> AlarmRate {
     let entries = known.entries.iter().filter(|entry| entry.key == *key);
     entries.fold(AlarmRate::default(), |sum, entry| sum.and(entry.rate))
@@ -111,7 +188,7 @@ pub fn add(
     state: &StateDir,
     key: &Key,
     matrix: &str,
-    rate: AlarmRate,
+    Ran { rate, took }: Ran,
     now_unix: u64,
 ) -> Result<AlarmRate> {
     let path = file(state);
@@ -122,12 +199,14 @@ pub fn add(
     match known.entries.iter_mut().find(|entry| entry.key == *key && entry.matrix == matrix) {
         Some(entry) => {
             entry.rate = entry.rate.and(rate);
+            entry.took_s = entry.took_s.saturating_add(took.as_secs());
             entry.last_unix = entry.last_unix.max(now_unix);
         }
         None => known.entries.push(Entry {
             key: key.clone(),
             matrix: matrix.to_owned(),
             rate,
+            took_s: took.as_secs(),
             first_unix: now_unix,
             last_unix: now_unix,
         }),
@@ -149,6 +228,10 @@ fn read(path: &Path) -> Result<Calibrations> {
     };
     let broken = || format!("file `{name}` holds no calibrations: remove it, and calibrate anew");
     let Header { schema } = serde_json::from_slice(&bytes).with_context(broken)?;
+    // What those of an older version prove is not known.
+    if (1..SCHEMA).contains(&schema) {
+        return Ok(Calibrations { schema: SCHEMA, entries: Vec::new() });
+    }
     anyhow::ensure!(
         schema == SCHEMA,
         "file `{name}` has schema {schema}, this tool reads schema {SCHEMA}: remove it, and calibrate anew"
@@ -169,6 +252,14 @@ mod tests {
         policy::parse(&format!("schema = 1\n{text}"), "mine").unwrap()
     }
 
+    fn new(facts: &BTreeMap<String, String>, policy: &Policy) -> Key {
+        Key::new(facts, policy, true, false)
+    }
+
+    fn ran(rate: AlarmRate) -> Ran {
+        Ran { rate, took: Duration::from_secs(60) }
+    }
+
     fn clean(runs: u32) -> AlarmRate {
         AlarmRate { runs, flagged: 0, void: 0 }
     }
@@ -177,21 +268,28 @@ mod tests {
     fn calibrations_add_up_by_instrument_and_thresholds() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::at(&folder.path().join("state"));
-        let key = Key::new(&facts("one"), &policy_of(""));
+        let key = new(&facts("one"), &policy_of(""));
         assert_eq!(rate_of(&state, &key).unwrap(), clean(0));
-        add(&state, &key, "smoke", clean(3), 10).unwrap();
+        add(&state, &key, "smoke", ran(clean(3)), 10).unwrap();
         let flagged = AlarmRate { runs: 2, flagged: 1, void: 4 };
         let both = AlarmRate { runs: 5, flagged: 1, void: 4 };
-        assert_eq!(add(&state, &key, "default", flagged, 20).unwrap(), both);
-        assert_eq!(add(&state, &key, "smoke", clean(1), 30).unwrap().runs, 6);
+        assert_eq!(add(&state, &key, "default", ran(flagged), 20).unwrap(), both);
+        assert_eq!(add(&state, &key, "smoke", ran(clean(1)), 30).unwrap().runs, 6);
+        let all = kept(&state, &facts("one"), &policy_of("")).unwrap();
+        let [all] = &all[..] else { panic!("{all:?}") };
+        assert_eq!((all.rate.runs, all.took, all.by_policy), (6, Duration::from_secs(180), true));
+        assert_eq!(all.matrices, ["smoke", "default"]);
         // Where the policy lies, and what it accepts or requires, flags nothing.
         let accepts = "[calibrate]\nrequired = true\n[[accept]]\nreason = 'x'\nratio = 2\nuntil = '2027-01-01'\n";
-        let same = Key::new(&facts("one"), &policy_of(accepts));
+        let same = new(&facts("one"), &policy_of(accepts));
         assert_eq!(rate_of(&state, &same).unwrap().runs, 6);
         for other in [
-            Key::new(&facts("other"), &policy_of("")),
-            Key::new(&facts("one"), &policy_of("[margins]\ntail = 2\n")),
+            new(&facts("other"), &policy_of("")),
+            new(&facts("one"), &policy_of("[margins]\ntail = 2\n")),
             Key { tool: "0.0.9".to_owned(), ..key.clone() },
+            // Another number of boots, and other windows, err at another rate.
+            Key { by_policy: false, ..key.clone() },
+            Key { quick: true, ..key.clone() },
         ] {
             assert_eq!(rate_of(&state, &other).unwrap(), clean(0), "{other:?}");
         }
@@ -201,9 +299,9 @@ mod tests {
     fn the_file_stays_small() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::at(folder.path());
-        let key = Key::new(&facts("one"), &policy_of(""));
+        let key = new(&facts("one"), &policy_of(""));
         for number in 0..MOST + 3 {
-            add(&state, &key, &format!("m{number}"), clean(1), number as u64).unwrap();
+            add(&state, &key, &format!("m{number}"), ran(clean(1)), number as u64).unwrap();
         }
         assert_eq!(rate_of(&state, &key).unwrap().runs as usize, MOST);
         let names: Vec<String> = std::fs::read_dir(folder.path())
@@ -215,17 +313,29 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_version_counted_proves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::at(folder.path());
+        let key = new(&facts("one"), &policy_of(""));
+        std::fs::write(file(&state), "{\"schema\": 1, \"entries\": [{\"matrix\": \"smoke\"}]}")
+            .unwrap();
+        assert_eq!(rate_of(&state, &key).unwrap(), clean(0));
+        assert_eq!(add(&state, &key, "smoke", ran(clean(1)), 1).unwrap(), clean(1));
+        assert_eq!(rate_of(&state, &key).unwrap(), clean(1));
+    }
+
+    #[test]
     fn a_file_that_is_none_is_not_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::at(folder.path());
-        let key = Key::new(&facts("one"), &policy_of(""));
+        let key = new(&facts("one"), &policy_of(""));
         for (text, says) in [
-            ("{\"schema\": 2, \"x\": 1}", "has schema 2"),
-            ("{\"schema\": 1", "holds no calibrations: remove it"),
+            ("{\"schema\": 3, \"x\": 1}", "has schema 3"),
+            ("{\"schema\": 2", "holds no calibrations: remove it"),
             ("", "holds no calibrations: remove it"),
         ] {
             std::fs::write(file(&state), text).unwrap();
-            let error = add(&state, &key, "smoke", clean(1), 1).unwrap_err();
+            let error = add(&state, &key, "smoke", ran(clean(1)), 1).unwrap_err();
             assert!(format!("{error:#}").contains(says), "{error:#}");
             assert_eq!(std::fs::read_to_string(file(&state)).unwrap(), text);
         }

@@ -28,6 +28,9 @@ pub fn check(record: &Record) -> Result<()> {
             Evidence::Hop { .. } | Evidence::Knob { .. } => {}
         }
     }
+    for moved in record.counted.iter().flat_map(|of| of.windows.iter().flatten().flatten()) {
+        plausible("a counter", *moved)?;
+    }
     Ok(())
 }
 

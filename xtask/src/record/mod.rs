@@ -84,6 +84,20 @@ pub struct Run {
     /// Which part of a plan it is, or what it was merged of.
     #[serde(default, skip_serializing_if = "Fleet::is_whole")]
     pub fleet: Fleet,
+    /// Cells that could be measured when the run began, and no longer when it was gone on with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
+}
+
+/// A cell that a gate could not go on with.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Its id.
+    pub cell: String,
+    /// The first block of the round that its boots are missing in; later ones are not wanted of it.
+    pub block: u32,
+    /// Why.
+    pub reason: String,
 }
 
 /// A repetition of `calibrate`: both sides are one and the same matrix.
@@ -145,6 +159,18 @@ pub struct Record {
     /// Workloads of a measured boot that failed, in order: the others stand all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Unmeasured>,
+    /// What the kernel counted meanwhile, of a boot that counts in no figure: one that is to tell what a tail coincides with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+}
+
+/// The kernel's counters over the windows of a boot.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// What is counted.
+    pub names: Vec<String>,
+    /// Of each workload, in order, by how much each counter moved in each window.
+    pub windows: Vec<Vec<Vec<f64>>>,
 }
 
 impl Record {

@@ -27,6 +27,9 @@ pub struct Results {
     pub attribution: Vec<AttributionResult>,
     /// Decisions; empty where nothing was compared with a base.
     pub verdicts: Vec<VerdictRow>,
+    /// What flags coincide with, by boots that count in nothing; empty where none was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnoses: Vec<DiagnosisResult>,
     /// What the verdicts rest on; absent where nothing was compared with a base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<ComparisonResult>,
@@ -276,6 +279,37 @@ pub struct VerdictRow {
     pub accepted: Option<String>,
     /// In words.
     pub reason: String,
+}
+
+/// What a flag coincides with, in a boot that counts in nothing.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct DiagnosisResult {
+    /// Cell.
+    pub cell: String,
+    /// Workload.
+    pub workload: String,
+    /// The aspect that was flagged.
+    pub aspect: String,
+    /// What its worst windows have more of than the others, the surest first.
+    pub coincides: Vec<Coincidence>,
+    /// What there was more of in the whole boot than in any boot of the base.
+    pub beside_base: Vec<Coincidence>,
+    /// In words.
+    pub told: String,
+}
+
+/// Something that is counted, here and elsewhere.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Coincidence {
+    /// What.
+    pub counter: String,
+    /// So much of it a second here.
+    pub here: f64,
+    /// So much in the other windows; in the base's boots, at most.
+    pub elsewhere: f64,
+    /// Probability of as much by chance, corrected for all that is counted; absent where none was worked out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p: Option<f64>,
 }
 
 /// What verdicts rest on.

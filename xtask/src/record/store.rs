@@ -13,13 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use super::check::check;
 use super::results::Results;
-use super::{Record, Run, SCHEMA};
+use super::{Lost, Record, Run, SCHEMA};
 use crate::wrong::wrong;
 
 /// Name of the run's header in its directory.
 pub const RUN: &str = "run.json";
 /// Name of the records.
 pub const BOOTS: &str = "boots.jsonl";
+/// Name of the records of boots that count in nothing: each tells what a flag coincides with.
+pub const DIAGNOSES: &str = "diagnoses.jsonl";
 /// Name of the results.
 pub const RESULTS: &str = "results.json";
 
@@ -50,7 +52,16 @@ impl Store {
 
     /// Goes on with a run: records are added behind those that are there.
     pub fn resume(dir: &Path) -> Result<Store> {
-        let path = dir.join(BOOTS);
+        Store::behind(dir, BOOTS)
+    }
+
+    /// Adds the boots of a run that count in nothing: whoever reads its boots does not find them.
+    pub fn diagnoses(dir: &Path) -> Result<Store> {
+        Store::behind(dir, DIAGNOSES)
+    }
+
+    fn behind(dir: &Path, name: &str) -> Result<Store> {
+        let path = dir.join(name);
         let open = || -> std::io::Result<File> {
             let mut boots = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
             if ends_inside_line(&mut boots)? {
@@ -62,6 +73,13 @@ impl Store {
         };
         let boots = open().with_context(|| format!("failed to open file `{}`", path.display()))?;
         Ok(Store { path, boots })
+    }
+
+    /// Says in the header of the run in this directory which cells it cannot go on with, and waits until that is on the disk.
+    pub fn lose(dir: &Path, lost: &[Lost]) -> Result<()> {
+        let run = read_run(dir)?;
+        let lost = run.lost.iter().chain(lost).cloned().collect();
+        write_whole(&dir.join(RUN), &Run { lost, ..run }, Existing::Replace)
     }
 
     /// Adds a record and waits until it is on the disk. A record that could not be read back is refused; a
@@ -97,16 +115,23 @@ impl Store {
 pub fn read(dir: &Path) -> Result<(Run, Vec<Record>, Vec<String>)> {
     let run = read_run(dir)?;
     let path = dir.join(BOOTS);
+    let (records, warnings) = read_records(&path)?.unwrap_or_else(|| {
+        (Vec::new(), vec![format!("`{}` is missing: no boot left a record", path.display())])
+    });
+    Ok((run, records, warnings))
+}
+
+/// Reads the boots of a run that count in nothing; mostly there are none. What is not intact is left out.
+pub fn read_diagnoses(dir: &Path) -> Result<Vec<Record>> {
+    Ok(read_records(&dir.join(DIAGNOSES))?.map(|(records, _)| records).unwrap_or_default())
+}
+
+/// The intact records of a file, with a warning for each line that was left out; nothing where there is no file.
+fn read_records(path: &Path) -> Result<Option<(Vec<Record>, Vec<String>)>> {
     let name = path.display().to_string();
-    let file = match File::open(&path) {
+    let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok((
-                run,
-                Vec::new(),
-                vec![format!("`{name}` is missing: no boot left a record")],
-            ));
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("failed to open file `{name}`")),
     };
     let mut lines = BufReader::new(file);
@@ -138,7 +163,7 @@ pub fn read(dir: &Path) -> Result<(Run, Vec<Record>, Vec<String>)> {
             }
         }
     }
-    Ok((run, records, warnings))
+    Ok(Some((records, warnings)))
 }
 
 /// Writes `results.json` into a run's directory, whole or not at all.

@@ -112,6 +112,7 @@ pub(crate) fn record(cell: &Cell, boot: u32, workload: &str, samples: Samples) -
         }],
         workloads: vec![Measured { workload: workload.into(), samples }],
         failed: Vec::new(),
+        counted: None,
     }
 }
 
@@ -170,5 +171,6 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
         calibration: None,
         calibrates: None,
         fleet: Default::default(),
+        lost: Vec::new(),
     }
 }

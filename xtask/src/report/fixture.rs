@@ -232,6 +232,7 @@ fn record(cell: &Cell, boot: u32, position: u32, workloads: Vec<Measured>) -> Re
         evidence: evidence(cell),
         workloads,
         failed: Vec::new(),
+        counted: None,
     }
 }
 
@@ -525,6 +526,7 @@ fn empty_results() -> Results {
         contrasts: Vec::new(),
         attribution: Vec::new(),
         verdicts: Vec::new(),
+        diagnoses: Vec::new(),
         comparison: None,
         overall: Overall { verdict: "measured".into(), sentence: "every cell was measured".into() },
     }
@@ -572,5 +574,6 @@ fn run() -> Run {
         calibration: None,
         calibrates: None,
         fleet: Default::default(),
+        lost: Vec::new(),
     }
 }

@@ -191,6 +191,7 @@ fn record(
         evidence: gathered.evidence,
         workloads: gathered.workloads,
         failed: gathered.failed,
+        counted: gathered.counted,
     })
 }
 

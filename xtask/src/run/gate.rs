@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Watcher};
-use super::{Order, verdicts};
+use super::{Made, Order, verdicts};
 use crate::plan::{GateBoots, Plan, PlannedBoot, Shard, human};
-use crate::record::store;
+use crate::record::store::{self, Store};
+use crate::record::{BASE, CANDIDATE, Lost, Status};
 use crate::verdict::sequential::{Round, Sequential};
 use crate::verdict::{Comparison, Policy};
 
@@ -64,6 +65,38 @@ impl Gate {
         Ok(())
     }
 
+    /// Goes on without the cells of a round whose boots cannot be made on this host any more, and says which and why: in the run, and to
+    /// the user.
+    ///
+    /// # Errors
+    /// The run's header cannot be written.
+    pub(super) fn lose(
+        &self,
+        rounds: &mut Sequential<'_>,
+        plan: &Plan<'_>,
+        (out, done): (&Path, &[Made]),
+        watcher: &mut dyn Watcher,
+    ) -> anyhow::Result<()> {
+        let Some(round) = rounds.round() else { return Ok(()) };
+        let lost = lost(round, plan, done);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Store::lose(out, &lost)?;
+        for lost in &lost {
+            let Lost { cell, reason, .. } = lost;
+            watcher.see(&Event::Note(format!("`{cell}` is not measured any further: {reason}")));
+            rounds.lose(lost);
+        }
+        self.catch_up(rounds, out)
+    }
+
+    /// Whether so much more ends within the budget.
+    pub(super) fn carries(&self, time: Duration) -> bool {
+        let used = self.began.elapsed().saturating_add(time);
+        self.budget.is_none_or(|budget| used <= budget)
+    }
+
     /// Whether a round ends within the budget. If not, it is said.
     pub(super) fn has_time_for(
         &self,
@@ -71,9 +104,8 @@ impl Gate {
         plan: &Plan<'_>,
         watcher: &mut dyn Watcher,
     ) -> bool {
-        let Some(budget) = self.budget else { return true };
-        let enough = self.began.elapsed().saturating_add(time(round, plan)) <= budget;
-        if !enough {
+        let enough = self.carries(time(round, plan));
+        if let (Some(budget), false) = (self.budget, enough) {
             watcher.see(&Event::Note(format!(
                 "the budget of {} does not carry the next {} boots: what they were to tell stays inconclusive",
                 human(budget),
@@ -92,6 +124,33 @@ impl Gate {
             estimate: time(round, plan),
         }
     }
+}
+
+/// Cells of a round that lack boots which the plan cannot make.
+fn lost(round: &Round, plan: &Plan<'_>, done: &[Made]) -> Vec<Lost> {
+    let cells = round.cells.iter().filter_map(|(cell, blocks)| {
+        let is_made = |block: u32, side: &str| {
+            done.iter().any(|(of, is, boot)| *boot == block && is == side && of == cell)
+        };
+        let mut wanted = (round.first..round.first + blocks)
+            .flat_map(|block| [BASE, CANDIDATE].map(|side| (block, side)));
+        if wanted.all(|(block, side)| is_made(block, side)) {
+            return None;
+        }
+        let planned = plan.cells.iter().filter(|planned| planned.cell.id() == *cell);
+        let statuses: Vec<&Status> = planned.map(|planned| &*planned.status).collect();
+        let reason = statuses.iter().find_map(|status| match status {
+            Status::Runnable => None,
+            Status::Skipped { reason, .. } | Status::NotApplicable { reason } => {
+                Some(reason.clone())
+            }
+        });
+        let gone = || "it is not in the plan".to_owned();
+        // Each side has its own.
+        let reason = reason.or_else(|| (statuses.len() < 2).then(gone))?;
+        Some(Lost { cell: cell.clone(), block: round.first, reason })
+    });
+    cells.collect()
 }
 
 /// The boots of a round in their order.

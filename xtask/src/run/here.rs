@@ -26,6 +26,9 @@ const REPORT: usize = 1 << 28;
 /// How long a boot that was asked to end may take to undo itself, beyond its own deadline.
 pub(super) const UNDOES: Duration = Duration::from_secs(60);
 
+/// Windows of each workload of a boot that is to tell what its tail coincides with, at least.
+const DIAGNOSED: u32 = 100;
+
 /// What a boot's process prints before the name of a phase that it enters.
 pub const PHASE: &str = "phase ";
 
@@ -42,6 +45,8 @@ pub struct Here<'a> {
     pub state: &'a StateDir,
     /// The fault that boots of the candidate are given.
     pub injection: Option<&'a Injection>,
+    /// Whether the boots now made count in no figure and are to tell what their tails coincide with.
+    pub diagnoses: bool,
     /// How much longer than usual a boot may take here.
     pub patience: u32,
 }
@@ -138,7 +143,13 @@ impl Here<'_> {
         let (site, instrument) = prepared.site(cell, self.host, matrix, self.tag, number)?;
         let expect = matrix.kernels.get(&*cell.kernel).map(|source| source.expect.clone());
         let expect = expect.unwrap_or_default();
-        let spec = BootSpec::new(&site, &matrix.measure, &expect, instrument, place)?;
+        let mut measure = matrix.measure.clone();
+        if self.diagnoses {
+            // Of few windows nobody can tell what the worst have in common.
+            measure.windows = measure.windows.max(DIAGNOSED);
+        }
+        let mut spec = BootSpec::new(&site, &measure, &expect, instrument, place)?;
+        spec.diagnoses = self.diagnoses;
         match (place.side, self.injection) {
             (Side::Candidate, Some(injection)) if injection.is_in(cell) => {
                 spec.with_fault(injection.fault, &site)
@@ -172,5 +183,6 @@ pub(super) fn failed(cell: &Cell, place: Place, reason: String) -> anyhow::Resul
         evidence: Vec::new(),
         workloads: Vec::new(),
         failed: Vec::new(),
+        counted: None,
     })
 }

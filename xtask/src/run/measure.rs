@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use evenkeel_agent::counters;
 use evenkeel_agent::facts::config;
 use evenkeel_agent::interpret::Slots;
 use evenkeel_agent::machine::links::{self, Counters};
@@ -20,7 +21,7 @@ use crate::axis::tuning::Probe;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Hop, load, peer, virtualization};
 use crate::matrix::{Expect, RUNNING};
-use crate::record::{Effect, Evidence, Measured, Unmeasured};
+use crate::record::{Counted, Effect, Evidence, Measured, Unmeasured};
 use crate::workload::{self, Crossed, Endpoints, Workload};
 
 /// Deadline of a request that an agent answers at once; emulated guests under load take seconds.
@@ -36,6 +37,7 @@ pub(super) struct Gathered {
     pub(super) failed: Vec<Unmeasured>,
     pub(super) evidence: Vec<Evidence>,
     pub(super) noise: Option<Noise>,
+    pub(super) counted: Option<Counted>,
     /// Facts of the guest that was measured, for guests.
     pub(super) guest: Option<std::collections::BTreeMap<String, String>>,
 }
@@ -79,12 +81,17 @@ pub(super) fn measure(
     let hops_before = count_all(&spec.hops)?;
     let load_before = load_counters(spec, machine)?;
     let fault_before = fault::count(spec, machine, slots)?;
+    let counters = match spec.diagnoses {
+        true => Some(counters::Recorder::start(pid_of_sut(slots), spec.measure.window)?),
+        false => None,
+    };
     let recorder = NoiseRecorder::start(&watched(spec, slots)?, spec.measure.window)?;
     let began = std::time::Instant::now();
     let mut crossed = Crossed::default();
     let run = run_workloads(spec, machine, &driven, &mut gathered, &mut crossed);
     let lasted = began.elapsed();
     let noise = recorder.stop()?;
+    let counters = counters.map(counters::Recorder::stop).transpose()?;
     run?;
     if let ([], [first, ..]) = (&*gathered.workloads, &*gathered.failed) {
         bail!("{first}");
@@ -93,6 +100,7 @@ pub(super) fn measure(
         noise.join(&mut measured.samples);
     }
     gathered.noise = Some(noise.total());
+    gathered.counted = counters.map(|counters| joined(&counters, &gathered.workloads));
     let fault_after = fault::count(spec, machine, slots)?;
     let load_after = load_counters(spec, machine)?;
     // What the load moved moves the counters too, and must not pass for what was measured.
@@ -111,6 +119,26 @@ pub(super) fn measure(
         });
     }
     Ok(gathered)
+}
+
+/// What was counted in the windows of each workload.
+fn joined(counters: &counters::Counters, workloads: &[Measured]) -> Counted {
+    let of_workload = |Measured { samples, .. }: &Measured| {
+        let windows = samples.windows.iter().map(|window| {
+            let from = samples.began_monotonic_ns + window.start_ns;
+            counters.between(from, from + window.length_ns)
+        });
+        windows.collect()
+    };
+    Counted {
+        names: counters.names().to_vec(),
+        windows: workloads.iter().map(of_workload).collect(),
+    }
+}
+
+/// The process whose control group the system under test is in, as far as it has one.
+fn pid_of_sut(slots: &Slots) -> Option<i32> {
+    slots.get(&Slot::Pid(SUT))?.first()?.parse().ok()
 }
 
 /// A workload with what its client is asked to do.

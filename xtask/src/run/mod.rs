@@ -21,10 +21,11 @@ use crate::record::kernels::KernelPair;
 use crate::record::store::{self, Store};
 use crate::record::{Base, Fleet, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
 use crate::report;
-use crate::verdict::Sequential;
+use crate::verdict::{self, Sequential};
 use crate::wrong::wrong;
 
 pub mod boot;
+mod diagnose;
 pub mod event;
 mod fault;
 mod gate;
@@ -162,7 +163,8 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         plan.pair_up();
     }
     let gate = gate::Gate::of(order)?;
-    if let (Some(gate), Some(budget)) = (&gate, order.budget) {
+    // What a run that goes on has begun, it ends as far as its budget carries.
+    if let (Some(gate), Some(budget), false) = (&gate, order.budget, order.resume) {
         plan = plan.within_budget(budget, gate.boots_of_a_cell());
     }
     if stop.load(Ordering::Relaxed) {
@@ -183,9 +185,9 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         let side = plan.cells[boot.cell].side.name();
         done.iter().any(|(known, of, number)| *number == boot.boot && of == side && *known == cell)
     };
-    let gate = gate.as_ref().map(|gate| Ok::<_, anyhow::Error>((gate, gate.begin(&order.out)?)));
-    let gate = gate.transpose()?;
-    let planned = match &gate {
+    let rounds = gate.as_ref().map(|gate| Ok::<_, anyhow::Error>((gate, gate.begin(&order.out)?)));
+    let rounds = rounds.transpose()?;
+    let planned = match &rounds {
         Some((_, rounds)) => {
             rounds.round().map(|round| gate::boots(round, &plan)).unwrap_or_default()
         }
@@ -227,14 +229,16 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
             tag,
             state,
             injection: order.calibrates.as_ref().and_then(|of| of.fault.as_ref()),
+            diagnoses: false,
             patience: 1,
         },
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
     };
-    let looped = match gate {
-        Some(gate) => boots.run_gate(gate, &order.out, (&mut store, &done), &stop, watcher),
+    let looped = match rounds {
+        Some(rounds) => boots.run_gate(rounds, &order.out, (&mut store, &done), &stop, watcher),
         None => boots.run(planned, (&mut store, &done), &stop, watcher),
     };
+    let looped = looped.and_then(|()| boots.diagnose((order, gate.as_ref()), &stop, watcher));
     boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
@@ -312,6 +316,8 @@ pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow:
     warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
     let mut results = crate::record::figures::results(&run, &records)?;
     if let Some(verdicts) = verdicts::of_run(&run, &records)? {
+        results.diagnoses =
+            verdict::diagnosis::all(&verdicts, &records, &store::read_diagnoses(dir)?);
         verdicts.into_results(&mut results);
     }
     let rendered = report::render(&run, &records, &results, &warnings)?;
@@ -378,6 +384,7 @@ fn open(
             shard: order.options.shard,
             parts: Vec::new(),
         },
+        lost: Vec::new(),
     };
     Ok((Store::create(&order.out, &run)?, Vec::new()))
 }
@@ -442,11 +449,16 @@ impl Boots<'_> {
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<()> {
         let mut last = None;
-        while let Some(round) = rounds.round().cloned() {
-            anyhow::ensure!(
-                last != Some(round.first),
-                "the boots of a round cannot all be made on this host any more: `plan` says why"
-            );
+        loop {
+            gate.lose(&mut rounds, self.plan, (out, done), watcher)?;
+            let Some(round) = rounds.round().cloned() else { break };
+            // What is measured is told all the same.
+            if last == Some(round.first) || round.cells.is_empty() {
+                watcher.see(&Event::Note(
+                    "the boots of a round left no record: the run ends here".to_owned(),
+                ));
+                break;
+            }
             if !gate.has_time_for(&round, self.plan, watcher) {
                 break;
             }

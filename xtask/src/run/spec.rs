@@ -55,6 +55,9 @@ pub struct BootSpec {
     /// The fault that it is given on purpose: by `calibrate`, and by nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Planted>,
+    /// Whether it counts in no figure and is to tell what its tail coincides with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub diagnoses: bool,
     /// Facts of the instrument.
     pub instrument: BTreeMap<String, String>,
     /// Deadline for the whole boot.
@@ -167,6 +170,7 @@ impl BootSpec {
             expect: expect.clone(),
             config: site.artifacts.guest.as_ref().and_then(|guest| guest.config.clone()),
             fault: None,
+            diagnoses: false,
             instrument,
             within: deadline(system.is_guest(), measure),
         })

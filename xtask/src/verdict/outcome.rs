@@ -1,9 +1,6 @@
 //! Whether a cell was measured on both sides at all. No figure is needed to see that one side fails.
 
-use evenkeel_stats::exact::more_often;
-
-use super::policy::Policy;
-use super::sides::{Half, Pair};
+use super::sides::{Comparison, Half, Pair};
 use super::{Aspect, Decision, Verdict};
 use crate::record::Status;
 use crate::record::results::VerdictRow;
@@ -16,7 +13,8 @@ pub(super) struct Decided {
     pub(super) workloads: Vec<String>,
 }
 
-/// What is decided without figures; nothing where both sides were measured, or neither was meant to be.
+/// What is decided without figures; nothing where both sides were measured, or neither was meant to be, or where one fails always and the other
+/// sometimes: that is for counts to tell (`failing`).
 pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
     let (base, candidate) = (&pair.base, &pair.candidate);
     let lost = |half: &Half<'_>| half.measured.is_empty() && half.left_out > 0;
@@ -30,6 +28,8 @@ pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
     }
     let (verdict, reason) = match (boots(base), boots(candidate)) {
         (Boots::Measured, Boots::Measured) => return None,
+        (Boots::Measured, Boots::Failed) if !base.failures.is_empty() => return None,
+        (Boots::Failed, Boots::Measured) if !candidate.failures.is_empty() => return None,
         (Boots::None, Boots::None) => (Verdict::Missing, not_measured(base, candidate)?),
         (Boots::Measured, Boots::Failed) => (
             Verdict::Regressed,
@@ -62,6 +62,42 @@ pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
     Some(Decided { verdict, reason, workloads: workloads(pair) })
 }
 
+/// That a cell could not be measured to its end on this host; nothing where it could, or where it was not measured at all and that is told.
+pub(super) fn lost(pair: &Pair<'_>, comparison: &Comparison<'_>) -> Option<Decision> {
+    let mut lost = comparison.candidate.run.lost.iter();
+    let lost = lost.find(|lost| lost.cell == pair.id && comparison.in_one_run())?;
+    let verdict = Verdict::Missing;
+    if of(pair).is_some_and(|decided| decided.verdict == verdict) {
+        return None;
+    }
+    let count = |half: &Half<'_>| u32::try_from(half.measured.len()).unwrap_or(u32::MAX);
+    Some(Decision {
+        cell: pair.cell.clone(),
+        aspect: Aspect::Outcome,
+        verdict,
+        harm: None,
+        cleared: false,
+        row: VerdictRow {
+            cell: pair.id.clone(),
+            workload: "*".to_owned(),
+            aspect: Aspect::Outcome.name().to_owned(),
+            figure: None,
+            verdict: verdict.name().to_owned(),
+            ratio: None,
+            low: None,
+            high: None,
+            p: None,
+            p_corrected: None,
+            detectable_ratio: None,
+            boots: [count(&pair.base), count(&pair.candidate)],
+            boots_needed: None,
+            gates: true,
+            accepted: None,
+            reason: format!("not measured to its end: {}", lost.reason),
+        },
+    })
+}
+
 /// What became of a side's boots.
 enum Boots {
     Measured,
@@ -92,7 +128,7 @@ fn not_measured(base: &Half<'_>, candidate: &Half<'_>) -> Option<String> {
 }
 
 /// Workloads that either side measured; `*` for whatever they would have been.
-fn workloads(pair: &Pair<'_>) -> Vec<String> {
+pub(super) fn workloads(pair: &Pair<'_>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for record in pair.base.measured.iter().chain(&pair.candidate.measured) {
         for measured in &record.workloads {
@@ -102,6 +138,16 @@ fn workloads(pair: &Pair<'_>) -> Vec<String> {
         }
     }
     if names.is_empty() { vec!["*".to_owned()] } else { names }
+}
+
+/// Whether it is plain without counting what becomes of a workload: it fails in every measured boot of one side, and in all or none of the other.
+pub(super) fn is_plain(pair: &Pair<'_>, workload: &str) -> bool {
+    let sides = [&pair.base, &pair.candidate].map(|half| {
+        let failed = half.measured.iter().filter(|boot| boot.lacks(workload)).count();
+        (failed, half.measured.len())
+    });
+    sides.iter().any(|(failed, of)| failed == of)
+        && sides.iter().all(|(failed, of)| failed == of || *failed == 0)
 }
 
 /// `5 of 5 boots failed: REASON`, of several the most frequent.
@@ -131,112 +177,4 @@ fn absence(half: &Half<'_>) -> String {
         Some(Status::Skipped { reason, .. }) => format!("skipped: {reason}"),
         Some(Status::NotApplicable { reason }) => format!("not applicable: {reason}"),
     }
-}
-
-/// Cells of which some boots fail.
-pub(super) struct Failing {
-    pub(super) decisions: Vec<Decision>,
-    pub(super) notes: Vec<String>,
-}
-
-/// Cells, and workloads of cells, that fail more often on one side, by Fisher's exact test with Bonferroni's correction for all; and all others
-/// that fail sometimes, as notes.
-pub(super) fn more_often_failing(pairs: &[Pair<'_>], policy: &Policy) -> Failing {
-    let mut failing = Failing { decisions: Vec::new(), notes: Vec::new() };
-    let subjects: Vec<(&Pair<'_>, Option<&str>)> = pairs
-        .iter()
-        .flat_map(|pair| {
-            let alone = failing_alone(pair).into_iter().map(move |name| (pair, Some(name)));
-            std::iter::once((pair, None)).chain(alone)
-        })
-        .collect();
-    let tests = subjects.len() as f64;
-    for (pair, alone) in subjects {
-        let (base, candidate) = (&pair.base, &pair.candidate);
-        let counts = [base, candidate].map(|half| (failures(half, alone), half.boots() as u64));
-        // A workload that fails in every boot of a side is told without counting.
-        let told = alone.is_some_and(|name| {
-            [base, candidate].iter().any(|half| half.measured.iter().all(|boot| boot.lacks(name)))
-        });
-        if counts[0].0 + counts[1].0 == 0 || of(pair).is_some() || told {
-            continue;
-        }
-        let [(base_failed, base_of), (failed, of)] = counts;
-        let worse = more_often(base_failed, base_of, failed, of);
-        let better = more_often(failed, of, base_failed, base_of);
-        let reason = [candidate, base].into_iter().find_map(|half| reason(half, alone));
-        let what = alone.map_or("boots fail".to_owned(), |name| format!("boots lack {name}"));
-        let counted = format!(
-            "{failed} of {of} {what} in the candidate, {base_failed} of {base_of} in the base: {}",
-            reason.unwrap_or_default()
-        );
-        let (p, verdict) = match worse <= better {
-            true => (worse, Verdict::Regressed),
-            false => (better, Verdict::Improved),
-        };
-        let corrected = (p * tests).min(1.0);
-        if corrected > policy.errors.failures {
-            failing.notes.push(format!("`{}`: {counted}", pair.id));
-            continue;
-        }
-        let share = |(failed, of): (u64, u64)| failed as f64 / of as f64;
-        let ratio = share(counts[1]) / share(counts[0]);
-        let count = |boots: u64| u32::try_from(boots).unwrap_or(u32::MAX);
-        let row = |workload: String| VerdictRow {
-            cell: pair.id.clone(),
-            workload,
-            aspect: Aspect::Outcome.name().to_owned(),
-            figure: Some("failed_share".to_owned()),
-            verdict: verdict.name().to_owned(),
-            ratio: ratio.is_finite().then_some(ratio),
-            low: None,
-            high: None,
-            p: Some(p),
-            p_corrected: Some(corrected),
-            detectable_ratio: None,
-            boots: [count(base_of), count(of)],
-            boots_needed: None,
-            gates: true,
-            accepted: None,
-            reason: counted.clone(),
-        };
-        let named = alone.map_or_else(|| workloads(pair), |workload| vec![workload.to_owned()]);
-        failing.decisions.extend(named.into_iter().map(|workload| Decision {
-            cell: pair.cell.clone(),
-            aspect: Aspect::Outcome,
-            verdict,
-            harm: None,
-            cleared: false,
-            row: row(workload),
-        }));
-    }
-    failing
-}
-
-/// Workloads that fail in boots of which others are measured.
-fn failing_alone<'a>(pair: &Pair<'a>) -> Vec<&'a str> {
-    let mut names: Vec<&str> = Vec::new();
-    for record in pair.base.measured.iter().chain(&pair.candidate.measured) {
-        for failed in &record.failed {
-            if !names.contains(&failed.workload.as_str()) {
-                names.push(&failed.workload);
-            }
-        }
-    }
-    names
-}
-
-/// Boots of a side that fail, or that leave nothing of a workload.
-fn failures(half: &Half<'_>, workload: Option<&str>) -> u64 {
-    let lack = |name: &str| half.measured.iter().filter(|boot| boot.lacks(name)).count();
-    (half.failures.len() + workload.map_or(0, lack)) as u64
-}
-
-/// Why the first of them does.
-fn reason<'a>(half: &Half<'a>, workload: Option<&str>) -> Option<&'a str> {
-    let of_workload = |name: &str| {
-        let mut failed = half.measured.iter().flat_map(|boot| &boot.failed);
-        failed.find(|failed| failed.workload == name).map(|failed| failed.reason.as_str())
-    };
-    workload.and_then(of_workload).or_else(|| half.failures.first().copied())
 }

@@ -39,7 +39,8 @@ impl Verdicts {
         let decisions: Vec<Decision> = cells.map(decision).collect();
         let (gate, notes) = (Gate::Gates, Vec::new());
         let overall = sentence::overall(&decisions, &gate, &notes);
-        Verdicts { decisions, overall, gate, checks: Vec::new(), notes, policy: policy.clone() }
+        let (could_flag, checks) = (false, Vec::new());
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, policy: policy.clone() }
     }
 
     /// The whole of parts, each with its name; `policy` is that of the whole. Where one of them gates and another may not, what the
@@ -50,6 +51,7 @@ impl Verdicts {
         };
         let gates = parts.iter().any(|(_, part)| flags(part));
         let several = parts.len() > 1;
+        let could_flag = parts.iter().any(|(_, part)| part.could_flag);
         let (mut decisions, mut checks, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         let mut worst = Gate::Gates;
         for (name, mut part) in parts {
@@ -78,7 +80,8 @@ impl Verdicts {
         if several && decisions.is_empty() {
             overall.verdict = Verdict::Inconclusive.name().to_owned();
         }
-        Verdicts { decisions, overall, gate: worst, checks, notes, policy: policy.clone() }
+        let policy = policy.clone();
+        Verdicts { decisions, overall, gate: worst, could_flag, checks, notes, policy }
     }
 }
 

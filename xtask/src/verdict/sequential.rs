@@ -2,9 +2,11 @@
 //! records alone: a run that goes on, and a report that is made again, come to the same rounds by going through them once more.
 //!
 //! The first round gives every cell that can be measured the policy's first boots. What they say makes the questions: each workload and
-//! aspect of a cell that gates and has numbers on both sides. Two [`Design`]s then share the boots. One
+//! aspect of a cell that gates. One without numbers on both sides, such as of stalls where none was seen, rests until it has some. Two [`Design`]s then share the boots. One
 //! asks what is worse and decides how many boots the screen takes; the other asks what is better, takes the boots that the first wanted, and asks
-//! for fresh ones of its own suspects only. What has no numbers, such as a cell that only the candidate fails, needs no more boots.
+//! for fresh ones of its own suspects only. Cells whose figures only inform, such as emulated ones, get as many as the policy requires of a
+//! verdict. Cells whose boots fail are counted beside (`failing`), those that never gate by figures too: one of
+//! which a side fails sometimes gets boots while that can be chance. A cell that only the candidate fails, always, needs no more.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,12 +14,13 @@ use evenkeel_agent::samples::Unit;
 use evenkeel_stats::gate::Hypothesis;
 use evenkeel_stats::gate::design::{Design, Finding, Look, Rules, Standing, Subject, Want};
 
+use super::failing::Looks;
 use super::judge::{self, Asked, Matter};
 use super::policy::Policy;
 use super::sides::Comparison;
 use super::tested::Observation;
 use super::{Aspect, Options, Verdict};
-use crate::record::{BASE, CANDIDATE, Run, Status};
+use crate::record::{BASE, CANDIDATE, Lost, Run, Status};
 
 /// Boots that are wanted next: blocks of some cells, each with a fresh boot of both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +84,9 @@ impl Found {
 /// What a gate says of a question.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stand {
-    /// It was none of its questions: it had no numbers after the first round.
+    /// It was none of its questions: it came up after the screen, in a cell that had no suspects.
     Beside,
-    /// The run ended before it could be told.
+    /// The run ended before it could be told, or its cell got no more boots.
     Unfinished,
     /// The screen saw no sign of a change for the worse by this factor.
     Cleared(f64),
@@ -103,10 +106,16 @@ pub struct Sequential<'p> {
     policy: &'p Policy,
     seed: u64,
     round: Option<Round>,
+    /// The block after that round, with the cells that it goes on without.
+    end: u32,
     /// Blocks that each cell was asked for.
     asked: BTreeMap<String, u32>,
+    /// Cells that it has to go on without, each from this block on.
+    lost: BTreeMap<String, u32>,
     /// Once the first round is measured.
     questions: Option<Questions>,
+    /// At boots that fail.
+    failing: Looks,
 }
 
 #[derive(Debug)]
@@ -134,9 +143,19 @@ impl<'p> Sequential<'p> {
             .filter(|id| there.contains(id))
             .map(|id| (id, policy.screen.first))
             .collect();
-        let round = Round { first: 0, cells: cells.clone(), step: Step::Screen };
-        let round = (!cells.is_empty()).then_some(round);
-        Sequential { policy, seed: run.seed, round, asked: cells, questions: None }
+        let mut gate = Sequential {
+            policy,
+            seed: run.seed,
+            round: None,
+            end: 0,
+            asked: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            questions: None,
+            failing: Looks::default(),
+        };
+        run.lost.iter().for_each(|lost| gate.lose(lost));
+        gate.want(cells, Step::Screen);
+        gate
     }
 
     /// The gate of a run after all rounds of which every boot left a record.
@@ -151,6 +170,31 @@ impl<'p> Sequential<'p> {
         while self.is_measured(comparison) {
             self.advance(comparison);
         }
+    }
+
+    /// Goes on without a cell: its boots of the round that this is said in, and all later ones, are not waited for.
+    pub fn lose(&mut self, lost: &Lost) {
+        self.lost.entry(lost.cell.clone()).or_insert(lost.block);
+        if let Some(round) = self.round.as_mut().filter(|round| round.first >= lost.block) {
+            round.cells.remove(&lost.cell);
+        }
+    }
+
+    /// Asks for these boots; for none where there are none.
+    fn want(&mut self, mut cells: BTreeMap<String, u32>, step: Step) {
+        let first = self.end;
+        for (cell, blocks) in &cells {
+            *self.asked.entry(cell.clone()).or_default() += blocks;
+        }
+        self.end = first + cells.values().copied().max().unwrap_or(0);
+        let is_wanted = !cells.is_empty();
+        // The next round begins where it would have with them.
+        cells.retain(|cell, _| !self.is_lost(cell, first));
+        self.round = is_wanted.then_some(Round { first, cells, step });
+    }
+
+    fn is_lost(&self, cell: &str, block: u32) -> bool {
+        self.lost.get(cell).is_some_and(|from| block >= *from)
     }
 
     /// The boots that are wanted next; none once everything is decided.
@@ -183,8 +227,11 @@ impl<'p> Sequential<'p> {
 
     /// Takes the boots of the round that was wanted.
     pub fn advance(&mut self, comparison: &Comparison<'_>) {
-        let Some(round) = self.round.take() else { return };
-        let until = comparison.until(round.end());
+        if self.round.take().is_none() {
+            return;
+        }
+        let end = self.end;
+        let until = comparison.until(end);
         let pairs = until.pairs(self.policy);
         let asked = pairs
             .iter()
@@ -192,15 +239,24 @@ impl<'p> Sequential<'p> {
             .collect::<Vec<_>>();
         let questions =
             self.questions.get_or_insert_with(|| Questions::new(&asked, self.policy, self.seed));
-        let wants = questions.advance(&asked, &self.asked, self.policy);
-        if wants.is_empty() {
-            return;
+        let lost = self.lost.iter().filter(|(_, from)| **from < end).map(|(cell, _)| cell);
+        lost.for_each(|cell| questions.give_up(cell));
+        let mut wants = questions.advance(&asked, &self.asked, self.policy);
+        let confirms = !wants.is_empty() && questions.worse.screened().is_some();
+        let step = if confirms { Step::Confirm } else { Step::Screen };
+        let failing = self.failing.look(&pairs, &self.asked, self.policy);
+        let beside = failing.into_iter().chain(informing(&asked, &self.asked, self.policy));
+        let lost = |cell: &String| self.lost.get(cell).is_some_and(|from| *from < end);
+        for (cell, blocks) in beside.filter(|(cell, _)| !lost(cell)) {
+            let of = wants.entry(cell).or_default();
+            *of = blocks.max(*of);
         }
-        let step = if questions.worse.screened().is_some() { Step::Confirm } else { Step::Screen };
-        for (cell, blocks) in &wants {
-            *self.asked.entry(cell.clone()).or_default() += blocks;
-        }
-        self.round = Some(Round { first: round.end(), cells: wants, step });
+        self.want(wants, step);
+    }
+
+    /// What was seen of boots that fail while they came in.
+    pub(super) fn failing(&self) -> &Looks {
+        &self.failing
     }
 
     /// Where each hypothesis stands, and the last block of the screen.
@@ -210,7 +266,9 @@ impl<'p> Sequential<'p> {
             found: questions
                 .map(|of| of.found().map(|(key, found)| (key.clone(), found)).collect())
                 .unwrap_or_default(),
-            screened: questions.and_then(|of| of.worse.screened()),
+            screened: questions
+                .map(|of| [of.worse.screened(), of.better.screened()])
+                .unwrap_or_default(),
             finished: self.round.is_none(),
         }
     }
@@ -227,8 +285,8 @@ impl Stand {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
     found: HashMap<Key, Found>,
-    /// The last block of the screen, once it is over.
-    screened: Option<u32>,
+    /// The last block of the screen, once it is over: of what is worse, and of what is better, whose screen may be over earlier.
+    pub(super) screened: [Option<u32>; 2],
     /// Whether everything was decided.
     finished: bool,
 }
@@ -255,17 +313,21 @@ impl Findings {
             Standing::Dismissed => Stand::Dismissed(found.find, found.worse),
             Standing::Unconfirmed | Standing::Flagged => Stand::Unconfirmed(found.worse),
             Standing::Screened | Standing::Suspect if !self.finished => Stand::Unfinished,
-            Standing::Screened | Standing::Suspect | Standing::Missing => Stand::Beside,
+            // Its cell gets no more boots, and these are too few.
+            Standing::Missing => Stand::Unfinished,
+            Standing::Screened | Standing::Suspect | Standing::Resting => Stand::Beside,
         })
     }
 
     /// Of what was confirmed, only the fresh boots: those by which it was chosen show it larger than it is.
     pub(super) fn fresh(&self, asked: &mut Asked<'_>) {
-        let (Some(screened), Some(found)) = (self.screened, self.of(asked)) else { return };
+        let confirmed = self.of(asked).and_then(|found| found.confirmed());
+        let screened = match confirmed {
+            Some((Verdict::Improved, _)) => self.screened[1],
+            _ => self.screened[0],
+        };
+        let (Some(_), Some(screened)) = (confirmed, screened) else { return };
         let Matter::Numbers(series) = &mut asked.matter else { return };
-        if found.confirmed().is_none() {
-            return;
-        }
         for side in [&mut series.base, &mut series.candidate] {
             side.retain(|observation| observation.block > screened);
         }
@@ -279,7 +341,8 @@ impl Questions {
         let mut kinds: Vec<(&str, Aspect)> = Vec::new();
         let (mut keys, mut subjects, mut margins) = (Vec::new(), Vec::new(), Vec::new());
         for asked in asked.iter().filter(|asked| asked.gates) {
-            let (Matter::Numbers(_), Some(unit)) = (&asked.matter, asked.unit) else { continue };
+            // What has no numbers yet may have some later.
+            let Some(unit) = asked.unit else { continue };
             let Some(find) = find(policy, unit).of(asked.aspect) else { continue };
             if cells.last() != Some(&asked.id) {
                 cells.push(asked.id.clone());
@@ -312,6 +375,15 @@ impl Questions {
         self.keys.iter().zip(found)
     }
 
+    /// The cell gets no more boots: what is asked of it is decided by those that there are.
+    fn give_up(&mut self, cell: &str) {
+        let numbers = (0_u32..).zip(&self.cells);
+        for (number, _) in numbers.filter(|(_, known)| *known == cell) {
+            self.worse.give_up(number);
+            self.better.give_up(number);
+        }
+    }
+
     /// Blocks that are wanted next, by cell.
     fn advance(
         &mut self,
@@ -340,23 +412,24 @@ impl Questions {
             });
             match series {
                 Some(series) => {
+                    self.worse.wake(at);
+                    self.better.wake(at);
                     kept[at_cell] =
                         kept[at_cell].max(series.base.len().min(series.candidate.len()));
                     numbers.push([series.base.clone(), series.candidate.clone()]);
                 }
                 None => {
-                    self.worse.settle(at);
-                    self.better.settle(at);
+                    self.worse.rest(at);
+                    self.better.rest(at);
                     numbers.push([Vec::new(), Vec::new()]);
                 }
             }
         }
-        for (number, (cell, kept)) in (0_u32..).zip(self.cells.iter().zip(kept)) {
+        for (cell, kept) in self.cells.clone().iter().zip(kept) {
             // A cell that loses more blocks than it keeps would be asked for without end.
             let asked_for = blocks.get(cell).copied().unwrap_or(0) as usize;
             if asked_for.saturating_sub(kept) > kept.max(policy.screen.first as usize) {
-                self.worse.give_up(number);
-                self.better.give_up(number);
+                self.give_up(cell);
             }
         }
         let turned: Vec<Sides> =
@@ -377,6 +450,29 @@ impl Questions {
         }
         all
     }
+}
+
+/// Blocks that are wanted of cells with figures that only inform, by cell: no gate asks for boots of those, and below the policy's number they would
+/// say nothing.
+fn informing(
+    asked: &[Asked<'_>],
+    blocks: &BTreeMap<String, u32>,
+    policy: &Policy,
+) -> BTreeMap<String, u32> {
+    let mut wants = BTreeMap::new();
+    let never_judged = [Aspect::Outcome, Aspect::BetweenBoot];
+    for asked in asked.iter().filter(|of| !of.gates && !never_judged.contains(&of.aspect)) {
+        let [base, candidate] = asked.boots;
+        let kept = u32::try_from(base.min(candidate)).unwrap_or(u32::MAX);
+        let lost = blocks.get(&asked.id).map(|blocks| blocks.saturating_sub(kept));
+        let lacks = policy.require.boots.saturating_sub(kept);
+        // As where it gates, one that loses more than it keeps is not asked for without end.
+        if lacks > 0 && lost.is_some_and(|lost| lost <= kept.max(policy.screen.first)) {
+            let of: &mut u32 = wants.entry(asked.id.clone()).or_default();
+            *of = lacks.max(*of);
+        }
+    }
+    wants
 }
 
 /// Base and candidate.
@@ -403,7 +499,8 @@ fn find(policy: &Policy, unit: Unit) -> &super::policy::Find {
     }
 }
 
-fn rules(policy: &Policy, seed: u64) -> Rules {
+/// The rules of a design by this policy.
+pub fn rules(policy: &Policy, seed: u64) -> Rules {
     let Policy { screen, confirm, .. } = policy;
     let look = |&(blocks, share): &(u32, f64)| Look { blocks, share };
     Rules {

@@ -145,8 +145,7 @@ impl Told {
                 }
                 Some(Stand::Unfinished) => "the run ended before it could be told".to_owned(),
                 Some(Stand::Beside) => {
-                    "it came up after the first boots, so that fresh ones were not asked for"
-                        .to_owned()
+                    "it came up after the screen, so that fresh boots were not asked for".to_owned()
                 }
                 Some(Stand::Confirmed(..)) | None => format!("cannot be told from the {beyond}"),
             },

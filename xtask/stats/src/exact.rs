@@ -13,9 +13,39 @@ pub fn more_often(base_hits: u64, base_of: u64, hits: u64, of: u64) -> f64 {
     }
 }
 
+/// How much likelier counts are by two rates than by one, each rate the one that makes them likeliest: 1 for equal shares.
+pub fn likelier(base_hits: u64, base_of: u64, hits: u64, of: u64) -> f64 {
+    let log = |hits: u64, of: u64| {
+        let term = |part: u64| match part {
+            0 => 0.0,
+            part => part as f64 * (part as f64 / of as f64).ln(),
+        };
+        term(hits) + term(of.saturating_sub(hits))
+    };
+    let two = log(base_hits, base_of) + log(hits, of);
+    (two - log(base_hits + hits, base_of + of)).exp()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_rates_are_likelier_than_one_where_counts_differ() {
+        // from scipy.stats import binom; b = binom.pmf
+        // b(hits, of, hits / of) * b(base_hits, base_of, base_hits / base_of) / (b(hits, of, r) * b(base_hits, base_of, r))
+        // with r = (hits + base_hits) / (of + base_of)
+        for ((base_hits, base_of, hits, of), odds) in [
+            ((0, 6, 1, 6), 2.093138351898092),
+            ((1, 6, 4, 6), 5.092999394081421),
+            ((0, 24, 2, 24), 4.1778064272086235),
+            ((3, 12, 3, 12), 1.0),
+            ((0, 6, 0, 6), 1.0),
+        ] {
+            let found = likelier(base_hits, base_of, hits, of);
+            assert!((found - odds).abs() < 1e-9 * odds, "{found} {odds}");
+        }
+    }
 
     #[test]
     fn agrees_with_scipy() {

@@ -63,6 +63,7 @@ pub fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix:
         calibration: None,
         calibrates: None,
         fleet: Default::default(),
+        lost: Vec::new(),
     };
     let mut store = Store::create(dir, &made).expect("it can be made");
     for boot in 0..12 {
@@ -95,6 +96,7 @@ pub fn write(dir: &Path, sides: &[(&str, [Result<f64, &str>; 2])], started_unix:
                     evidence: Vec::new(),
                     workloads: measured.into_iter().collect(),
                     failed: Vec::new(),
+                    counted: None,
                 };
                 store.append(&record).expect("it can be made");
             }

@@ -2,19 +2,35 @@
 
 use std::fmt;
 
-use evenkeel_stats::gate::design::{Design, Rules, Standing, Subject};
+use evenkeel_stats::gate::design::{Design, Standing, Subject};
 use evenkeel_stats::gate::{Hypothesis, Observation};
 
-use super::model::{ASPECTS, Boot, CELLS, Fault, Noise, Seed, Side, WORKLOADS, margins, place};
+use super::model::{ASPECTS, Boot, CELLS, Fault, Noise, Seed, Side, WORKLOADS, place};
+use crate::verdict::sequential::rules;
+use crate::verdict::{Aspect, Policy, policy};
+use crate::wrong::wrong;
 
 /// How small a change the gate is asked to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effort {
-    /// Dispersion x1.4.
+    /// What the policy asks for that travels with the tool.
     Quick,
-    /// Dispersion x1.25.
+    /// Half of that.
     Thorough,
 }
+
+/// What the policy says otherwise of a thorough gate: users write the same into theirs.
+const THOROUGH: &str = "schema = 1
+[screen]
+most = 40
+cleared = 20
+enough = 148
+[find]
+dispersion = 1.25
+stall = 1.25
+[find-of-rates]
+stall = 1.25
+";
 
 impl fmt::Display for Effort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,20 +41,39 @@ impl fmt::Display for Effort {
     }
 }
 
-impl Effort {
-    fn rules(self, seed: u64) -> Rules {
-        match self {
-            Effort::Quick => Rules { seed, ..Rules::default() },
-            Effort::Thorough => Rules { seed, most: 40, drop: 3.0, hold: 5.0, ..Rules::default() },
-        }
+/// The aspects, as the model numbers them.
+const MODELLED: [Aspect; ASPECTS] =
+    [Aspect::Location, Aspect::Dispersion, Aspect::Tail, Aspect::Stall, Aspect::Modes];
+
+/// The policies that runs are judged by.
+#[derive(Clone, Debug)]
+pub(super) struct Gates([Policy; 2]);
+
+impl Gates {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// One is wrong.
+    pub(super) fn new() -> anyhow::Result<Gates> {
+        let [quick, thorough] =
+            [policy::EMBEDDED, THOROUGH].map(|text| policy::parse(text, "policy of the benchmark"));
+        Ok(Gates([quick.map_err(wrong)?, thorough.map_err(wrong)?]))
     }
 
-    /// Factors to be found, by aspect: of transactions, and of windows, whose few values tell less.
-    fn targets(self) -> [[f64; ASPECTS]; WORKLOADS as usize] {
-        match self {
-            Effort::Quick => [[1.05, 1.4, 1.5, 1.4, 1.4], [1.05, 1.5, 2.0, 1.4, 1.4]],
-            Effort::Thorough => [[1.05, 1.25, 1.5, 1.25, 1.25], [1.05, 1.5, 2.0, 1.25, 1.25]],
-        }
+    fn of(&self, effort: Effort) -> &Policy {
+        &self.0[usize::from(effort == Effort::Thorough)]
+    }
+
+    /// Logarithms of the margins, by aspect: of both the same.
+    pub(super) fn margins(&self) -> [f64; ASPECTS] {
+        MODELLED.map(|aspect| self.of(Effort::Quick).margin(aspect).ln())
+    }
+
+    /// Logarithms of the factors to be found, by aspect: of transactions, and of windows, whose few values tell less.
+    fn targets(&self, effort: Effort) -> [[f64; ASPECTS]; WORKLOADS as usize] {
+        let policy = self.of(effort);
+        [&policy.find, &policy.find_of_rates]
+            .map(|find| MODELLED.map(|aspect| find.of(aspect).unwrap_or(f64::INFINITY).ln()))
     }
 }
 
@@ -59,8 +94,13 @@ struct Sides {
 }
 
 /// Runs the gate to its end.
-pub(super) fn run(seed: Seed, noise: &Noise, fault: Option<Fault>, effort: Effort) -> Ran {
-    let (margins, targets) = (margins(), effort.targets());
+pub(super) fn run(
+    seed: Seed,
+    noise: &Noise,
+    fault: Option<Fault>,
+    (gates, effort): (&Gates, Effort),
+) -> Ran {
+    let (margins, targets) = (gates.margins(), gates.targets(effort));
     let every = || {
         (0..CELLS).flat_map(|cell| {
             (0..WORKLOADS)
@@ -70,9 +110,10 @@ pub(super) fn run(seed: Seed, noise: &Noise, fault: Option<Fault>, effort: Effor
     let subject = |(cell, workload, aspect): (u32, u32, usize)| Subject {
         cell,
         kind: workload * ASPECTS as u32 + aspect as u32,
-        target: targets[workload as usize][aspect].ln(),
+        target: targets[workload as usize][aspect],
     };
-    let mut design = Design::new(every().map(subject).collect(), effort.rules(seed.number()));
+    let mut design =
+        Design::new(every().map(subject).collect(), rules(gates.of(effort), seed.number()));
     let mut boots = vec![Sides::default(); every().count()];
     let mut next = 0;
     loop {
@@ -106,4 +147,23 @@ pub(super) fn run(seed: Seed, noise: &Noise, fault: Option<Fault>, effort: Effor
     }
     let flagged = design.findings().enumerate().filter(|(_, of)| of.standing == Standing::Flagged);
     Ran { flagged: flagged.map(|(at, _)| at).collect(), mean_boots: design.mean_boots() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_are_those_of_the_policy() {
+        let gates = Gates::new().unwrap();
+        let policy = policy::parse(policy::EMBEDDED, "policy (built in)").unwrap();
+        let quick = rules(gates.of(Effort::Quick), 1);
+        assert_eq!((quick.first, quick.most), (policy.screen.first, policy.screen.most));
+        assert_eq!(gates.margins(), MODELLED.map(|aspect| policy.margins.of(aspect).ln()));
+        // What a thorough one changes, it says.
+        let thorough = gates.targets(Effort::Thorough)[0][1];
+        assert!((thorough - 1.25f64.ln()).abs() < 1e-12);
+        assert!(gates.targets(Effort::Quick)[0].iter().zip(gates.margins()).all(|(of, m)| *of > m));
+        assert_eq!(rules(gates.of(Effort::Thorough), 1).looks, quick.looks);
+    }
 }

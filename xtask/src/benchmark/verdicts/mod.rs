@@ -3,7 +3,7 @@
 //! Every row is a pull request of 50 cells, 2 workloads and 5 aspects, run as a gate runs: boots are drawn as the design asks for
 //! them, and only flags of the right cell, workload and aspect count. All is seeded: the same program prints the same rows.
 //!
-//! Rows of real boots belong to `calibrate`, not here.
+//! Rows of real boots tell what `calibrate` has measured on this host before: nothing is measured for hours here.
 
 mod gate;
 mod history;
@@ -11,13 +11,14 @@ mod merge;
 mod model;
 mod others;
 mod public;
+mod real;
 mod speed;
 
 use rayon::prelude::*;
 
 use super::runs::Runs;
 use super::table::{Measured, Must, Row};
-use gate::{Effort, Ran};
+use gate::{Effort, Gates, Ran};
 use model::{Change, Fault, Noise, Seed};
 use others::Python;
 use public::Public;
@@ -86,12 +87,14 @@ const WANTED: [Wanted; 5] = [
 pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
     let noise = Noise::new();
     let python = Python::find();
-    let mut rows = unchanged(&noise, &python);
+    let gates = Gates::new()?;
+    let mut rows = unchanged(&gates, &noise, &python);
+    rows.extend(real::rows()?);
     for wanted in &WANTED {
-        rows.extend(power(wanted, &noise, &python));
+        rows.extend(power(wanted, &gates, &noise, &python));
     }
-    rows.push(lost(&noise));
-    rows.push(at_margin(&noise));
+    rows.push(lost(&gates, &noise));
+    rows.push(at_margin(&gates, &noise));
     rows.extend(history::rows(runs, &python)?);
     rows.extend(speed::rows(&python));
     rows.push(merge::row()?);
@@ -136,10 +139,10 @@ fn percent(hits: usize, runs: usize) -> Measured {
 }
 
 /// Rows of a fault: how often it is found, and at what cost.
-fn power(wanted: &Wanted, noise: &Noise, python: &Python) -> [Row; 2] {
+fn power(wanted: &Wanted, gates: &Gates, noise: &Noise, python: &Python) -> [Row; 2] {
     let fault = fault(wanted.change);
     let row = wanted.what.len() as u64 + wanted.least as u64 * 100;
-    let ran = many(RUNS, row, |seed| gate::run(seed, noise, Some(fault), wanted.effort));
+    let ran = many(RUNS, row, |seed| gate::run(seed, noise, Some(fault), (gates, wanted.effort)));
     let found = ran.iter().filter(|ran| ran.flagged.contains(&fault.place())).count();
     let astray =
         ran.iter().filter(|ran| ran.flagged.iter().any(|place| !fault.touches(*place))).count();
@@ -156,10 +159,10 @@ fn power(wanted: &Wanted, noise: &Noise, python: &Python) -> [Row; 2] {
 }
 
 /// Rows of pull requests that change nothing.
-fn unchanged(noise: &Noise, python: &Python) -> Vec<Row> {
+fn unchanged(gates: &Gates, noise: &Noise, python: &Python) -> Vec<Row> {
     let beside = Public::unchanged(1, noise, python);
     let row = |effort: Effort| {
-        let ran = many(UNCHANGED, 1, |seed| gate::run(seed, noise, None, effort));
+        let ran = many(UNCHANGED, 1, |seed| gate::run(seed, noise, None, (gates, effort)));
         let alarmed = ran.iter().filter(|ran| !ran.flagged.is_empty()).count();
         let what = format!("nothing changed, {effort}: run with a false alarm");
         let note = format!("mean boots a side {:.1}; {beside}", mean_boots(&ran));
@@ -169,14 +172,9 @@ fn unchanged(noise: &Noise, python: &Python) -> Vec<Row> {
 }
 
 /// The row of a whole run in which everything is worse by exactly its margin: the border that the error rate is promised at.
-fn at_margin(noise: &Noise) -> Row {
+fn at_margin(gates: &Gates, noise: &Noise) -> Row {
     let ran = many(AT_MARGIN, 2, |seed| {
-        gate::run(
-            seed,
-            noise,
-            Some(Fault { change: Change::Margin, ..fault(Change::Stall) }),
-            Effort::Quick,
-        )
+        gate::run(seed, noise, Some(fault(Change::Margin(gates.margins()))), (gates, Effort::Quick))
     });
     let alarmed = ran.iter().filter(|ran| !ran.flagged.is_empty()).count();
     let note =
@@ -186,9 +184,9 @@ fn at_margin(noise: &Noise) -> Row {
 }
 
 /// The row of one bad cell among good ones.
-fn lost(noise: &Noise) -> Row {
+fn lost(gates: &Gates, noise: &Noise) -> Row {
     let fault = fault(Change::Location(1.2));
-    let ran = many(RUNS, 3, |seed| gate::run(seed, noise, Some(fault), Effort::Quick));
+    let ran = many(RUNS, 3, |seed| gate::run(seed, noise, Some(fault), (gates, Effort::Quick)));
     let lost = ran.iter().filter(|ran| !ran.flagged.contains(&fault.place())).count();
     let note = format!(
         "location +20 % in that cell; a gate that averages its cells loses it in {}",

@@ -52,8 +52,8 @@ pub(super) enum Change {
     Location(f64),
     /// A stall of 50 ms in each second.
     Stall,
-    /// Every figure of every cell, by just its margin.
-    Margin,
+    /// Every figure of every cell, by this: its margin, a logarithm.
+    Margin([f64; ASPECTS]),
 }
 
 /// A fault of the candidate, in one workload of one cell.
@@ -68,7 +68,7 @@ impl Fault {
     /// The hypothesis that it makes false.
     pub(super) fn place(&self) -> usize {
         let aspect = match self.change {
-            Change::Location(_) | Change::Margin => 0,
+            Change::Location(_) | Change::Margin(_) => 0,
             Change::Dispersion(_) => 1,
             Change::Tail(_) => 2,
             Change::Stall => 3,
@@ -85,11 +85,6 @@ impl Fault {
 /// The place of a hypothesis among all.
 pub(super) fn place(cell: u32, workload: u32, aspect: usize) -> usize {
     (cell * WORKLOADS + workload) as usize * ASPECTS + aspect
-}
-
-/// Logarithms of the margins of the aspects.
-pub(super) fn margins() -> [f64; ASPECTS] {
-    [1.02f64, 1.1, 1.1, 1.1, 1.1].map(f64::ln)
 }
 
 /// What one simulated run draws from.
@@ -229,7 +224,7 @@ impl Boot {
         let mut random = seed.boot(cell, workload, side, block);
         let hit = |fault: &Fault| {
             let here = fault.cell == cell && fault.workload == workload;
-            side == Side::Candidate && (here || fault.change == Change::Margin)
+            side == Side::Candidate && (here || matches!(fault.change, Change::Margin(_)))
         };
         let change = fault.filter(hit).map(|fault| fault.change);
         let mut mean = (MEANS * normal(&mut random)).exp();
@@ -256,8 +251,8 @@ impl Boot {
             (self.stalled() + STALL_FLOOR).ln(),
             MODES * normal(&mut self.random),
         ];
-        if self.change == Some(Change::Margin) {
-            figures.iter_mut().zip(margins()).for_each(|(figure, margin)| *figure += margin);
+        if let Some(Change::Margin(margins)) = self.change {
+            figures.iter_mut().zip(margins).for_each(|(figure, margin)| *figure += margin);
         }
         figures
     }

@@ -51,6 +51,7 @@ pub fn results(run: &Run, records: &[Record]) -> Result<Results> {
         contrasts,
         attribution,
         verdicts: Vec::new(),
+        diagnoses: Vec::new(),
         comparison: None,
         overall,
     })

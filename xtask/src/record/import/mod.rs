@@ -114,6 +114,7 @@ impl Import {
             calibration: None,
             calibrates: None,
             fleet: Default::default(),
+            lost: Vec::new(),
             kernels: Vec::new(),
         };
         (run, records.into_values().collect())
@@ -144,6 +145,7 @@ fn empty(series: &Series, boot: u32, format: &str, started_unix: u64) -> Record 
         evidence: Vec::new(),
         workloads: Vec::new(),
         failed: Vec::new(),
+        counted: None,
     }
 }
 

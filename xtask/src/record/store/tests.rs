@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::record::figures::results;
 use crate::record::testing::{bell, cell, failed, latencies, rates, record, run};
-use crate::record::{Effect, Evidence};
+use crate::record::{Counted, Effect, Evidence};
 
 /// A run of one cell and its directory, with these records written.
 fn written(records: &[Record]) -> (tempfile::TempDir, Run) {
@@ -82,6 +82,17 @@ fn a_kill_in_the_middle_of_a_line_costs_that_boot_alone() {
     assert_eq!(read(dir.path()).unwrap().1.len(), 2);
     Store::resume(dir.path()).unwrap().append(&boot(2)).unwrap();
     assert_eq!(read(dir.path()).unwrap().1.len(), 3);
+}
+
+#[test]
+fn boots_that_count_in_nothing_are_not_among_those_that_do() {
+    let (dir, _) = written(&[boot(0), boot(1)]);
+    assert_eq!(read_diagnoses(dir.path()).unwrap(), []);
+    let counted = Counted { names: vec!["interrupts".into()], windows: vec![vec![vec![1.5]]] };
+    let more = Record { counted: Some(counted), ..boot(2) };
+    Store::diagnoses(dir.path()).unwrap().append(&more).unwrap();
+    assert_eq!(read(dir.path()).unwrap().1, [boot(0), boot(1)]);
+    assert_eq!(read_diagnoses(dir.path()).unwrap(), [more]);
 }
 
 #[test]

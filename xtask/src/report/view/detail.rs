@@ -1,5 +1,6 @@
 //! One cell in full: figures of all its workloads, charts, evidence, surroundings, boots.
 
+use evenkeel_history::time::utc;
 use serde::Serialize;
 
 use super::evidence::{self, Hop, Knob, LoadWorker, Loss};
@@ -14,7 +15,6 @@ use crate::report::chart::{self, BoxRow, Chart, Ink, Series};
 use crate::report::format::{Quantity, grouped, wall};
 use crate::report::text::anchor;
 use evenkeel_agent::samples::Samples;
-use evenkeel_history::time::utc;
 
 /// Boots that are listed and drawn one by one.
 const BOOTS: usize = 40;
@@ -34,6 +34,8 @@ pub(super) struct Detail {
     warnings: Vec<String>,
     axes: Vec<Fact>,
     reason: Option<String>,
+    /// What its flags coincide with.
+    diagnoses: Vec<Fact>,
     workloads: Vec<String>,
     groups: Vec<FigureGroup>,
     charts: Vec<Chart>,
@@ -157,6 +159,13 @@ impl Detail {
                 .map(|axis| Fact::new(axis.name(), cell.axes.on(axis)))
                 .collect(),
             reason: cell.reason.clone(),
+            diagnoses: source
+                .results
+                .diagnoses
+                .iter()
+                .filter(|of| of.cell == cell.id)
+                .map(|of| Fact::new(format!("{} {}", of.workload, of.aspect), &of.told))
+                .collect(),
             workloads: cell.workloads.iter().map(|w| w.name.clone()).collect(),
             groups: figure_groups(&cell.workloads),
             charts: charts.into_iter().flatten().collect(),

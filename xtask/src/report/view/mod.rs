@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_history::time::utc;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use self::source::Source;
 use super::format::{Quantity, grouped, wall};
-use crate::record::results::{CellOutcome, CellResult, ComparisonResult, Results};
+use crate::record::results::{CellOutcome, CellResult, ComparisonResult, DiagnosisResult, Results};
 use crate::record::{CANDIDATE, Outcome, Record, Run, Status};
-use evenkeel_history::time::utc;
 
 mod attribution;
 mod contrasts;
@@ -66,6 +66,8 @@ pub(crate) struct View {
     contrasts: Vec<contrasts::Group>,
     verdicts: Vec<contrasts::Verdict>,
     verdict_count: usize,
+    /// What flags coincide with.
+    diagnoses: Vec<Fact>,
     comparison: Option<Comparison>,
     overview: Vec<overview::Panel>,
     latency: Option<String>,
@@ -172,6 +174,14 @@ impl View {
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
             verdict_count: results.verdicts.len(),
+            diagnoses: results
+                .diagnoses
+                .iter()
+                .map(|of| {
+                    let DiagnosisResult { cell, workload, aspect, told, .. } = of;
+                    Fact::new(format!("{cell} {workload} {aspect}"), told)
+                })
+                .collect(),
             comparison: results.comparison.as_ref().map(Comparison::new),
             overview: overview::panels(&source)?,
             latency: source.latency().map(str::to_owned),

@@ -58,6 +58,7 @@ fn live(input: impl Read, output: &mut impl Write) -> anyhow::Result<()> {
         host: &host,
         tag: &tag,
         state: &state,
+        diagnoses: false,
         injection: None,
         patience: PATIENCE,
     };

@@ -83,3 +83,36 @@ fn without_a_flag_a_runner_need_not_be_calibrated() {
     assert!(!verdicts.decisions.iter().any(Decision::flags));
     assert_eq!(verdicts.end(false), End::Fine);
 }
+
+#[test]
+fn a_run_in_which_nothing_could_be_flagged_says_so() {
+    let cells = cells();
+    let steady = |boots| interleaved(&cells[..2], boots, 6, |_, _| STEADY);
+    assert!(judged(&steady(12)).could_flag);
+    // Fewer boots than have a verdict.
+    assert!(!judged(&steady(6)).could_flag);
+    // Only emulated cells.
+    let (run, mut records) = steady(12);
+    for record in &mut records {
+        record.instrument.insert("accelerator".into(), "tcg".into());
+    }
+    assert!(!judged_by((&run, &records), &policy()).could_flag);
+    // Of which one fails in the candidate alone: that is flagged whatever emulates it.
+    let id = cells[0].id();
+    let fails = records.iter_mut().filter(|r| r.side == CANDIDATE && r.cell == id);
+    fails.for_each(|record| {
+        *record = Record {
+            side: CANDIDATE.into(),
+            block: record.block,
+            position: record.position,
+            ..failed(&cells[0], record.boot, "the guest panics")
+        }
+    });
+    assert!(judged_by((&run, &records), &policy()).could_flag);
+    // No row has a p-value.
+    let (run, mut records) = steady(12);
+    for record in &mut records {
+        record.workloads[0].samples = latencies(&[20_000; 1200]);
+    }
+    assert!(!judged_by((&run, &records), &policy()).could_flag);
+}

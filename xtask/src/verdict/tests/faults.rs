@@ -401,3 +401,29 @@ fn starts_under_other_boots_of_the_host_are_one_observation_each() {
     let verdicts = compared(&[base, candidate]);
     assert_eq!(of(&verdicts, Aspect::Location)[0].row.boots, [12, 12]);
 }
+
+#[test]
+fn each_cell_with_a_confirmed_flag_gets_one_boot_that_tells_what_it_coincides_with() {
+    let cells = cells();
+    let wide = |cell: &Cell, side: &str| {
+        let bad = side == CANDIDATE && *cell == cells[1];
+        Temper { width: if bad { 2_500.0 } else { 1_000.0 }, ..STEADY }
+    };
+    let (run, records) = interleaved(&cells[..3], 12, 31, wide);
+    let verdicts = judged_by((&run, &records), &policy());
+    let bad = cells[1].id();
+    assert!(verdicts.decisions.iter().filter(|of| of.flags()).count() > 1);
+    assert_eq!(diagnosis::cells(&verdicts).into_iter().collect::<Vec<_>>(), [bad.as_str()]);
+    // Each flag of that cell is told by the one boot, and one that failed says so.
+    let boot = record(&cells[1], 12, "tcp-rr", latencies(&[20_000; 1200]));
+    let told = diagnosis::all(&verdicts, &records, &[boot]);
+    assert_eq!(told.len(), verdicts.decisions.iter().filter(|of| of.flags()).count());
+    assert!(told.iter().all(|of| of.cell == bad && of.told.contains("10 windows are too few")));
+    let told = diagnosis::all(&verdicts, &records, &[failed(&cells[1], 12, "no memory")]);
+    assert!(told.iter().all(|of| of.told.ends_with("failed: no memory")));
+    // A void run has confirmed nothing, and one that changed nothing either.
+    let void = Verdicts { gate: Gate::Void { why: "it drifted".into() }, ..verdicts };
+    assert!(diagnosis::cells(&void).is_empty());
+    let calm = interleaved(&cells[..3], 12, 31, |_, _| STEADY);
+    assert!(diagnosis::cells(&judged(&calm)).is_empty());
+}

@@ -19,6 +19,13 @@
 //! likeliest to need it. A flag hands its share on (Maurer & Bretz 2013 prove this for looks). A suspect whom fresh boots speak
 //! against ([`Rules::futile`]) gets no more; that can only lose flags.
 //!
+//! **What comes up late.** A stall or a second mode may not happen in the first boots, and then there is nothing to ask which is likelier: such a
+//! hypothesis rests ([`Design::rest`]). One that wakes while the screen lasts is screened from there on with all its boots, which is free, as
+//! the screen flags nothing. One that still rests when the screen ends, in a cell that is confirmed for another's sake, is among the suspects
+//! from that moment, with the weight of a p-value of 1, and asks for no boots until it wakes. So the family of the confirmation, its weights
+//! and the block that its boots begin at are settled before the first fresh boot, and each look takes the first fresh boots that it asks for,
+//! those before the waking included: what is tested never depends on when it woke. One that wakes in any other cell is not tested.
+//!
 //! The chance of any false flag of a whole run is at most [`Rules::alpha`], whatever the screen does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +120,8 @@ pub struct Want {
 pub enum Standing {
     /// The screen wants more boots of it, or of others of its cell.
     Screened,
+    /// Nothing to test has come up so far.
+    Resting,
     /// It has too few boots, and its cell gets no more.
     Missing,
     /// The screen found no sign of a change of the target's size.
@@ -188,6 +197,9 @@ const LEAST: usize = 3;
 /// The smallest p-value of the screen that counts for a weight.
 const LEAST_P: f64 = 1e-4;
 
+/// The weight of a suspect of which nothing was seen in the screen: 1 over a p-value of 1.
+const RESTING: f64 = 1.0;
+
 /// Relabellings of a look at most: they are all in memory.
 const MOST_PERMUTATIONS: usize = 200_000;
 
@@ -251,12 +263,31 @@ impl Design {
         self.closed = true;
     }
 
-    /// The hypothesis at this place is settled without a test, and asks for no boots: what it is about did not happen on either side, or cannot
-    /// be told. What is confirmed stays.
-    pub fn settle(&mut self, at: usize) {
+    /// The hypothesis at this place has nothing to test in the boots so far: what it is about did not happen on either side, or cannot be told. It
+    /// asks for no boots until it [wakes](Design::wake). What is decided stays.
+    pub fn rest(&mut self, at: usize) {
         let state = &mut self.states[at];
         if matches!(state.standing, Standing::Screened | Standing::Suspect) {
-            state.standing = Standing::Cleared;
+            state.standing = Standing::Resting;
+        }
+    }
+
+    /// The hypothesis at this place has something to test: of one that rested, the next [`Design::advance`] takes it in where it can.
+    pub fn wake(&mut self, at: usize) {
+        let state = &mut self.states[at];
+        if state.standing != Standing::Resting {
+            return;
+        }
+        match self.screened {
+            Some(_) if state.weight > 0.0 => state.standing = Standing::Suspect,
+            Some(_) => {}
+            None => {
+                state.standing = Standing::Screened;
+                // Its cell may have had all the boots that the others wanted.
+                if let Some(cell) = self.cells.get_mut(&self.subjects[at].cell) {
+                    cell.next = cell.next.min(cell.pairs);
+                }
+            }
         }
     }
 
@@ -346,6 +377,15 @@ impl Design {
             if state.standing == Standing::Screened {
                 state.standing = Standing::Suspect;
             }
+        }
+        let both = self.subjects.iter().zip(&self.states);
+        let confirmed: BTreeSet<u32> = both
+            .filter(|(_, state)| state.standing == Standing::Suspect)
+            .map(|(subject, _)| subject.cell)
+            .collect();
+        for (subject, state) in self.subjects.iter().zip(&mut self.states) {
+            let joins = state.standing == Standing::Resting && confirmed.contains(&subject.cell);
+            state.weight = if joins { RESTING } else { state.weight };
         }
     }
 

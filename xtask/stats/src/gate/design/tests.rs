@@ -26,8 +26,24 @@ impl Lab {
 
     /// Asks the design again and again, with boots as it wants them.
     fn run(&mut self, rules: Rules, mut boot: impl FnMut(usize) -> [f64; 2]) -> Design {
+        self.run_with(rules, |at, _| boot(at), |_, _| false)
+    }
+
+    /// The same, with boots by block, where a hypothesis rests while this says so of the boots so far.
+    fn run_with(
+        &mut self,
+        rules: Rules,
+        mut boot: impl FnMut(usize, u32) -> [f64; 2],
+        rests: impl Fn(usize, &[Observation]) -> bool,
+    ) -> Design {
         let mut design = Design::new(self.subjects.clone(), rules);
         for _ in 0..1_000 {
+            for at in 0..self.subjects.len() {
+                match !self.candidate[at].is_empty() && rests(at, &self.candidate[at]) {
+                    true => design.rest(at),
+                    false => design.wake(at),
+                }
+            }
             let wants = design.advance(&self.family());
             if wants.is_empty() {
                 return design;
@@ -37,7 +53,7 @@ impl Lab {
                 for want in wants.iter().filter(|want| want.blocks > block) {
                     for at in 0..self.subjects.len() {
                         if self.subjects[at].cell == want.cell {
-                            let [base, candidate] = boot(at);
+                            let [base, candidate] = boot(at, self.next);
                             let of = |value| Observation { block: self.next, value };
                             self.base[at].push(of(base));
                             self.candidate[at].push(of(candidate));
@@ -113,6 +129,73 @@ fn boots_without_spread_are_judged_too() {
     let of = design.findings().nth(2).unwrap();
     assert_eq!((of.fresh, of.p), (16, 0.5f64.powi(16)));
     assert_eq!(design.mean_boots(), (4.0 * 6.0 + 22.0) / 5.0);
+}
+
+/// Whether nothing has happened so far: stalls have a floor.
+fn quiet(at: usize, boots: &[Observation]) -> bool {
+    at % 2 == 1 && boots.iter().all(|boot| boot.value <= -9.0)
+}
+
+#[test]
+fn what_comes_up_while_the_screen_lasts_is_screened_and_confirmed() {
+    let mut random = fastrand::Rng::with_seed(6);
+    let mut lab = Lab::new(6, 2);
+    // The first cell's other hypothesis takes the screen to its end; its stalls begin in block 8.
+    let late = |at: usize, block: u32| match at {
+        1 if block >= 8 => [-9.2, -3.0],
+        at if at % 2 == 1 => [-9.2, -9.2],
+        at => {
+            let wild = if at == 0 { 0.9 } else { 0.1 };
+            [wild * normal(&mut random), wild * normal(&mut random)]
+        }
+    };
+    let design = lab.run_with(Rules::default(), late, quiet);
+    assert_eq!(flagged(&design), [1]);
+    let standing: Vec<Standing> = design.findings().map(|of| of.standing).collect();
+    assert_eq!(standing[3], Standing::Resting, "{standing:?}");
+}
+
+#[test]
+fn what_comes_up_among_fresh_boots_is_tested_by_all_of_them() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut lab = Lab::new(6, 2);
+    // The first cell is confirmed for its other hypothesis; stalls begin in block 20, when some of its boots are fresh.
+    let late = |at: usize, block: u32| match at {
+        1 if block >= 20 => [-9.2, -3.0],
+        at if at % 2 == 1 => [-9.2, -9.2],
+        0 => [0.1 * normal(&mut random), 0.35 + 0.1 * normal(&mut random)],
+        _ => [0.1 * normal(&mut random), 0.1 * normal(&mut random)],
+    };
+    let design = lab.run_with(Rules::default(), late, quiet);
+    let screened = design.screened().unwrap();
+    assert!(screened < 19, "{screened}");
+    let of: Vec<Finding> = design.findings().collect();
+    assert_eq!(flagged(&design), [0, 1], "{of:?}");
+    // Its looks began with the first fresh boots, in which nothing had happened yet.
+    assert!(of[1].fresh >= 16, "{of:?}");
+    assert!(of[3].standing == Standing::Resting && of[3].fresh == 0, "{of:?}");
+}
+
+#[test]
+fn what_comes_up_late_is_flagged_as_seldom_as_asked() {
+    // Stalls are as likely on both sides, and seldom enough to come up whenever they like: 30 of 150 flagged expected at most.
+    let mut random = fastrand::Rng::with_seed(8);
+    let margin = 1.1f64.ln();
+    let runs = (0..150).filter(|&seed| {
+        let rules = Rules { alpha: 0.2, permutations: 2_000, seed, ..Rules::default() };
+        let mut lab = Lab::new(3, 2);
+        let stall = |random: &mut fastrand::Rng| match random.f64() < 0.08 {
+            true => -3.0 + random.f64(),
+            false => -9.2,
+        };
+        let boot = |at: usize, _| match at % 2 {
+            0 => [0.2 * normal(&mut random), margin + 0.2 * normal(&mut random)],
+            _ => [stall(&mut random), stall(&mut random)],
+        };
+        !flagged(&lab.run_with(rules, boot, quiet)).is_empty()
+    });
+    let runs = runs.count();
+    assert!(runs < 50, "{runs} of 150");
 }
 
 #[test]
