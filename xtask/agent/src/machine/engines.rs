@@ -81,26 +81,54 @@ fn engine_socket() -> String {
     host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
 }
 
-/// The process id of a running container as the engine tells it at its socket (Docker Engine API, ContainerInspect), a tenth of what its
-/// client takes. No answer is none: the client is asked then. An engine that is not the client's has no container of this name.
-fn pid_at_socket(socket: &Path, name: &str) -> Option<String> {
+/// What an engine answers at its socket (Docker Engine API): a tenth of the time that starting its client takes. No answer is none: the client
+/// is asked then.
+fn ask(socket: &Path, method: &str, what: &str) -> Option<Answer> {
     let mut engine = UnixStream::connect(socket).ok()?;
     engine.set_read_timeout(Some(AT_ONCE)).ok()?;
     engine.set_write_timeout(Some(AT_ONCE)).ok()?;
     // Version 1.0 of the protocol: the answer is not in chunks and ends with the connection.
-    write!(engine, "GET /containers/{name}/json HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
+    write!(engine, "{method} {what} HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
     let mut answer = String::new();
     engine.take(LONGEST_ANSWER).read_to_string(&mut answer).ok()?;
-    running_pid(&answer)
+    Answer::of(&answer)
 }
 
-/// The process id in an answer that says that a container runs.
-fn running_pid(answer: &str) -> Option<String> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let is_fine = head.split(' ').nth(1) == Some("200");
-    let state = &serde_json::from_str::<serde_json::Value>(body).ok()?["State"];
-    let pid = state["Pid"].as_i64().filter(|pid| *pid > 0 && is_fine)?;
-    (state["Status"] == "running").then(|| pid.to_string())
+/// An answer of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+impl Answer {
+    fn of(text: &str) -> Option<Answer> {
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answer { status, body: body.to_owned() })
+    }
+
+    /// The process id, where it says that a container runs (ContainerInspect).
+    fn running_pid(&self) -> Option<String> {
+        let state = &serde_json::from_str::<serde_json::Value>(&self.body).ok()?["State"];
+        let pid = state["Pid"].as_i64().filter(|pid| *pid > 0 && self.status == 200)?;
+        (state["Status"] == "running").then(|| pid.to_string())
+    }
+}
+
+/// The process id of a running container. An engine that is not the client's has no container of this name.
+fn pid_at_socket(socket: &Path, name: &str) -> Option<String> {
+    ask(socket, "GET", &format!("/containers/{name}/json"))?.running_pid()
+}
+
+/// Removes a network of the engine. Only that the engine removed it counts (NetworkDelete, 204): one that knows no such network need not be the
+/// client's, and one that is in use is the client's to wait for.
+pub(crate) fn remove_docker_network(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
+    let answer = ask(Path::new(&engine_socket()), "DELETE", &format!("/networks/{name}"));
+    if answer.is_some_and(|answer| answer.status == 204) {
+        return Ok(());
+    }
+    remove_from_docker(tools, &["docker", "network", "rm", name])
 }
 
 /// Removes something of the engine. An engine that is not there cannot hold anything that runs, but may hold it again
@@ -219,7 +247,8 @@ mod tests {
 
     #[test]
     fn only_a_running_container_of_the_engine_has_a_process() {
-        let said = |head: &str, state: &str| running_pid(&format!("{head}\r\n\r\n{state}"));
+        let said =
+            |head: &str, state: &str| Answer::of(&format!("{head}\r\n\r\n{state}"))?.running_pid();
         let fine = "HTTP/1.0 200 OK\r\nContent-Type: application/json";
         let running = r#"{"State":{"Status":"running","Pid":41}}"#;
         assert_eq!(said(fine, running).as_deref(), Some("41"));
@@ -227,7 +256,7 @@ mod tests {
         assert_eq!(said(fine, r#"{"State":{"Status":"created","Pid":0}}"#), None);
         assert_eq!(said(fine, r#"{"State":{"Status":"exited","Pid":41}}"#), None);
         assert_eq!(said(fine, "{"), None);
-        assert_eq!(running_pid("no answer of HTTP"), None);
+        assert_eq!(Answer::of("no answer of HTTP"), None);
         let nowhere = tempfile::tempdir().unwrap();
         assert_eq!(pid_at_socket(&nowhere.path().join("docker.sock"), "x"), None);
     }

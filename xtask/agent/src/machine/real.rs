@@ -372,7 +372,7 @@ impl Machine for Real {
                 // They went, or will go, with their namespace.
                 Object::Link { .. } | Object::Table { .. } => {}
                 Object::DockerNetwork(name) => {
-                    engines::remove_from_docker(tools, &["docker", "network", "rm", name])?;
+                    engines::remove_docker_network(tools, name)?;
                 }
                 container @ Object::DockerContainer(_) if self.gone.contains(container) => {}
                 Object::DockerContainer(name) => {
