@@ -64,6 +64,14 @@ impl Qmp {
         Ok(qmp)
     }
 
+    /// Whether a connection failed because nobody listens yet. A QEMU that has not come far has no socket, and for a moment one that is there and
+    /// not listened on: on a busy machine the moment is long enough to be met.
+    pub fn is_not_yet(error: &anyhow::Error) -> bool {
+        error.downcast_ref::<std::io::Error>().is_some_and(|error| {
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+        })
+    }
+
     /// The host's ids of the threads that run the virtual CPUs, in the order of the CPUs.
     ///
     /// # Errors
@@ -223,6 +231,14 @@ mod tests {
         assert!(error.to_string().contains("is not a QEMU monitor"), "{error}");
         let error = Qmp::connect(Path::new("/nowhere/qmp"), WITHIN).unwrap_err();
         assert_eq!(error.to_string(), "no QEMU listens on `/nowhere/qmp`");
+        assert!(Qmp::is_not_yet(&error));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("qmp");
+        // Who listened is gone, and the socket is not.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let error = Qmp::connect(&path, Duration::from_secs(1)).unwrap_err();
+        assert!(Qmp::is_not_yet(&error), "{error:#}");
+        assert!(!Qmp::is_not_yet(&anyhow!("the monitor gave no greeting")));
     }
 
     #[test]

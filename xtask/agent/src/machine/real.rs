@@ -278,9 +278,12 @@ impl Real {
                 self.hello(name, within, &mut || guest.look())
             }
             Query::QmpReady(socket) => {
-                wait::until(&what, within, || Ok(Path::new(socket).exists().then_some(())))
-                    .map_err(|error| self.explain(error))?;
-                Qmp::connect(Path::new(socket), within).map(|_| ())
+                let answers = || match Qmp::connect(Path::new(socket), within) {
+                    Ok(_) => Ok(Some(())),
+                    Err(error) if Qmp::is_not_yet(&error) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                wait::until(&what, within, answers).map_err(|error| self.explain(error))
             }
             Query::LinkForwards(netns, link) => wait::until(&what, within, || {
                 Ok(links::forwards(self.tools(), netns, link)?.then_some(()))
