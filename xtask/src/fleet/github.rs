@@ -83,7 +83,7 @@ pub fn jobs(plan: &Plan<'_>, wanted: &Wanted<'_>) -> Result<Jobs, String> {
         let status = status.filter(|status| !applicable(status));
         Judged {
             status: status.map_or(Status::Runnable, |status| Status::clone(status)),
-            scope: Scope::Kernel,
+            scope: Scope::Kinds,
             overhead: time.saturating_sub(plan.matrix.measure.time()),
             lab: false,
         }

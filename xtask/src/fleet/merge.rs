@@ -217,6 +217,7 @@ fn header(shards: &[Shipped], missing: &[Shard], left: &[&Cell]) -> Run {
         .collect();
     run.cells = shards.iter().flat_map(|shipped| shipped.run.cells.clone()).collect();
     run.cells.extend(lost.iter().cloned());
+    run.lost = shards.iter().flat_map(|shipped| shipped.run.lost.clone()).collect();
     in_order(&mut run.cells);
     if let Some(base) = &mut run.base {
         let of_base = shards.iter().filter_map(|shipped| shipped.run.base.as_ref());

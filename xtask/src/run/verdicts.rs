@@ -79,6 +79,7 @@ fn alone(run: &Run, part: &Part, records: &[Record]) -> (Run, Vec<Record>) {
         calibration: part.calibration,
         cells: cells(&run.cells),
         base: base.map(|base| Base { cells: cells(&base.cells), ..base.clone() }),
+        lost: run.lost.iter().filter(|lost| own.contains(&*lost.cell)).cloned().collect(),
         fleet,
         ..run.clone()
     };

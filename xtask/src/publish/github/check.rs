@@ -70,10 +70,17 @@ impl Check {
             _ => "neutral",
         };
         let name = short(&clean(&said.matrix), 100);
+        // Figures alone judge nothing: they must not turn the check of a comparison of the same commit green.
+        let compared = said.verdict != "measured";
+        let conclusion = if compared { conclusion } else { "neutral" };
+        let (name, kind) = match compared {
+            true => (name, "evenkeel"),
+            false => (format!("{name} (figures)"), "evenkeel-figures"),
+        };
         let mut body = json!({
             "name": format!("evenkeel {name}"),
             "head_sha": self.event.sha,
-            "external_id": format!("evenkeel:{name}"),
+            "external_id": format!("{kind}:{name}"),
             "status": "completed",
             "conclusion": conclusion,
             "output": {

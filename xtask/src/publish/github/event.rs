@@ -129,7 +129,10 @@ fn refused(name: &str, event: &Value) -> Option<String> {
     };
     let why = match name {
         "pull_request_target" => "events of kind pull_request_target are not measured",
-        "pull_request" if of("head").is_none() || of("head") != of("base") => {
+        // Whatever the event's name: reviews and their comments carry the pull request's head as well.
+        _ if (name == "pull_request" || event.get("pull_request").is_some())
+            && (of("head").is_none() || of("head") != of("base")) =>
+        {
             "a pull request of another repository is not measured on a runner of yours"
         }
         _ => return None,
@@ -150,6 +153,8 @@ mod tests {
         assert!(refused("pull_request", &of("x/b", "a/b")).is_some());
         assert!(refused("pull_request", &Value::Null).is_some(), "a fork that was deleted");
         assert!(refused("pull_request_target", &of("a/b", "a/b")).is_some());
+        assert!(refused("pull_request_review", &of("x/b", "a/b")).is_some());
+        assert!(refused("pull_request_review", &of("a/b", "a/b")).is_none());
         assert!(refused("push", &Value::Null).is_none());
     }
 
