@@ -149,12 +149,15 @@ fn journal<M: Machine>(
 /// reached does not keep the others from being reached.
 pub fn undo_all<M: Machine>(machine: &mut M, states: &[Ensure]) -> Undone {
     let (processes, others): (Vec<_>, Vec<_>) = states.iter().partition(|s| s.holds_processes());
+    let all: Vec<&Ensure> = processes.into_iter().chain(others.into_iter().rev()).collect();
     let mut undone = Undone::default();
-    for state in processes.into_iter().chain(others.into_iter().rev()) {
-        match machine.ensure(state) {
-            Ok(Reached::Yes) => {}
-            Ok(Reached::LeftAlone(why)) => undone.left_alone.push(why),
-            Err(error) => undone.failed.push(format!("not undone: {state}: {error:#}")),
+    for group in all.chunk_by(|a, b| a.needs_no_neighbour() && b.needs_no_neighbour()) {
+        for (state, reached) in group.iter().zip(machine.ensure_all(group)) {
+            match reached {
+                Ok(Reached::Yes) => {}
+                Ok(Reached::LeftAlone(why)) => undone.left_alone.push(why),
+                Err(error) => undone.failed.push(format!("not undone: {state}: {error:#}")),
+            }
         }
     }
     undone

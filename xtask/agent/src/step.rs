@@ -384,6 +384,16 @@ impl Ensure {
     pub fn holds_processes(&self) -> bool {
         matches!(self, Ensure::Absent { what: Object::Cgroup(_), .. })
     }
+
+    /// Whether this state is reached mostly by waiting, for the kernel or for an engine, and may be reached beside others that are: links of the
+    /// host and networks of an engine, of which a link may be a port.
+    pub fn needs_no_neighbour(&self) -> bool {
+        match self {
+            Ensure::Absent { what: Object::Link { netns, .. }, .. } => netns.is_empty(),
+            Ensure::Absent { what: Object::DockerNetwork(_), .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// The states that undo an act. Pure: `before` is the old value of a file that the act overwrites.

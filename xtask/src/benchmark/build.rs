@@ -1,7 +1,7 @@
 //! What building and undoing a cell of containers takes: the wall time of a boot's process without what it measures.
 //!
-//! After each boot of Docker the engine alone does what it is compared with: a network made, in it a container of the same image
-//! whose program ends at once, and both removed. Every cell gets a fresh network, and the engine takes as long for that as for the
+//! After each boot of Docker the engine alone does what it is compared with, as its client asks it to: a network made, in it a container
+//! of the same image whose program ends at once, and both removed. Every cell gets a fresh network, and the engine takes as long for that as for the
 //! container; what a container in the default network takes alone is told beside it.
 
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
     let not_here = docker.is_empty().then(|| done.why_not("docker"));
     let references = [
         (
-            "docker cell / network create + `docker run --rm` + network rm",
+            "docker cell / `docker network create`, `run --rm`, `network rm`",
             &engine.with_network,
             engine.no_network,
             Some(Must::AtMost(MOST_RATIO)),
@@ -81,7 +81,12 @@ pub(super) fn rows(runs: &Runs) -> anyhow::Result<Vec<Row>> {
         rows.push(match not_here.clone().or(why) {
             Some(why) => Row::missing(what, must, why),
             None => {
-                let note = format!("{} ms and {} ms", middle(&docker), middle(alone));
+                let note = format!(
+                    "{} ms and {} ms; {}",
+                    middle(&docker),
+                    middle(alone),
+                    phases(&done, "docker")
+                );
                 Row::ratio_of(what, alone, &docker, must, note)
             }
         });
@@ -97,13 +102,18 @@ fn alone(done: &Done, kind: &str) -> Row {
     if times.is_empty() {
         return Row::missing(&what, must, done.why_not(kind));
     }
+    Row::mean(&what, "ms", &times, must, phases(done, kind))
+}
+
+/// What each phase took, milliseconds: the middle boot's.
+fn phases(done: &Done, kind: &str) -> String {
     let phases = ["begin", "prepare", "hold", "attach", "place", "go", "undo"].map(|phase| {
         let spent = done.boots.iter().filter(|boot| boot.is_of(kind));
         let spent = spent.filter_map(|boot| boot.record.timing_ns.get(phase));
         let spent: Vec<f64> = spent.map(|&ns| ns as f64 / 1e6).collect();
         format!("{phase} {}", middle(&spent))
     });
-    Row::mean(&what, "ms", &times, must, phases.join(", "))
+    phases.join(", ")
 }
 
 /// Wall time of each boot's process without warm-up and measured time, milliseconds.
@@ -140,8 +150,8 @@ fn container(tag: &RunTag, network: &[&str]) -> anyhow::Result<f64> {
     Ok(milliseconds(began))
 }
 
-/// The same in a network that is made before and removed after, all of it in milliseconds. The network is journaled like everything
-/// that a boot makes.
+/// The same in a network that the engine's client makes before and removes after, all of it in milliseconds. The network is
+/// journaled like everything that a boot makes.
 fn with_network(state: &StateDir, tag: &RunTag) -> anyhow::Result<f64> {
     let _lock = state.lock_boot(Duration::from_secs(5))?;
     let journal = Journal::begin(&state.boot_journal(), &tag.to_string(), &host_boot()?)?;
@@ -152,12 +162,15 @@ fn with_network(state: &StateDir, tag: &RunTag) -> anyhow::Result<f64> {
     let mut undo = Vec::new();
     let began = Instant::now();
     let made = interpret::run(&mut machine, &steps, &mut Slots::new(), &mut undo, |_| ());
-    let ran = made.map_err(anyhow::Error::new).and_then(|()| container(tag, &["--network", &name]));
+    let ran = made.map_err(anyhow::Error::new).and_then(|()| {
+        container(tag, &["--network", &name])?;
+        command::output(&["docker", "network", "rm", &name], ENGINE)?;
+        Ok(milliseconds(began))
+    });
     let undone = interpret::undo_all(&mut machine, &undo);
-    let took = milliseconds(began);
     anyhow::ensure!(undone.failed.is_empty(), "{}", undone.failed.join("; "));
     machine.finish()?;
-    ran.map(|_| took)
+    ran
 }
 
 fn milliseconds(began: Instant) -> f64 {

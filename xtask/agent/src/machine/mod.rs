@@ -61,6 +61,15 @@ pub trait Machine {
     /// # Errors
     /// The state was not reached.
     fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached>;
+
+    /// Reaches several states none of which needs another ([`Ensure::needs_no_neighbour`]); answers in their order. A machine may reach
+    /// them at the same time.
+    ///
+    /// # Errors
+    /// Of each state on its own: it was not reached.
+    fn ensure_all(&mut self, states: &[&Ensure]) -> Vec<anyhow::Result<Reached>> {
+        states.iter().map(|state| self.ensure(state)).collect()
+    }
 }
 
 /// How a state was reached.

@@ -352,12 +352,7 @@ impl Machine for Real {
     fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached> {
         // Outside of the boot's cgroup, which may just have been removed.
         let tools = Tools::default();
-        if let Ensure::Absent { what, .. } = state
-            && is_of_docker(what)
-            && std::mem::take(&mut self.killed)
-        {
-            engines::settle();
-        }
+        self.let_engine_settle(state);
         match state {
             Ensure::Value { path, is, ours, .. } => return files::restore(path, is, ours),
             Ensure::Absent { what, .. } => match what {
@@ -397,9 +392,34 @@ impl Machine for Real {
         }
         Ok(Reached::Yes)
     }
+
+    fn ensure_all(&mut self, states: &[&Ensure]) -> Vec<anyhow::Result<Reached>> {
+        let [first, others @ ..] = states else { return Vec::new() };
+        others.iter().for_each(|state| self.let_engine_settle(state));
+        // What needs no neighbour asks nothing of this boot either.
+        let beside = |state| move || Real { killed: false, ..Real::for_restore() }.ensure(state);
+        std::thread::scope(|scope| {
+            let others: Vec<_> = others.iter().map(|state| scope.spawn(beside(*state))).collect();
+            let mut reached = vec![self.ensure(first)];
+            reached.extend(others.into_iter().map(|other| {
+                other.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its thread panicked")))
+            }));
+            reached
+        })
+    }
 }
 
 impl Real {
+    /// Lets an engine end what it does for clients that were killed, before the first of its objects is removed.
+    fn let_engine_settle(&mut self, state: &Ensure) {
+        if let Ensure::Absent { what, .. } = state
+            && is_of_docker(what)
+            && std::mem::take(&mut self.killed)
+        {
+            engines::settle();
+        }
+    }
+
     fn act(&mut self, act: &Act<String>) -> anyhow::Result<Vec<String>> {
         if let Some(line) = ip::Line::of(act) {
             ip::run(self.tools(), &[line]).map_err(|(_, error)| error)?;
