@@ -347,3 +347,72 @@ pub fn check(steps: &[Step]) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::Object;
+
+    /// Remembers what it was to reach together; nothing that is named `stays` can be reached.
+    #[derive(Default)]
+    struct Listener(Vec<Vec<String>>);
+
+    impl Machine for Listener {
+        fn read(&mut self, _at: Node, _path: &str) -> anyhow::Result<String> {
+            anyhow::bail!("not asked here")
+        }
+
+        fn is_there(&mut self, _at: Node, _object: &Object) -> anyhow::Result<bool> {
+            anyhow::bail!("not asked here")
+        }
+
+        fn journal(&mut self, _states: &[Ensure]) -> anyhow::Result<()> {
+            anyhow::bail!("not asked here")
+        }
+
+        fn apply(&mut self, _at: Node, _act: &Act<String>) -> anyhow::Result<Vec<String>> {
+            anyhow::bail!("not asked here")
+        }
+
+        fn ensure(&mut self, state: &Ensure) -> anyhow::Result<Reached> {
+            anyhow::ensure!(!state.to_string().contains("stays"), "it stays");
+            Ok(Reached::Yes)
+        }
+
+        fn ensure_all(&mut self, states: &[&Ensure]) -> Vec<anyhow::Result<Reached>> {
+            self.0.push(states.iter().map(ToString::to_string).collect());
+            states.iter().map(|state| self.ensure(state)).collect()
+        }
+    }
+
+    #[test]
+    fn only_states_that_need_no_neighbour_are_reached_together_and_each_failure_is_told() {
+        let link = |netns: &str, name: &str| Object::Link {
+            netns: netns.to_owned(),
+            name: name.to_owned(),
+        };
+        let made = [
+            Object::Dir("/run/x".to_owned()),
+            Object::Netns("peer".to_owned()),
+            Object::DockerNetwork("net".to_owned()),
+            link("", "stays"),
+            link("peer", "eth0"),
+            Object::Cgroup("x".to_owned()),
+        ];
+        let states = made.map(|what| Ensure::Absent { at: Node::Host, what });
+        let mut listener = Listener::default();
+        let undone = undo_all(&mut listener, &states);
+        let together: Vec<String> = listener.0.iter().map(|group| group.join(" and ")).collect();
+        assert_eq!(
+            together,
+            [
+                "host: no cgroup x",
+                "host: no link eth0 in peer",
+                "host: no link stays and host: no docker network net",
+                "host: no network namespace peer",
+                "host: no folder /run/x",
+            ]
+        );
+        assert_eq!(undone.failed, ["not undone: host: no link stays: it stays"]);
+    }
+}

@@ -22,12 +22,17 @@ const RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
 const PERIOD_US: u32 = 10_000;
 
 /// What a profile may ask for.
-const PERIODS: std::ops::RangeInclusive<u32> = 500..=1_000_000;
+const PERIODS: std::ops::RangeInclusive<u32> = 100..=1_000_000;
 
 /// The machine's limit as kernels have it, without which a cgroup's does not count; of every period, 94 % for realtime threads. A fair server
 /// waits for 50 ms of a second, so 6 % leave it nothing to do.
 fn slices(period_us: u32) -> String {
-    format!("950000 {} {period_us}", period_us / 100 * 94)
+    format!("950000 {} {period_us}", period_us - share(period_us))
+}
+
+/// What ordinary threads keep of each period, microseconds.
+fn share(period_us: u32) -> u32 {
+    (period_us * 6).div_ceil(100)
 }
 
 /// The period that a value asks for.
@@ -85,7 +90,7 @@ impl Knob for Throttle {
     }
 
     fn values(&self) -> String {
-        "off, or off:N: where fair servers cannot be turned off, in slices every N us (500 to 1000000; 10000 if left out)".to_owned()
+        "off, or off:N: where fair servers cannot be turned off, in slices every N us (100 to 1000000; 10000 if left out)".to_owned()
     }
 
     fn needs(&self, _want: &str) -> &'static [NeedName] {
@@ -115,7 +120,7 @@ impl Knob for Throttle {
             Some(path) => Turned {
                 partial: Some(format!(
                     "ordinary threads keep {} us of every {period_us} us, or the kernel's fair servers would give them 50 ms of a second: {why}",
-                    period_us / 100 * 6
+                    share(period_us)
                 )),
                 ..self.put(want, [(path.to_owned(), slices(period_us))], "a pause in slices")
             },
@@ -141,7 +146,7 @@ mod tests {
 
     #[test]
     fn slices_leave_a_fair_server_nothing_to_do_whatever_the_period() {
-        for period_us in [500, 1_000, 10_000, 999_999, 1_000_000] {
+        for period_us in [100, 250, 500, 1_000, 10_000, 999_999, 1_000_000] {
             let text = slices(period_us);
             let numbers: Vec<u32> = text.split(' ').map(|word| word.parse().unwrap()).collect();
             let [machine, runtime, period] = numbers[..] else { panic!("{text}") };
