@@ -24,15 +24,15 @@ const PERIOD_US: u32 = 10_000;
 /// What a profile may ask for.
 const PERIODS: std::ops::RangeInclusive<u32> = 100..=1_000_000;
 
-/// The machine's limit as kernels have it, without which a cgroup's does not count; of every period, 94 % for realtime threads. A fair server
-/// waits for 50 ms of a second, so 6 % leave it nothing to do.
+/// The machine's limit as kernels have it, without which a cgroup's does not count; of every period, 93 % for realtime threads. A fair server
+/// waits for 50 ms of a second. Of 6 % ordinary threads got 48.7 ms by the time it looks, so it gave them the rest; 7 % leave it nothing to do.
 fn slices(period_us: u32) -> String {
     format!("950000 {} {period_us}", period_us - share(period_us))
 }
 
 /// What ordinary threads keep of each period, microseconds.
 fn share(period_us: u32) -> u32 {
-    (period_us * 6).div_ceil(100)
+    (period_us * 7).div_ceil(100)
 }
 
 /// The period that a value asks for.
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(period, period_us);
             // No cgroup gets more than the machine has, and a container's budget fits in.
             let share = f64::from(runtime) / f64::from(period);
-            assert!(share < 0.945 && share > 0.9 && machine == 950_000, "{text}");
+            assert!(share <= 0.93 && share > 0.9 && machine == 950_000, "{text}");
         }
         assert_eq!((period("off").unwrap(), period("off:1000").unwrap()), (10_000, 1_000));
         for wrong in ["off:", "off:0", "off:1s", "off:2000000", "on:1000"] {
