@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::boots::Made;
 use super::event::{Event, Watcher};
-use super::{Made, Order, verdicts};
+use super::{Order, verdicts};
 use crate::plan::{GateBoots, Plan, PlannedBoot, Shard, human};
 use crate::record::store::{self, Store};
 use crate::record::{BASE, CANDIDATE, Lost, Status};

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use evenkeel_agent::restore;
@@ -13,20 +13,19 @@ use evenkeel_agent::state::StateDir;
 use crate::artifact::cache::Cache;
 use crate::axis::kernel;
 use crate::axis::names::RunTag;
-use crate::calibrate::{self, AlarmRate};
-use crate::matrix::{Cell, Expect, Matrix};
-use crate::plan::{Limits, Options, Plan, Planned, PlannedBoot};
-use crate::record::import::COMMIT;
-use crate::record::kernels::KernelPair;
-use crate::record::store::{self, Store};
-use crate::record::{Base, Fleet, Outcome, Record, Repetition, Run, SCHEMA, Side, Status};
-use crate::report;
-use crate::verdict::{self, Sequential};
+use crate::calibrate;
+use crate::matrix::{Cell, Matrix};
+use crate::plan::{Limits, Options, Plan, PlannedBoot};
+use crate::record::store;
+use crate::record::{Base, Outcome, Repetition, Side, Status};
 use crate::wrong::wrong;
 
+mod begin;
 pub mod boot;
+mod boots;
 mod diagnose;
 pub mod event;
+mod explain;
 mod fault;
 mod gate;
 mod handover;
@@ -38,12 +37,18 @@ pub mod lab;
 mod measure;
 pub mod prepare;
 pub mod progress;
+mod reports;
 pub mod revision;
 pub mod rootless;
+mod signals;
 pub mod spec;
 pub mod verdicts;
 
+use begin::open;
+use boots::Boots;
+pub use boots::{Ground, Told};
 use event::{Event, Watcher};
+pub use explain::explain;
 pub use handover::hand_over;
 use here::Here;
 pub use here::{Inputs, PHASE};
@@ -51,8 +56,9 @@ use host::Host;
 use judge::Judge;
 use lab::Labs;
 use prepare::{Prepared, Standing};
+pub use reports::{PAGE, report_into, report_on};
 use revision::Revision;
-use spec::{BootSpec, Place};
+pub use signals::catch_signals;
 
 /// What a run is told.
 #[derive(Clone, Debug)]
@@ -140,25 +146,12 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         .transpose()?;
     host.facts.extend(prepared.facts());
     let kits = lab::kits(runnable.iter(), &order.matrix, &cache, &lock, &prepared);
-    for planned in &mut plan.cells {
-        let prepared = match planned.side {
-            Side::Candidate => Some(&prepared),
-            Side::Base => prepared_base.as_ref(),
-        };
-        let missing = prepared.and_then(|prepared| prepared.missing(planned.cell));
-        if let (true, Some(reason)) = (planned.is_runnable(), missing) {
-            planned.status = Arc::new(Status::Skipped {
-                reason: reason.to_owned(),
-                remedy: remedy_of(planned.cell, &order.matrix),
-            });
-        }
-        if let (true, Some(Err(reason))) = (planned.lab, kits.get(&*planned.cell.kernel)) {
-            planned.status = Arc::new(Status::Skipped {
-                reason: format!("no lab can be started: {reason}"),
-                remedy: remedy_of(planned.cell, &order.matrix),
-            });
-        }
-    }
+    skip_what_is_missing(
+        &mut plan,
+        &order.matrix,
+        [Some(&prepared), prepared_base.as_ref()],
+        &kits,
+    );
     if base.is_some() {
         plan.pair_up();
     }
@@ -263,6 +256,32 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     Ok(if measured { End::Measured } else { End::Nothing })
 }
 
+/// Skips the cells whose programs, kernels or labs could not be had, each with its reason; `prepared` is of the candidate and of the base.
+fn skip_what_is_missing(
+    plan: &mut Plan<'_>,
+    matrix: &Matrix,
+    prepared: [Option<&Prepared>; 2],
+    kits: &lab::Kits,
+) {
+    let [candidate, base] = prepared;
+    for planned in &mut plan.cells {
+        let prepared = match planned.side {
+            Side::Candidate => candidate,
+            Side::Base => base,
+        };
+        let missing = prepared.and_then(|prepared| prepared.missing(planned.cell));
+        let no_lab = match kits.get(&*planned.cell.kernel) {
+            Some(Err(reason)) if planned.lab => Some(format!("no lab can be started: {reason}")),
+            _ => None,
+        };
+        let reason = no_lab.or(missing.map(str::to_owned));
+        if let (true, Some(reason)) = (planned.is_runnable(), reason) {
+            let remedy = remedy_of(planned.cell, matrix);
+            planned.status = Arc::new(Status::Skipped { reason, remedy });
+        }
+    }
+}
+
 /// What helps where a cell's programs or kernel cannot be had: an image that somebody built is theirs to mend.
 fn remedy_of(cell: &Cell, matrix: &Matrix) -> String {
     let own = matrix.kernels.get(&*cell.kernel).is_some_and(|source| source.image.is_some());
@@ -296,313 +315,6 @@ fn tell_skipped(plan: &Plan<'_>, watcher: &mut dyn Watcher) {
     }
 }
 
-/// The page of a run, in its directory.
-pub const PAGE: &str = "report/index.html";
-
-/// Writes the report of a run from its records alone: `results.json`, the page, `summary.md` and `junit.xml`. Answers the sentence.
-///
-/// # Errors
-/// The run cannot be read, or the files cannot be written.
-pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
-    report_into(dir, dir, watcher)
-}
-
-/// Like [`report_on`], with the files written into another directory.
-///
-/// # Errors
-/// As [`report_on`].
-pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
-    let (run, records, warnings) = store::read(dir)?;
-    warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
-    let mut results = crate::record::figures::results(&run, &records)?;
-    if let Some(verdicts) = verdicts::of_run(&run, &records)? {
-        results.diagnoses =
-            verdict::diagnosis::all(&verdicts, &records, &store::read_diagnoses(dir)?);
-        verdicts.into_results(&mut results);
-    }
-    let rendered = report::render(&run, &records, &results, &warnings)?;
-    let folder = out.join("report");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("failed to make folder {}", folder.display()))?;
-    store::write_results(out, &results)?;
-    let files = [
-        (PAGE, &rendered.html),
-        ("summary.md", &rendered.markdown),
-        ("junit.xml", &rendered.junit),
-    ];
-    for (name, text) in files {
-        let path = out.join(name);
-        std::fs::write(&path, text)
-            .with_context(|| format!("failed to write {}", path.display()))?;
-    }
-    Ok(results.overall.sentence)
-}
-
-/// A boot that was made: its cell, its side, its number.
-type Made = (String, String, u32);
-
-/// Begins the run's directory, or goes on with it: which boots are there already.
-fn open(
-    order: &Order,
-    plan: &Plan<'_>,
-    host: &Host,
-    tag: &RunTag,
-    kernels: Vec<KernelPair>,
-    calibration: Option<AlarmRate>,
-) -> anyhow::Result<(Store, Vec<Made>)> {
-    if order.resume {
-        let (run, records, _) = store::read(&order.out)?;
-        if run.matrix != order.matrix || run.seed != order.options.seed {
-            let out = order.out.display();
-            return Err(wrong(format!("{out} is a run of another matrix or seed")));
-        }
-        let done =
-            records.into_iter().map(|record| (record.cell, record.side, record.boot)).collect();
-        return Ok((Store::resume(&order.out)?, done));
-    }
-    let run = Run {
-        schema: SCHEMA,
-        tool: env!("CARGO_PKG_VERSION").to_owned(),
-        tag: tag.to_string(),
-        matrix_text: order.text.clone(),
-        matrix: order.matrix.clone(),
-        seed: order.options.seed,
-        started_unix: unix_now()?,
-        quick: order.quick,
-        facts: facts_with_own_error(host)?,
-        cells: plan.record(),
-        kernels,
-        policy: order.base.as_ref().map(|(_, policy)| policy.clone()),
-        base: order
-            .base
-            .as_ref()
-            .map(|(base, _)| Base { cells: plan.record_of_base(), ..base.clone() }),
-        calibration,
-        calibrates: order.calibrates.clone(),
-        fleet: Fleet {
-            only: order.options.only.as_ref().map(ToString::to_string),
-            shard: order.options.shard,
-            parts: Vec::new(),
-        },
-        lost: Vec::new(),
-    };
-    Ok((Store::create(&order.out, &run)?, Vec::new()))
-}
-
-/// Facts of the host, and what the instrument itself costs.
-fn facts_with_own_error(host: &Host) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
-    let cost = evenkeel_agent::engine::recording_cost()?;
-    let mut facts = host.facts.clone();
-    if let Some(commit) = revision::working_tree() {
-        facts.insert(COMMIT.to_owned(), commit);
-    }
-    facts.insert("clock_read_ns".to_owned(), format!("{:.1}", cost.clock_ns));
-    facts.insert("recording_transaction_ns".to_owned(), format!("{:.1}", cost.total_ns));
-    Ok(facts)
-}
-
-/// One boot of the plan, as its ground is told.
-#[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
-    /// The cell.
-    pub cell: &'a Cell,
-    /// Which boot of the plan.
-    pub place: Place,
-    /// A number that no other boot of the run has.
-    pub number: u32,
-}
-
-/// Where boots are made: this host, or a lab on it.
-pub trait Ground {
-    /// Makes itself ready for a boot, where that takes a while. What fails is the boot's reason.
-    fn ready(&mut self, _told: &Told<'_>, _stop: &AtomicBool, _watcher: &mut dyn Watcher) {}
-
-    /// One boot. Its failure is a record.
-    ///
-    /// # Errors
-    /// Only a ground that cannot be brought back.
-    fn boot(
-        &mut self,
-        told: &Told<'_>,
-        stop: &AtomicBool,
-        watcher: &mut dyn Watcher,
-    ) -> anyhow::Result<Record>;
-}
-
-/// The loop's view of a run.
-struct Boots<'a> {
-    plan: &'a Plan<'a>,
-    /// Of the next boot.
-    number: u32,
-    here: Here<'a>,
-    labs: Labs<'a>,
-}
-
-impl Boots<'_> {
-    /// Rounds of boots, until the gate wants no more or its time is over.
-    fn run_gate(
-        &mut self,
-        (gate, mut rounds): (&gate::Gate, Sequential<'_>),
-        out: &Path,
-        (store, done): (&mut Store, &[Made]),
-        stop: &AtomicBool,
-        watcher: &mut dyn Watcher,
-    ) -> anyhow::Result<()> {
-        let mut last = None;
-        loop {
-            gate.lose(&mut rounds, self.plan, (out, done), watcher)?;
-            let Some(round) = rounds.round().cloned() else { break };
-            // What is measured is told all the same.
-            if last == Some(round.first) || round.cells.is_empty() {
-                watcher.see(&Event::Note(
-                    "the boots of a round left no record: the run ends here".to_owned(),
-                ));
-                break;
-            }
-            if !gate.has_time_for(&round, self.plan, watcher) {
-                break;
-            }
-            // The first was told when the run began.
-            if last.replace(round.first).is_some() {
-                watcher.see(&gate.told(&round, self.plan));
-            }
-            self.run(gate::boots(&round, self.plan), (store, done), stop, watcher)?;
-            // A round that was cut short is asked for again by `--resume`, not here.
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            gate.catch_up(&mut rounds, out)?;
-        }
-        Ok(())
-    }
-
-    fn run(
-        &mut self,
-        boots: Vec<PlannedBoot>,
-        (store, done): (&mut Store, &[Made]),
-        stop: &AtomicBool,
-        watcher: &mut dyn Watcher,
-    ) -> anyhow::Result<()> {
-        for planned in boots {
-            let number = self.number;
-            self.number += 1;
-            let Planned { cell, lab, side, .. } = self.plan.cells[planned.cell];
-            if done.contains(&(cell.id(), side.name().to_owned(), planned.boot)) {
-                continue;
-            }
-            if stop.load(Ordering::Relaxed) {
-                watcher.see(&Event::Stopping);
-                return Ok(());
-            }
-            let PlannedBoot { block, position, boot, .. } = planned;
-            let told = Told { cell, place: Place { block, position, boot, side }, number };
-            let ground: &mut dyn Ground = match lab {
-                true => &mut self.labs,
-                // A lab would keep the host busy beside its boots.
-                false => {
-                    self.labs.end();
-                    &mut self.here
-                }
-            };
-            ground.ready(&told, stop, watcher);
-            watcher.see(&Event::Boot { cell: cell.id(), boot });
-            let began = Instant::now();
-            let record = ground.boot(&told, stop, watcher)?;
-            // A boot that was cut short is no failure of its cell: `--resume` does it again.
-            if stop.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let outcome = record.outcome.clone();
-            store.append(&record)?;
-            let (failed, took) = (record.failed, began.elapsed());
-            watcher.see(&Event::Ended { cell: cell.id(), outcome, failed, took });
-        }
-        Ok(())
-    }
-}
-
 fn unix_now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())
-}
-
-/// Set once by SIGINT, SIGTERM or a terminal that goes away (SIGHUP). A second one changes nothing: the host is being restored.
-///
-/// # Errors
-/// The kernel refuses a handler.
-pub fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // Under `nohup` a run is meant to go on without its terminal.
-        if signal == SIGHUP && is_ignored(signal) {
-            continue;
-        }
-        signal_hook::flag::register(signal, Arc::clone(&flag))
-            .context("failed to catch signals")?;
-    }
-    Ok(flag)
-}
-
-/// Whether this process was started with a signal ignored (`SigIgn` of proc(5): a mask in hexadecimal).
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
-/// Every step of a cell in order, and what undoes it. Needs neither root nor artifacts: their places are shown by name.
-///
-/// # Errors
-/// No such cell, or one that cannot be made.
-pub fn explain(id: &str, matrix: &Matrix, host: &Host) -> anyhow::Result<String> {
-    use std::fmt::Write as _;
-    let ids: Vec<String> = matrix.cells.iter().map(Cell::id).collect();
-    let Some(at) = ids.iter().position(|known| known == id) else {
-        let near = crate::matrix::nearest(id, ids.iter().map(String::as_str));
-        let hint = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-        bail!("the matrix has no cell `{id}`{hint}");
-    };
-    let cell = &matrix.cells[at];
-    let site = prepare::imagined(cell, host, matrix)?;
-    let place = Place { block: 0, position: 0, boot: 0, side: Side::Candidate };
-    let spec =
-        BootSpec::new(&site, &matrix.measure, &Expect::default(), Default::default(), place)?;
-    let mut text = format!("{id}\n");
-    if let Status::Skipped { reason, remedy } = host.judge(cell, matrix) {
-        writeln!(text, "skipped here: {reason}; remedy: {remedy}")?;
-    }
-    let mut phase = None;
-    for step in &spec.steps {
-        if phase != Some(step.phase) {
-            phase = Some(step.phase);
-            writeln!(text, "\n{}", step.phase)?;
-        }
-        writeln!(text, "  {step}")?;
-        for state in evenkeel_agent::interpret::undo_of(step) {
-            writeln!(text, "      undo: {state}")?;
-        }
-    }
-    if !spec.knobs.is_empty() {
-        writeln!(text, "\nknobs")?;
-    }
-    for knob in &spec.knobs {
-        let about = crate::axis::tuning::about(&knob.knob).unwrap_or_default();
-        writeln!(text, "  {} = {}: {about}", knob.knob, knob.requested)?;
-        writeln!(text, "      {}", knob.done())?;
-    }
-    writeln!(text, "\nevidence")?;
-    for hop in &spec.hops {
-        writeln!(text, "  counters of {}", hop.what())?;
-    }
-    for knob in &spec.knobs {
-        for (probe, is) in &knob.probes {
-            writeln!(
-                text,
-                "  knob {}: {probe} = {is}, after placing and after the last window",
-                knob.knob
-            )?;
-        }
-    }
-    Ok(text)
 }

@@ -1,0 +1,52 @@
+//! The report of a run, from its records alone.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::event::{Event, Watcher};
+use super::verdicts;
+use crate::record::store;
+use crate::{report, verdict};
+
+/// The page of a run, in its directory.
+pub const PAGE: &str = "report/index.html";
+
+/// Writes the report of a run from its records alone: `results.json`, the page, `summary.md` and `junit.xml`. Answers the sentence.
+///
+/// # Errors
+/// The run cannot be read, or the files cannot be written.
+pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
+    report_into(dir, dir, watcher)
+}
+
+/// Like [`report_on`], with the files written into another directory.
+///
+/// # Errors
+/// As [`report_on`].
+pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
+    let (run, records, warnings) = store::read(dir)?;
+    warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
+    let mut results = crate::record::figures::results(&run, &records)?;
+    if let Some(verdicts) = verdicts::of_run(&run, &records)? {
+        results.diagnoses =
+            verdict::diagnosis::all(&verdicts, &records, &store::read_diagnoses(dir)?);
+        verdicts.into_results(&mut results);
+    }
+    let rendered = report::render(&run, &records, &results, &warnings)?;
+    let folder = out.join("report");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("failed to make folder {}", folder.display()))?;
+    store::write_results(out, &results)?;
+    let files = [
+        (PAGE, &rendered.html),
+        ("summary.md", &rendered.markdown),
+        ("junit.xml", &rendered.junit),
+    ];
+    for (name, text) in files {
+        let path = out.join(name);
+        std::fs::write(&path, text)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(results.overall.sentence)
+}
