@@ -14,7 +14,7 @@ mod common;
 use common::{Host, Quick, Said, run};
 
 const KERNELS: &str = "[kernel.stock]\ndeb = 'linux-image-amd64'\n\
-    [kernel.rt]\ndeb = 'linux-image-rt-amd64'\nexpect = { preempt = 'rt' }\n";
+    [kernel.rt]\ndeb = 'linux-image-rt-amd64'\nexpect = { preempt = 'rt', config = { CONFIG_PREEMPT_RT = 'y' } }\n";
 
 /// What the cells of a matrix left.
 fn records(host: &Host) -> Vec<Record> {

@@ -15,6 +15,7 @@ use super::host::Host;
 use super::prepare::Prepared;
 use super::spec::{BootSpec, Place};
 use super::{Ground, Told};
+use crate::axis::kernel::ConfigFile;
 use crate::axis::names::RunTag;
 use crate::calibrate::fault::Injection;
 use crate::fingerprint::fingerprint;
@@ -43,6 +44,8 @@ pub struct Here<'a> {
     pub tag: &'a RunTag,
     /// Where the journals are.
     pub state: &'a StateDir,
+    /// The configuration file of the kernel below containers, where one came with it.
+    pub config: Option<ConfigFile>,
     /// The fault that boots of the candidate are given.
     pub injection: Option<&'a Injection>,
     /// Whether the boots now made count in no figure and are to tell what their tails coincide with.
@@ -150,6 +153,7 @@ impl Here<'_> {
         }
         let mut spec = BootSpec::new(&site, &measure, &expect, instrument, place)?;
         spec.diagnoses = self.diagnoses;
+        spec.config = spec.config.or_else(|| self.config.clone());
         match (place.side, self.injection) {
             (Side::Candidate, Some(injection)) if injection.is_in(cell) => {
                 spec.with_fault(injection.fault, &site)

@@ -8,6 +8,7 @@ use evenkeel_agent::facts::config;
 use super::host::Host;
 use super::lab::Kits;
 use super::prepare::Prepared;
+use crate::axis::kernel::ConfigFile;
 use crate::axis::virtualization;
 use crate::matrix::{Axis, Cell, Matrix, RUNNING};
 use crate::record::kernels::{ComparedKernel, Difference, KernelPair, difference};
@@ -98,10 +99,23 @@ fn of_container(kits: &Kits, host: &Host, name: &str) -> Option<Known> {
     let text = config::shown().and_then(|shown| {
         shown.with_context(|| format!("kernel {version} does not show its configuration"))
     });
-    // Most distributions put it beside the kernel instead.
-    let beside = Path::new("/boot").join(format!("config-{version}"));
-    let text = text.or_else(|error| std::fs::read_to_string(beside).map_err(|_| error));
+    let text = text.or_else(|error| {
+        let beside = beside(version);
+        std::fs::read_to_string(beside.path).map_err(|_| error)
+    });
     Some(Known { kernel: compared_kernel(name, version), text })
+}
+
+/// Where most distributions put the configuration of a kernel that does not show its own: beside it.
+fn beside(version: &str) -> ConfigFile {
+    let path = Path::new("/boot").join(format!("config-{version}"));
+    ConfigFile { path, version: version.to_owned() }
+}
+
+/// The configuration file of the host's kernel, where there is one.
+pub(super) fn beside_running(host: &Host) -> Option<ConfigFile> {
+    let file = beside(host.facts.get("kernel")?);
+    file.path.exists().then_some(file)
 }
 
 fn compared_kernel(name: &str, version: &str) -> ComparedKernel {

@@ -221,6 +221,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
             host,
             tag,
             state,
+            config: kernels::beside_running(host),
             injection: order.calibrates.as_ref().and_then(|of| of.fault.as_ref()),
             diagnoses: false,
             patience: 1,

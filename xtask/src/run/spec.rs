@@ -50,7 +50,7 @@ pub struct BootSpec {
     pub measure: Measure,
     /// What the kernel inside must be.
     pub expect: Expect,
-    /// The configuration file that came with the guest's kernel, for one that does not show its own.
+    /// The configuration file that came with the kernel of the guest, or below the container, for one that does not show its own.
     pub config: Option<kernel::ConfigFile>,
     /// The fault that it is given on purpose: by `calibrate`, and by nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -37,7 +37,7 @@ pub fn serve(input: impl Read, mut output: impl Write) -> anyhow::Result<()> {
 fn live(input: impl Read, output: &mut impl Write) -> anyhow::Result<()> {
     let mut asked = Asked(Lines::new(input, LINE));
     let Some(Ask::Begin(begin)) = asked.next()? else { bail!("it was not told what to prepare") };
-    let Begin { tag, folder, rootfs, matrix } = *begin;
+    let Begin { tag, folder, rootfs, matrix, config } = *begin;
     // A folder that the lab does not have held no profiles: those that the program carries are found anywhere.
     if folder.is_dir() {
         std::env::set_current_dir(&folder)
@@ -58,6 +58,7 @@ fn live(input: impl Read, output: &mut impl Write) -> anyhow::Result<()> {
         host: &host,
         tag: &tag,
         state: &state,
+        config,
         diagnoses: false,
         injection: None,
         patience: PATIENCE,

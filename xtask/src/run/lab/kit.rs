@@ -10,7 +10,7 @@ use crate::artifact::cache::Cache;
 use crate::artifact::initramfs::initramfs;
 use crate::artifact::module::Modules;
 use crate::artifact::rootfs::{Entry, RootFs};
-use crate::axis::kernel::{self, lock::Lock};
+use crate::axis::kernel::{self, ConfigFile, lock::Lock};
 use crate::axis::virtualization::GUEST_CMDLINE;
 use crate::axis::virtualization::accelerator::{self, Accelerator, QEMU};
 use crate::matrix::Matrix;
@@ -97,6 +97,12 @@ impl Kit {
             version: found.version,
             config: found.config,
         })
+    }
+
+    /// The file of its kernel's configuration, and which kernel's.
+    pub fn config_file(&self) -> Option<ConfigFile> {
+        let path = self.config.clone()?;
+        Some(ConfigFile { path, version: self.version.clone() })
     }
 
     /// QEMU's command line for a lab on a host with so many CPUs. It has no network: what is measured stays inside.

@@ -174,16 +174,16 @@ impl<'a> Labs<'a> {
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<Lab> {
         let kernel = &cell.kernel;
-        let order = self.order(kernel)?;
-        let failures = self.failures.entry(kernel.to_string()).or_default();
-        ensure!(*failures < FAILURES, "{failures} labs with this kernel failed before it");
-        watcher.see(&Event::Lab { kernel: kernel.to_string(), block });
-        let began = Instant::now();
         let kit = match self.kits.get(&**kernel) {
             Some(Ok(kit)) => kit,
             Some(Err(reason)) => bail!("{reason}"),
             None => bail!("nothing was prepared for kernel `{kernel}`"),
         };
+        let order = self.order(kernel, kit)?;
+        let failures = self.failures.entry(kernel.to_string()).or_default();
+        ensure!(*failures < FAILURES, "{failures} labs with this kernel failed before it");
+        watcher.see(&Event::Lab { kernel: kernel.to_string(), block });
+        let began = Instant::now();
         *failures += 1;
         let mut lab = Lab::start(kit, self.host, self.tag)?;
         let says = lab.begin(kit, order, stop, watcher)?;
@@ -193,7 +193,7 @@ impl<'a> Labs<'a> {
     }
 
     /// What a lab with this kernel is told: the matrix, with only the cells that it may measure.
-    fn order(&self, kernel: &str) -> anyhow::Result<Begin> {
+    fn order(&self, kernel: &str, kit: &Kit) -> anyhow::Result<Begin> {
         let cells = self.cells.iter().filter(|cell| cell.kernel == kernel).cloned().collect();
         let matrix = Matrix { cells, ..self.matrix.clone() };
         Ok(Begin {
@@ -201,6 +201,7 @@ impl<'a> Labs<'a> {
             folder: std::env::current_dir().context("failed to find the working directory")?,
             rootfs: self.prepared.rootfs().to_owned(),
             matrix,
+            config: kit.config_file(),
         })
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use evenkeel_agent::lines::{Line, Lines};
 use serde::{Deserialize, Serialize};
 
+use crate::axis::kernel::ConfigFile;
 use crate::axis::names::RunTag;
 use crate::matrix::{Cell, Matrix};
 use crate::record::Record;
@@ -51,6 +52,8 @@ pub struct Begin {
     pub rootfs: PathBuf,
     /// The matrix, with only the cells that are measured in this lab.
     pub matrix: Matrix,
+    /// The configuration file that came with the lab's kernel, as a file of the host.
+    pub config: Option<ConfigFile>,
 }
 
 /// What a lab says.
