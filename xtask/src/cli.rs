@@ -138,9 +138,10 @@ $XDG_STATE_HOME/evenkeel). Whatever a killed run left is undone from there: link
 settings, control groups and processes of that run, and nothing else. It is safe to run at any time, and twice.
 A run that stops by itself or by Ctrl-C needs none.
 
-Example:
-  sudo cargo xtask restore")]
-    Restore,
+Examples:
+  sudo cargo xtask restore
+  sudo cargo xtask restore --end-holder RUNNER_NAME=bench-1      in a runner's hook: what a cancelled job left running ends before")]
+    Restore(Restore),
     /// Measure how fast the tool itself is: the table of its speeds, as ratios from one run.
     Benchmark(Benchmark),
     /// Run every check of the project.
@@ -628,6 +629,15 @@ pub struct Calibrate {
     /// Fewest windows that still give every figure; marked as such.
     #[arg(long)]
     pub quick: bool,
+}
+
+/// `restore`.
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// Ask a run under way to end before, if it was started with this variable: that of a job which was cancelled. Any other run is left
+    /// alone, and its host is not restored.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub end_holder: Option<evenkeel_agent::holder::Whose>,
 }
 
 /// `benchmark`.

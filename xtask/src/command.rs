@@ -366,8 +366,11 @@ fn read_run(dir: &std::path::Path) -> anyhow::Result<(Run, Vec<Record>)> {
 ///
 /// # Errors
 /// A run is under way, or something was not restored.
-pub fn restore() -> anyhow::Result<Exit> {
-    let restored = restore::restore(&StateDir::of_user()?)?;
+pub fn restore(told: &cli::Restore) -> anyhow::Result<Exit> {
+    let restored = restore::restore(&StateDir::of_user()?, told.end_holder.as_ref())?;
+    if let Some(pid) = restored.ended {
+        say(format_args!("the run under way, process {pid}, was asked to end, and has ended"));
+    }
     for left in &restored.undone.left_alone {
         say(format_args!("left alone: {left}"));
     }
