@@ -44,6 +44,7 @@ pub enum Command {
   cargo xtask plan
   cargo xtask plan smoke --format json
   cargo xtask plan --format github --shards 4       the matrix of a workflow's jobs
+  cargo xtask plan --format slurm --shards 4 > evenkeel.sh && sh evenkeel.sh      job arrays
   cargo xtask plan --update-kernels        pin the newest kernels that apt has
   cargo xtask plan --explain running/docker/bridge/isolated/noisy")]
     Plan(Plan),
@@ -204,12 +205,16 @@ pub struct Plan {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub format: PlanFormat,
-    /// Jobs that a workflow measures it in; as many as there are kinds of runners that its kernels need, if not given.
+    /// Jobs that a CI system or a cluster measures it in; as many as there are kinds of runners that its kernels need, if not given.
     #[arg(long, value_name = "N", conflicts_with_all = ["shard", "explain"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub shards: Option<u32>,
-    /// Labels that every runner of these jobs has, with commas between.
-    #[arg(long, value_name = "LABEL", value_delimiter = ',', default_value = "self-hosted,linux")]
-    pub runner: Vec<String>,
+    /// Labels that every runner of these jobs has (GitLab: tags, Slurm: features of nodes), with commas between. If not given:
+    /// `self-hosted,linux,evenkeel` for GitHub, `evenkeel` for GitLab, none for Slurm.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    pub runner: Option<Vec<String>>,
+    /// Labels that runners have besides which measure guests, with commas between: `kvm`.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    pub guest_runner: Vec<String>,
     /// Reckon with the boots of a gate: the jobs will measure `--against` another revision.
     #[arg(long)]
     pub gate: bool,
@@ -233,6 +238,19 @@ pub enum PlanFormat {
     Json,
     /// The jobs of a GitHub workflow's matrix.
     Github,
+    /// A script that submits the shards to Slurm.
+    Slurm,
+}
+
+impl PlanFormat {
+    /// Labels that runners usually have, of a format that is about runners.
+    pub fn runners(self) -> Option<&'static [&'static str]> {
+        match self {
+            PlanFormat::Table | PlanFormat::Json => None,
+            PlanFormat::Github => Some(&["self-hosted", "linux", "evenkeel"]),
+            PlanFormat::Slurm => Some(&[]),
+        }
+    }
 }
 
 /// How an answer is printed.

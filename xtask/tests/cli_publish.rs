@@ -32,6 +32,8 @@ struct State {
     /// Status lines with headers that the next calls get instead of an answer.
     fails: VecDeque<&'static str>,
     calls: Vec<String>,
+    /// Heads that the next looks at the pull request find, before it stays at `head`.
+    heads: VecDeque<&'static str>,
     /// Somebody who writes a comment between our look and our own.
     racer: Option<Value>,
 }
@@ -105,9 +107,11 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
     state.calls.push(format!("{verb} {path}"));
     let (status, body) = match state.fails.pop_front() {
         Some("hang up") => return,
-        Some(status) => (status.to_owned(), json!({ "message": "as it was told \u{1b}[31m" })),
-        None if !authorized => ("401 No".to_owned(), json!({ "message": "Bad credentials" })),
-        None => {
+        Some(status) if status != "200" => {
+            (status.to_owned(), json!({ "message": "as it was told \u{1b}[31m" }))
+        }
+        _ if !authorized => ("401 No".to_owned(), json!({ "message": "Bad credentials" })),
+        _ => {
             let (status, body) = state.answer(verb, path, body);
             (status.to_owned(), body)
         }
@@ -129,7 +133,10 @@ impl State {
         let id = path.rsplit('/').next().unwrap_or_default().parse::<u64>().unwrap_or(0);
         let at = |list: &[Value]| list.iter().position(|one| one["id"] == id);
         match (verb, path) {
-            ("GET", "/pulls/7") => ("200 OK", json!({ "number": 7, "head": { "sha": self.head } })),
+            ("GET", "/pulls/7") => {
+                let head = self.heads.pop_front().unwrap_or(&self.head);
+                ("200 OK", json!({ "number": 7, "head": { "sha": head } }))
+            }
             ("GET", "/pulls") => {
                 let open =
                     query.contains("head=stranger:feat%2Fx%26y") && query.contains("state=open");
@@ -168,7 +175,19 @@ impl State {
                 ("204 No Content", Value::Null)
             }
             ("GET", path) if path.ends_with("/check-runs") => {
-                ("200 OK", json!({ "check_runs": self.checks }))
+                let page: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+                let of_name = query.split('&').find_map(|of| of.strip_prefix("check_name="));
+                let of_name = of_name.unwrap().replace("%20", " ");
+                let named = self.checks.iter().filter(|check| check["name"] == of_name.as_str());
+                let listed: Vec<&Value> = named.skip((page - 1) * 30).take(30).collect();
+                ("200 OK", json!({ "check_runs": listed }))
+            }
+            ("GET", path) if path.ends_with("/annotations") => {
+                let id = path.split('/').nth(2).unwrap().parse::<u64>().unwrap();
+                let page: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+                let check = self.checks.iter().find(|check| check["id"] == id).unwrap();
+                let all = check["output"]["annotations"].as_array().unwrap();
+                ("200 OK", all.iter().skip((page - 1) * 30).take(30).cloned().collect())
             }
             ("POST", "/check-runs") => {
                 let mut check = body;
@@ -183,10 +202,12 @@ impl State {
             }
             ("PATCH", path) if path.starts_with("/check-runs/") => {
                 let at = at(&self.checks).unwrap();
-                assert!(
-                    body["output"].get("annotations").is_none(),
-                    "annotations would be doubled"
-                );
+                let more = body["output"].get("annotations").and_then(Value::as_array);
+                if let Some(more) = more {
+                    let all = self.checks[at]["output"]["annotations"].as_array_mut().unwrap();
+                    all.extend(more.iter().cloned());
+                    self.checks[at]["output"]["annotations_count"] = json!(all.len());
+                }
                 self.checks[at]["conclusion"] = body["conclusion"].clone();
                 ("200 OK", self.checks[at].clone())
             }
@@ -257,11 +278,68 @@ fn a_regression_is_told_once_everywhere_and_again_in_the_same_place() {
         .says(&["comment: changed on pull request 7", "check: changed"]);
     server.publish(&place, "same", &[]).ends_with(0).says(&["comment: changed"]);
     server.with(|state| {
-        assert_eq!((state.comments.len(), state.checks.len()), (1, 1));
+        assert_eq!(state.comments.len(), 1);
         let body = state.comments[0]["body"].as_str().unwrap();
         assert!(body.contains("no regression in 2 cells"), "{body}");
         assert!(body.contains("could have been seen"), "{body}");
-        assert_eq!(state.checks[0]["conclusion"], "success");
+        // The same annotations stayed as they were. None is ever taken away, so what has others is a check of its own, of the same name.
+        let told = |check: &Value| {
+            (check["conclusion"].clone(), check["output"]["annotations_count"].clone())
+        };
+        let told: Vec<_> = state.checks.iter().map(told).collect();
+        assert_eq!(told, [(json!("failure"), json!(2)), (json!("success"), json!(0))]);
+        // Annotations that come later are added to one that had none.
+        state.checks.truncate(0);
+    });
+    server.publish(&place, "same", &["--to", "check"]).ends_with(0).says(&["check: made"]);
+    server.publish(&place, "both", &["--to", "check"]).ends_with(1).says(&["check: changed"]);
+    server.with(|state| {
+        assert_eq!(state.checks.len(), 1);
+        assert_eq!(state.checks[0]["output"]["annotations_count"], 2);
+        // Where it is not known whether they were added, they are not added again.
+        state.checks[0]["output"] = json!({ "annotations": [], "annotations_count": 0 });
+        state.fails = VecDeque::from(["200", "502 Bad Gateway"]);
+    });
+    server
+        .publish(&place, "both", &["--to", "check"])
+        .ends_with(1)
+        .says(&["warning: check", "502"]);
+    // It is found behind others of its name, whoever made them.
+    server.with(|state| {
+        let ours = state.checks[0].clone();
+        let foreign = |id: u64| json!({ "id": id, "name": ours["name"], "external_id": "x" });
+        state.checks = (0..64).map(foreign).chain([ours.clone()]).collect();
+    });
+    server.publish(&place, "same", &["--to", "check"]).ends_with(0).says(&["check: changed"]);
+    server.with(|state| assert_eq!(state.checks.len(), 65));
+}
+
+#[test]
+fn a_newer_commit_that_comes_while_it_is_written_keeps_its_comment() {
+    let (place, server) = (place(), Server::start());
+    let of_newer = format!("<!-- evenkeel: two -->\nof the newer\n\nMeasured at {NEWER}.\n");
+    let comment = json!({ "id": 9, "user": { "login": BOT }, "body": of_newer });
+    // While the server let us wait.
+    server.with(|state| {
+        state.comments.push(comment);
+        state.fails = VecDeque::from(["200", "200", "200", "429 Slow down\r\nRetry-After: 0"]);
+        state.heads = VecDeque::from([SHA, SHA]);
+        state.head = NEWER.to_owned();
+    });
+    let publish = || server.publish(&place, "both", &["--to", "comment"]);
+    publish().ends_with(1).says(&["has a newer commit: left to its run"]);
+    server.with(|state| {
+        assert_eq!(state.comments[0]["body"], of_newer.as_str());
+        let written = state.calls.iter().filter(|call| call.starts_with("PATCH")).count();
+        assert_eq!(written, 1, "{:?}", state.calls);
+        // Between our look and our own words.
+        state.heads = VecDeque::from([SHA, SHA]);
+    });
+    publish().ends_with(1).says(&["has a newer commit: left to its run"]);
+    server.with(|state| {
+        assert_eq!(state.comments[0]["body"], of_newer.as_str());
+        let written = state.calls.iter().filter(|call| call.starts_with("PATCH")).count();
+        assert_eq!(written, 3, "{:?}", state.calls);
     });
 }
 

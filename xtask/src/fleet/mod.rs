@@ -4,3 +4,5 @@ pub mod commands;
 pub mod github;
 pub mod intake;
 pub mod merge;
+pub mod parts;
+pub mod slurm;

@@ -13,7 +13,7 @@ use crate::record::store;
 use crate::report::{self, Rendered, escape_markdown, interval, ratio};
 use crate::run::verdicts;
 use crate::streams::say;
-use crate::verdict::End;
+use crate::verdict::{End, diagnosis};
 
 /// A run, told.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ impl Said {
             let of = |row: &VerdictRow| [&row.cell, &row.workload, &row.aspect].map(Clone::clone);
             let decisions = judged.decisions.iter().filter(|decision| decision.cleared);
             cleared.extend(decisions.map(|decision| of(&decision.row)));
+            results.diagnoses = diagnosis::all(&judged, &records, &store::read_diagnoses(dir)?);
             judged.into_results(&mut results);
         }
         let rendered = report::render(&run, &records, &results, &warnings)?;

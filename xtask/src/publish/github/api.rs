@@ -47,8 +47,11 @@ impl fmt::Debug for Api {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
+    /// Makes something anew.
     Post,
     Patch,
+    /// A PATCH that adds to what is there: a second time it would be there twice.
+    Append,
     Delete,
 }
 
@@ -57,9 +60,14 @@ impl Verb {
         match self {
             Verb::Get => "GET",
             Verb::Post => "POST",
-            Verb::Patch => "PATCH",
+            Verb::Patch | Verb::Append => "PATCH",
             Verb::Delete => "DELETE",
         }
+    }
+
+    /// Whether a second time does no more than the first.
+    fn can_be_again(self) -> bool {
+        !matches!(self, Verb::Post | Verb::Append)
     }
 }
 
@@ -113,14 +121,30 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
+        let called = self.call_while(verb, path, body, &|| Ok(true))?;
+        called.context("a call that nothing stops was made")
+    }
+
+    /// The same, as long as `still` says so, which is asked right before every try: a delay that the server asked for may be long. Answers
+    /// nothing where the call was not made.
+    pub(super) fn call_while(
+        &self,
+        verb: Verb,
+        path: &str,
+        body: Option<&Value>,
+        still: &dyn Fn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Option<Value>> {
         let mut last = None;
         for attempt in 1..=TRIES {
+            if !still()? {
+                return Ok(None);
+            }
             let answer = self.once(verb, path, body)?;
             let delay = match (answer.status, answer.delay) {
-                (Some(200..=299), _) => return Ok(answer.body),
+                (Some(200..=299), _) => return Ok(Some(answer.body)),
                 (Some(403 | 429), Some(delay)) => delay,
                 (Some(429), None) => Duration::from_secs(u64::from(attempt)),
-                (None | Some(500..=599), delay) if verb != Verb::Post => {
+                (None | Some(500..=599), delay) if verb.can_be_again() => {
                     delay.unwrap_or(Duration::from_secs(u64::from(attempt)))
                 }
                 _ => bail!(told(verb, path, &answer)),

@@ -1,7 +1,7 @@
 //! One comment on the pull request, which every run changes instead of adding another. It is known by a marker *and* its author, so that
 //! nobody else's is ever changed; and a run of an older commit leaves that of a newer one alone.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::api::{Api, PAGE, PAGES, Verb};
@@ -11,6 +11,9 @@ use crate::publish::said::{Budget, Said};
 
 /// GitHub takes 65,536 characters.
 const BUDGET: Budget = Budget { bytes: 65_000 };
+
+/// How often it is written, where other runs write it at the same time.
+const TRIES: u32 = 4;
 
 /// The comment of a matrix.
 #[derive(Debug)]
@@ -32,40 +35,70 @@ impl Sink for Comment {
     }
 
     fn send(&self, said: &Said) -> anyhow::Result<String> {
-        let repository = &self.event.repository;
-        let Some((number, head)) = self.pull()? else {
-            return Ok("no open pull request has this commit as its head".to_owned());
-        };
-        if head != self.event.sha {
-            return Ok(format!("pull request {number} has a newer commit: left to its run"));
-        }
-        let list = format!("/repos/{repository}/issues/{number}/comments");
-        let body = json!({ "body": self.body(said) });
-        let one = |id: u64| format!("/repos/{repository}/issues/comments/{id}");
-        let done = match self.ours(&list, said)?[..] {
-            [] => {
-                self.api.call(Verb::Post, &list, Some(&body))?;
-                format!("written on pull request {number}")
-            }
-            [first, ..] => {
-                self.api.call(Verb::Patch, &one(first), Some(&body))?;
-                format!("changed on pull request {number}")
-            }
-        };
-        // Another run may have written one at the same time: the oldest stays, with what the last one says.
-        if let [first, doubles @ ..] = &self.ours(&list, said)?[..]
-            && !doubles.is_empty()
-        {
-            self.api.call(Verb::Patch, &one(*first), Some(&body))?;
-            for double in doubles {
-                self.api.call(Verb::Delete, &one(*double), None)?;
+        for _ in 0..TRIES {
+            if let Some(done) = self.once(said)? {
+                return Ok(done);
             }
         }
-        Ok(done)
+        bail!("another run changed it {TRIES} times while it was written")
     }
 }
 
 impl Comment {
+    /// Writes it, and looks whether it is what is there then. Answers nothing where it is not, and has to be written again.
+    fn once(&self, said: &Said) -> anyhow::Result<Option<String>> {
+        let Event { repository, sha, .. } = &self.event;
+        let Some((number, head)) = self.pull()? else {
+            return Ok(Some("no open pull request has this commit as its head".to_owned()));
+        };
+        let newer = format!("pull request {number} has a newer commit: left to its run");
+        if head != *sha {
+            return Ok(Some(newer));
+        }
+        let list = format!("/repos/{repository}/issues/{number}/comments");
+        let body = json!({ "body": self.body(said) });
+        let one = |id: u64| format!("/repos/{repository}/issues/comments/{id}");
+        let head = || self.pull().map(|pull| pull.map_or_else(String::new, |(_, head)| head));
+        let before = self.ours(&list, said)?;
+        // However long the server lets us wait: what is written then is of the commit that is the newest then.
+        let still = || Ok(head()? == *sha);
+        let (verb, path) = match before.first() {
+            None => (Verb::Post, list.clone()),
+            Some(first) => (Verb::Patch, one(first.id)),
+        };
+        if self.api.call_while(verb, &path, Some(&body), &still)?.is_none() {
+            return Ok(Some(newer));
+        }
+        let head = head()?;
+        let after = self.ours(&list, said)?;
+        let how = if before.is_empty() { "written" } else { "changed" };
+        let done = format!("{how} on pull request {number}");
+        // A list that does not have it yet: a second one would stay.
+        let [first, doubles @ ..] = &after[..] else { return Ok(Some(done)) };
+        if head != *sha {
+            // A newer commit came while it was written. If its run was there before, its words get their place again.
+            if let Some(newest) = before.first().filter(|first| first.is_of(&head)) {
+                let body = json!({ "body": newest.body });
+                self.api.call(Verb::Patch, &one(newest.id), Some(&body))?;
+            }
+            return Ok(Some(newer));
+        }
+        // Another run may have written one at the same time: the oldest stays, with what the newest commit's says.
+        if !first.is_of(sha) {
+            if !doubles.is_empty() {
+                self.api.call_while(Verb::Patch, &one(first.id), Some(&body), &still)?;
+                for double in doubles {
+                    self.api.call(Verb::Delete, &one(double.id), None)?;
+                }
+            }
+            return Ok(None);
+        }
+        for double in doubles {
+            self.api.call(Verb::Delete, &one(double.id), None)?;
+        }
+        Ok(Some(done))
+    }
+
     /// By which it is found again. No name may end it.
     fn marker(said: &Said) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
@@ -76,7 +109,7 @@ impl Comment {
 
     fn body(&self, said: &Said) -> String {
         let marker = Comment::marker(said);
-        let end = format!("\nMeasured at {}.\n", self.event.sha);
+        let end = measured_at(&self.event.sha);
         let left = BUDGET.bytes - marker.len() - end.len() - 1;
         let text = said.markdown(self.link.as_deref(), Budget { bytes: left });
         format!("{marker}\n{text}{end}")
@@ -108,8 +141,8 @@ impl Comment {
         Ok(pulls.iter().filter(of_head).filter_map(told).find(|(_, sha)| is_sha(sha)))
     }
 
-    /// Ids of the comments that are ours, oldest first.
-    fn ours(&self, list: &str, said: &Said) -> anyhow::Result<Vec<u64>> {
+    /// The comments that are ours, oldest first.
+    fn ours(&self, list: &str, said: &Said) -> anyhow::Result<Vec<Ours>> {
         let marker = Comment::marker(said);
         let mut ours = Vec::new();
         for page in 1..=PAGES {
@@ -118,21 +151,41 @@ impl Comment {
             let comments = answer.as_array().context("GitHub's answer is no list of comments")?;
             ours.extend(comments.iter().filter_map(|comment| {
                 let text = |path: &str| comment.pointer(path).and_then(Value::as_str);
-                let mine = text("/user/login") == Some(&self.author)
-                    && text("/body").is_some_and(|body| body.starts_with(&marker));
-                comment.get("id").and_then(Value::as_u64).filter(|_| mine)
+                let body = text("/body").filter(|body| body.starts_with(&marker))?.to_owned();
+                let mine = text("/user/login") == Some(&self.author);
+                let id = comment.get("id").and_then(Value::as_u64).filter(|_| mine)?;
+                Some(Ours { id, body })
             }));
             if comments.len() < PAGE {
                 break;
             }
         }
-        ours.sort_unstable();
+        ours.sort_unstable_by_key(|comment| comment.id);
         Ok(ours)
     }
 }
 
+/// A comment of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ours {
+    id: u64,
+    body: String,
+}
+
+impl Ours {
+    /// Whether it tells of this commit.
+    fn is_of(&self, sha: &str) -> bool {
+        !sha.is_empty() && self.body.trim_end().ends_with(measured_at(sha).trim_end())
+    }
+}
+
+/// How it ends.
+fn measured_at(sha: &str) -> String {
+    format!("\nMeasured at {sha}.\n")
+}
+
 /// Text as a value in a query.
-fn in_query(text: &str) -> String {
+pub(super) fn in_query(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes()
         .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
