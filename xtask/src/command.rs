@@ -17,7 +17,7 @@ use crate::axis::{Powers, kernel, virtualization};
 use crate::cli;
 use crate::doctor::provision;
 use crate::fleet::parts::Wanted;
-use crate::fleet::{github, slurm};
+use crate::fleet::{github, gitlab, slurm};
 use crate::matrix::{self, Axis, Cell, Matrix};
 use crate::plan::{GateBoots, Json, Options, Plan, Table};
 use crate::publish;
@@ -128,6 +128,9 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
             let text = github::jobs(&plan, &wanted(told, boots)).and_then(|jobs| jobs.text());
             print(text.map_err(wrong)? + "\n")?;
         }
+        cli::PlanFormat::Gitlab => {
+            print(gitlab::pipeline(&plan, &wanted(told, boots)).map_err(wrong)?)?;
+        }
         cli::PlanFormat::Slurm => {
             let script = slurm::script(&plan, &wanted(told, boots), &told.selection);
             print(script.map_err(wrong)?)?;
@@ -185,7 +188,7 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
 }
 
 fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
-    if let Some(why) = publish::github::fork_on_own_runner() {
+    if let Some(why) = publish::fork_on_own_runner() {
         return Err(wrong(why));
     }
     let state = StateDir::of_user()?;

@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod github;
+pub mod gitlab;
 pub mod intake;
 pub mod merge;
 pub mod parts;

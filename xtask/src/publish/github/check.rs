@@ -3,11 +3,10 @@
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::api::{Api, PAGE, PAGES, Verb};
-use super::comment::in_query;
 use super::event::Event;
 use crate::command::Exit;
 use crate::publish::Sink;
+use crate::publish::api::{Api, PAGE, PAGES, Verb, in_query};
 use crate::publish::said::{Budget, Said};
 use crate::report::clean;
 

@@ -1,19 +1,16 @@
-//! One comment on the pull request, which every run changes instead of adding another. It is known by a marker *and* its author, so that
-//! nobody else's is ever changed; and a run of an older commit leaves that of a newer one alone.
+//! The comment on the pull request, which every run changes instead of adding another.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::api::{Api, PAGE, PAGES, Verb};
 use super::event::{Event, is_sha};
 use crate::publish::Sink;
+use crate::publish::api::{Api, PAGE, PAGES, Verb, in_query};
 use crate::publish::said::{Budget, Said};
+use crate::publish::thread::{self, Thread, marker};
 
 /// GitHub takes 65,536 characters.
 const BUDGET: Budget = Budget { bytes: 65_000 };
-
-/// How often it is written, where other runs write it at the same time.
-const TRIES: u32 = 4;
 
 /// The comment of a matrix.
 #[derive(Debug)]
@@ -31,90 +28,20 @@ impl Sink for Comment {
     }
 
     fn shows(&self, said: &Said) -> anyhow::Result<String> {
-        Ok(self.body(said))
+        Ok(said.comment(&self.event.sha, self.link.as_deref(), BUDGET))
     }
 
     fn send(&self, said: &Said) -> anyhow::Result<String> {
-        for _ in 0..TRIES {
-            if let Some(done) = self.once(said)? {
-                return Ok(done);
-            }
-        }
-        bail!("another run changed it {TRIES} times while it was written")
+        let Some((number, _)) = self.pull()? else {
+            return Ok("no open pull request has this commit as its head".to_owned());
+        };
+        let text = self.shows(said)?;
+        let known = (&*marker(&said.matrix), &*self.event.sha);
+        thread::write(&OfPull { comment: self, number }, known, &text)
     }
 }
 
 impl Comment {
-    /// Writes it, and looks whether it is what is there then. Answers nothing where it is not, and has to be written again.
-    fn once(&self, said: &Said) -> anyhow::Result<Option<String>> {
-        let Event { repository, sha, .. } = &self.event;
-        let Some((number, head)) = self.pull()? else {
-            return Ok(Some("no open pull request has this commit as its head".to_owned()));
-        };
-        let newer = format!("pull request {number} has a newer commit: left to its run");
-        if head != *sha {
-            return Ok(Some(newer));
-        }
-        let list = format!("/repos/{repository}/issues/{number}/comments");
-        let body = json!({ "body": self.body(said) });
-        let one = |id: u64| format!("/repos/{repository}/issues/comments/{id}");
-        let head = || self.pull().map(|pull| pull.map_or_else(String::new, |(_, head)| head));
-        let before = self.ours(&list, said)?;
-        // However long the server lets us wait: what is written then is of the commit that is the newest then.
-        let still = || Ok(head()? == *sha);
-        let (verb, path) = match before.first() {
-            None => (Verb::Post, list.clone()),
-            Some(first) => (Verb::Patch, one(first.id)),
-        };
-        if self.api.call_while(verb, &path, Some(&body), &still)?.is_none() {
-            return Ok(Some(newer));
-        }
-        let head = head()?;
-        let after = self.ours(&list, said)?;
-        let how = if before.is_empty() { "written" } else { "changed" };
-        let done = format!("{how} on pull request {number}");
-        // A list that does not have it yet: a second one would stay.
-        let [first, doubles @ ..] = &after[..] else { return Ok(Some(done)) };
-        if head != *sha {
-            // A newer commit came while it was written. If its run was there before, its words get their place again.
-            if let Some(newest) = before.first().filter(|first| first.is_of(&head)) {
-                let body = json!({ "body": newest.body });
-                self.api.call(Verb::Patch, &one(newest.id), Some(&body))?;
-            }
-            return Ok(Some(newer));
-        }
-        // Another run may have written one at the same time: the oldest stays, with what the newest commit's says.
-        if !first.is_of(sha) {
-            if !doubles.is_empty() {
-                self.api.call_while(Verb::Patch, &one(first.id), Some(&body), &still)?;
-                for double in doubles {
-                    self.api.call(Verb::Delete, &one(double.id), None)?;
-                }
-            }
-            return Ok(None);
-        }
-        for double in doubles {
-            self.api.call(Verb::Delete, &one(double.id), None)?;
-        }
-        Ok(Some(done))
-    }
-
-    /// By which it is found again. No name may end it.
-    fn marker(said: &Said) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
-        let name: String = said.matrix.chars().map(plain).take(100).collect();
-        // Two dashes end a comment of HTML.
-        format!("<!-- evenkeel: {} -->", name.replace("--", "-_"))
-    }
-
-    fn body(&self, said: &Said) -> String {
-        let marker = Comment::marker(said);
-        let end = measured_at(&self.event.sha);
-        let left = BUDGET.bytes - marker.len() - end.len() - 1;
-        let text = said.markdown(self.link.as_deref(), Budget { bytes: left });
-        format!("{marker}\n{text}{end}")
-    }
-
     /// The pull request and the commit that is its head now.
     fn pull(&self) -> anyhow::Result<Option<(u64, String)>> {
         let repository = &self.event.repository;
@@ -140,64 +67,67 @@ impl Comment {
         let pulls = pulls.as_array().map(Vec::as_slice).unwrap_or_default();
         Ok(pulls.iter().filter(of_head).filter_map(told).find(|(_, sha)| is_sha(sha)))
     }
+}
 
-    /// The comments that are ours, oldest first.
-    fn ours(&self, list: &str, said: &Said) -> anyhow::Result<Vec<Ours>> {
-        let marker = Comment::marker(said);
+/// What is said on a pull request.
+struct OfPull<'c> {
+    comment: &'c Comment,
+    number: u64,
+}
+
+impl OfPull<'_> {
+    fn list(&self) -> String {
+        format!("/repos/{}/issues/{}/comments", self.comment.event.repository, self.number)
+    }
+
+    fn one(&self, id: u64) -> String {
+        format!("/repos/{}/issues/comments/{id}", self.comment.event.repository)
+    }
+}
+
+impl Thread for OfPull<'_> {
+    fn name(&self) -> String {
+        format!("pull request {}", self.number)
+    }
+
+    fn head(&self) -> anyhow::Result<String> {
+        Ok(self.comment.pull()?.map_or_else(String::new, |(_, head)| head))
+    }
+
+    fn comments(&self) -> anyhow::Result<Vec<thread::Comment>> {
         let mut ours = Vec::new();
         for page in 1..=PAGES {
-            let answer =
-                self.api.call(Verb::Get, &format!("{list}?per_page={PAGE}&page={page}"), None)?;
+            let query = format!("{}?per_page={PAGE}&page={page}", self.list());
+            let answer = self.comment.api.call(Verb::Get, &query, None)?;
             let comments = answer.as_array().context("GitHub's answer is no list of comments")?;
             ours.extend(comments.iter().filter_map(|comment| {
                 let text = |path: &str| comment.pointer(path).and_then(Value::as_str);
-                let body = text("/body").filter(|body| body.starts_with(&marker))?.to_owned();
-                let mine = text("/user/login") == Some(&self.author);
+                let mine = text("/user/login") == Some(&self.comment.author);
                 let id = comment.get("id").and_then(Value::as_u64).filter(|_| mine)?;
-                Some(Ours { id, body })
+                Some(thread::Comment { id, text: text("/body")?.to_owned() })
             }));
             if comments.len() < PAGE {
                 break;
             }
         }
-        ours.sort_unstable_by_key(|comment| comment.id);
         Ok(ours)
     }
-}
 
-/// A comment of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Ours {
-    id: u64,
-    body: String,
-}
-
-impl Ours {
-    /// Whether it tells of this commit.
-    fn is_of(&self, sha: &str) -> bool {
-        !sha.is_empty() && self.body.trim_end().ends_with(measured_at(sha).trim_end())
+    fn write(
+        &self,
+        id: Option<u64>,
+        text: &str,
+        still: &dyn Fn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<bool> {
+        let (verb, path) = match id {
+            None => (Verb::Post, self.list()),
+            Some(id) => (Verb::Patch, self.one(id)),
+        };
+        let body = json!({ "body": text });
+        Ok(self.comment.api.call_while(verb, &path, Some(&body), still)?.is_some())
     }
-}
 
-/// How it ends.
-fn measured_at(sha: &str) -> String {
-    format!("\nMeasured at {sha}.\n")
-}
-
-/// Text as a value in a query.
-pub(super) fn in_query(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes()
-        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn branches_stay_in_their_place_of_the_query() {
-        assert_eq!(in_query("feat/x&state=all #\n\"é"), "feat%2Fx%26state%3Dall%20%23%0A%22%C3%A9");
+    fn remove(&self, id: u64) -> anyhow::Result<()> {
+        self.comment.api.call(Verb::Delete, &self.one(id), None).map(drop)
     }
 }
