@@ -78,6 +78,10 @@ fn jobs_of_a_plan_are_one_line_of_json() {
     assert_eq!(told.stdout.lines().count(), 1);
     let jobs: Value = serde_json::from_str(&told.stdout).unwrap();
     assert_eq!(jobs["include"][1]["shard"], "2/2");
+    // The guide's runners are found without being told of.
+    let usual: Value = serde_json::from_str(&plan(&[]).stdout).unwrap();
+    let labels = serde_json::json!(["self-hosted", "linux", "evenkeel"]);
+    assert_eq!(usual["include"][0]["runs_on"], labels);
     assert_eq!(jobs["include"][0]["runs_on"], serde_json::json!(["self-hosted", "bench"]));
     // Nothing for a runner to do is no job.
     let many: Value = serde_json::from_str(&plan(&["--shards", "9"]).stdout).unwrap();
@@ -328,15 +332,20 @@ fn of_shards_there_are_no_more_than_jobs() {
 }
 
 #[test]
-fn every_command_of_the_guide_is_one() {
+fn every_command_of_the_guides_is_one() {
     use clap::Parser as _;
-    let guide = include_str!("../../ci/github/README.md");
-    let mut commands =
-        guide.lines().filter_map(|line| line.trim().strip_prefix("cargo ")).peekable();
-    assert!(commands.peek().is_some());
-    for command in commands {
-        let words = command.split_whitespace();
-        let told = xtask::cli::Cli::try_parse_from(words);
-        assert!(told.is_ok(), "{command}: {}", told.unwrap_err());
+    for guide in [
+        include_str!("../../ci/github/README.md"),
+        include_str!("../../ci/gitlab/README.md"),
+        include_str!("../../ci/slurm/README.md"),
+    ] {
+        let mut commands =
+            guide.lines().filter_map(|line| line.trim().strip_prefix("cargo ")).peekable();
+        assert!(commands.peek().is_some());
+        for command in commands {
+            let words = command.split_whitespace().take_while(|word| !matches!(*word, ">" | "|"));
+            let told = xtask::cli::Cli::try_parse_from(words);
+            assert!(told.is_ok(), "{command}: {}", told.unwrap_err());
+        }
     }
 }

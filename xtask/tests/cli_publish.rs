@@ -95,6 +95,7 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().unwrap(),
             "authorization" => authorized = value.trim() == format!("Bearer {TOKEN}"),
+            "private-token" => authorized = value.trim() == TOKEN,
             _ => {}
         }
     }
@@ -136,6 +137,27 @@ impl State {
             ("GET", "/pulls/7") => {
                 let head = self.heads.pop_front().unwrap_or(&self.head);
                 ("200 OK", json!({ "number": 7, "head": { "sha": head } }))
+            }
+            ("GET", "/user") => ("200 OK", json!({ "id": 42, "username": "evenkeel" })),
+            ("GET", "/projects/5/merge_requests/7") => {
+                let head = self.heads.pop_front().unwrap_or(&self.head);
+                ("200 OK", json!({ "iid": 7, "sha": head }))
+            }
+            ("GET", "/projects/5/merge_requests/7/notes") => {
+                let page: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+                let notes = self.comments.iter().skip((page - 1) * 30).take(30).cloned();
+                ("200 OK", Value::Array(notes.collect()))
+            }
+            ("POST", "/projects/5/merge_requests/7/notes") => {
+                let id = 100 + self.comments.len() as u64;
+                let note = json!({ "id": id, "author": { "id": 42 }, "body": body["body"] });
+                self.comments.push(note.clone());
+                ("201 Created", note)
+            }
+            ("PUT", path) if path.starts_with("/projects/5/merge_requests/7/notes/") => {
+                let at = at(&self.comments).unwrap();
+                self.comments[at]["body"] = body["body"].clone();
+                ("200 OK", self.comments[at].clone())
             }
             ("GET", "/pulls") => {
                 let open =
@@ -526,6 +548,83 @@ fn a_long_list_is_cut_worst_first_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_merge_request_of_gitlab_has_one_note_and_figures_beside() {
+    let (place, server) = (place(), Server::start());
+    let job = |of: &str, more: &[&str]| {
+        let mut command = xtask(&["publish", "gitlab", of]);
+        command.current_dir(place.path()).env("CI_API_V4_URL", &server.address).args(more);
+        command.env("EVENKEEL_TOKEN", TOKEN).env("CI_PROJECT_ID", "5");
+        command.env("CI_MERGE_REQUEST_IID", "7").env("CI_COMMIT_SHA", SHA);
+        command
+    };
+    let publish = |of: &str, more: &[&str]| run(&mut job(of, more));
+    // Behind one who copied the marker.
+    let marker = "<!-- evenkeel: two -->\nmine\n";
+    server.with(|state| {
+        state.comments.push(json!({ "id": 1, "author": { "id": 666 }, "body": marker }));
+        state
+            .comments
+            .extend((2..40).map(|id| json!({ "id": id, "author": { "id": 3 }, "body": "hello" })));
+    });
+    let said = publish("both", &["--metrics", "m.txt", "--report-url", "https://me.example/pr/7/"]);
+    said.ends_with(1).says(&["metrics: written to `m.txt`", "note: written on merge request 7"]);
+    let metrics = text(&place, "m.txt");
+    let line = "evenkeel_median{cell=\"running/docker/bridge/stock/idle\",workload=\"tcp-stream\",unit=\"bytes/s\"} ";
+    assert!(metrics.contains(line), "{metrics}");
+    publish("same", &[]).ends_with(0).says(&["note: changed on merge request 7"]);
+    server.with(|state| {
+        assert_eq!((state.comments.len(), &state.comments[0]["body"]), (40, &json!(marker)));
+        assert!(state.comments[39]["body"].as_str().unwrap().contains("no regression in 2 cells"));
+        state.head = NEWER.to_owned();
+    });
+    publish("both", &[]).ends_with(1).says(&["has a newer commit: left to its run"]);
+    server.with(|state| {
+        state.head = SHA.to_owned();
+        state.fails = VecDeque::from(["403 Forbidden"]);
+    });
+    let said = publish("both", &[]);
+    said.ends_with(1).says(&["warning: note: ", "its scope must be `api`"]);
+    assert!(!said.to_string().contains(TOKEN));
+    server.with(|state| state.calls.clear());
+    let shown = publish("both", &["--dry-run"]);
+    assert!(shown.ends_with(1).stdout.contains("== note\n<!-- evenkeel: two -->"), "{shown}");
+    assert!(server.with(|state| state.calls.is_empty()));
+    run(job("both", &[]).env("CI_MERGE_REQUEST_IID", "x")).is_refused_with(&["is no number"]);
+    // A branch has nobody to tell, and its figures all the same.
+    run(job("both", &[]).env_remove("CI_MERGE_REQUEST_IID")).is_refused_with(&["nothing to tell"]);
+    run(job("both", &["--metrics", "m.txt"]).env_remove("CI_MERGE_REQUEST_IID")).ends_with(1);
+}
+
+#[test]
+fn by_hand_a_dry_run_finds_the_repository_and_the_commit_itself() {
+    let place = place();
+    let git = |words: &[&str]| {
+        let words = [&["git", "-C", place.path().to_str().unwrap()], words].concat();
+        command::output(&words, common::PATIENCE).unwrap()
+    };
+    let shown = || {
+        let mut command =
+            xtask(&["publish", "github", "both", "--dry-run", "--to", "comment,check"]);
+        for name in ["GITHUB_REPOSITORY", "GITHUB_SHA", "GITHUB_EVENT_PATH", "GITHUB_EVENT_NAME"] {
+            command.env_remove(name);
+        }
+        run(command.current_dir(place.path()))
+    };
+    shown().is_refused_with(&["which repository is told?"]);
+    git(&["init", "--quiet"]);
+    git(&["remote", "add", "origin", "git@github.example:me/mine.git"]);
+    shown().is_refused_with(&["which commit is told?"]);
+    let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    git(&[&who[..], &["commit", "--quiet", "--allow-empty", "-m", "first"]].concat());
+    let commit = git(&["rev-parse", "HEAD"]);
+    let said = shown();
+    assert!(
+        said.ends_with(1).stdout.contains(&format!("Measured at {}.", commit.trim())),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_site_keeps_reports_apart_and_is_bounded() {
     let place = place();
     let site = place.path().join("site");
@@ -634,6 +733,24 @@ fn a_repository_gets_its_files_once_and_none_of_the_users_is_overwritten() {
     assert!(!place.path().join(".github/workflows/evenkeel-publish.yml").exists());
     init(&["--forks", "--force"]).ends_with(0);
     assert!(text(&place, workflow).contains("forks: true"));
+    let gitlab = |of: &str| {
+        let folder = place.path().join("gitlab");
+        run(&mut xtask(&["init", "gitlab", folder.to_str().unwrap(), "--tool", of]))
+    };
+    let of = format!("https://example.org/me/evenkeel.git@{commit}");
+    assert_eq!(gitlab(&of).ends_with(0).stdout.matches(": written").count(), 2);
+    assert_eq!(gitlab(&of).ends_with(0).stdout.matches("is there already").count(), 2);
+    let pipeline = text(&place, "gitlab/.gitlab-ci.yml");
+    let include = format!("https://example.org/me/evenkeel/-/raw/{commit}/ci/gitlab/evenkeel.yml");
+    assert!(pipeline.contains(&include) && !pipeline.contains("{{"), "{pipeline}");
+    for wrong in [
+        "https://example.org/me/evenkeel@main",
+        "http://x/y",
+        "me/evenkeel",
+        &format!("https://x y/z@{commit}"),
+    ] {
+        gitlab(wrong).is_refused_with(&["URL@COMMIT"]);
+    }
     for wrong in ["me/evenkeel@main", "me/evenkeel", "me@x", "a/b@$(id)"] {
         run(xtask(&["init", "github", "--tool", wrong]).current_dir(place.path()))
             .is_refused_with(&["OWNER/NAME@COMMIT"]);

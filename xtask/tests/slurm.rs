@@ -31,9 +31,11 @@ impl Cluster {
         let place = host.place.path().join("cluster");
         std::fs::create_dir_all(place.join("state")).unwrap();
         let folder = |name: &str| place.join(name).to_str().unwrap().to_owned();
-        let ports: Vec<TcpListener> =
+        // Held until all are known, so that they differ.
+        let held: Vec<TcpListener> =
             (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
+        let ports: Vec<u16> = held.iter().map(|port| port.local_addr().unwrap().port()).collect();
+        drop(held);
         let name = nix::unistd::gethostname().unwrap().into_string().unwrap();
         let name = name.split('.').next().unwrap();
         let key: Vec<u8> = (0..1024).map(|_| fastrand::u8(..)).collect();
