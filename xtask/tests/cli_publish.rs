@@ -344,8 +344,9 @@ fn a_newer_commit_that_comes_while_it_is_written_keeps_its_comment() {
     // While the server let us wait.
     server.with(|state| {
         state.comments.push(comment);
-        state.fails = VecDeque::from(["200", "200", "200", "429 Slow down\r\nRetry-After: 0"]);
-        state.heads = VecDeque::from([SHA, SHA]);
+        state.fails =
+            VecDeque::from(["200", "200", "200", "200", "429 Slow down\r\nRetry-After: 0"]);
+        state.heads = VecDeque::from([SHA, SHA, SHA]);
         state.head = NEWER.to_owned();
     });
     let publish = || server.publish(&place, "both", &["--to", "comment"]);
@@ -355,7 +356,7 @@ fn a_newer_commit_that_comes_while_it_is_written_keeps_its_comment() {
         let written = state.calls.iter().filter(|call| call.starts_with("PATCH")).count();
         assert_eq!(written, 1, "{:?}", state.calls);
         // Between our look and our own words.
-        state.heads = VecDeque::from([SHA, SHA]);
+        state.heads = VecDeque::from([SHA, SHA, SHA]);
     });
     publish().ends_with(1).says(&["has a newer commit: left to its run"]);
     server.with(|state| {
