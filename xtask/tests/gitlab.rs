@@ -1,8 +1,6 @@
 //! The pipeline of a scratch repository, from its plan to its site, run for real by gitlab-ci-local and without a network. Skipped with that reason
 //! where it is not installed (npm: gitlab-ci-local; Debian: rsync).
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
-
 mod common;
 
 use common::{Host, PATIENCE, Quick, XTASK, run};
