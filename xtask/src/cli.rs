@@ -44,6 +44,8 @@ pub enum Command {
   cargo xtask plan
   cargo xtask plan smoke --format json
   cargo xtask plan --format github --shards 4       the matrix of a workflow's jobs
+  cargo xtask plan --format gitlab --shards 4       a child pipeline
+  cargo xtask plan --format slurm --shards 4 > evenkeel.sh && sh evenkeel.sh      job arrays
   cargo xtask plan --update-kernels        pin the newest kernels that apt has
   cargo xtask plan --explain running/docker/bridge/isolated/noisy")]
     Plan(Plan),
@@ -138,9 +140,10 @@ $XDG_STATE_HOME/evenkeel). Whatever a killed run left is undone from there: link
 settings, control groups and processes of that run, and nothing else. It is safe to run at any time, and twice.
 A run that stops by itself or by Ctrl-C needs none.
 
-Example:
-  sudo cargo xtask restore")]
-    Restore,
+Examples:
+  sudo cargo xtask restore
+  sudo cargo xtask restore --end-holder RUNNER_NAME=bench-1      in a runner's hook: what a cancelled job left running ends before")]
+    Restore(Restore),
     /// Measure how fast the tool itself is: the table of its speeds, as ratios from one run.
     Benchmark(Benchmark),
     /// Run every check of the project.
@@ -203,12 +206,16 @@ pub struct Plan {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub format: PlanFormat,
-    /// Jobs that a workflow measures it in; as many as there are kinds of runners that its kernels need, if not given.
+    /// Jobs that a CI system or a cluster measures it in; as many as there are kinds of runners that its kernels need, if not given.
     #[arg(long, value_name = "N", conflicts_with_all = ["shard", "explain"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub shards: Option<u32>,
-    /// Labels that every runner of these jobs has, with commas between.
-    #[arg(long, value_name = "LABEL", value_delimiter = ',', default_value = "self-hosted,linux")]
-    pub runner: Vec<String>,
+    /// Labels that every runner of these jobs has (GitLab: tags, Slurm: features of nodes), with commas between. If not given:
+    /// `self-hosted,linux,evenkeel` for GitHub, `evenkeel` for GitLab, none for Slurm.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    pub runner: Option<Vec<String>>,
+    /// Labels that runners have besides which measure guests, with commas between: `kvm`.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    pub guest_runner: Vec<String>,
     /// Reckon with the boots of a gate: the jobs will measure `--against` another revision.
     #[arg(long)]
     pub gate: bool,
@@ -232,6 +239,22 @@ pub enum PlanFormat {
     Json,
     /// The jobs of a GitHub workflow's matrix.
     Github,
+    /// The child pipeline of a GitLab pipeline.
+    Gitlab,
+    /// A script that submits the shards to Slurm.
+    Slurm,
+}
+
+impl PlanFormat {
+    /// Labels that runners usually have, of a format that is about runners.
+    pub fn runners(self) -> Option<&'static [&'static str]> {
+        match self {
+            PlanFormat::Table | PlanFormat::Json => None,
+            PlanFormat::Github => Some(&["self-hosted", "linux", "evenkeel"]),
+            PlanFormat::Gitlab => Some(&["evenkeel"]),
+            PlanFormat::Slurm => Some(&[]),
+        }
+    }
 }
 
 /// How an answer is printed.
@@ -434,6 +457,24 @@ pub enum Init {
     #[command(after_help = "Example:
   cargo xtask init github --tool OWNER/evenkeel@0123456789012345678901234567890123456789")]
     Github(InitGithub),
+    /// For GitLab. A second run changes nothing, and a file that differs is named, not overwritten.
+    #[command(after_help = "Example:
+  cargo xtask init gitlab --tool https://example.org/me/evenkeel@0123456789012345678901234567890123456789")]
+    Gitlab(InitGitlab),
+}
+
+/// `init gitlab`.
+#[derive(Args, Debug)]
+pub struct InitGitlab {
+    /// Where the pipeline finds Evenkeel: the address of its repository and a commit.
+    #[arg(long, value_name = "URL@COMMIT")]
+    pub tool: String,
+    /// The repository's top folder.
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+    /// Overwrite files that differ.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `init github`.
@@ -462,9 +503,18 @@ Verdict and texts are made of the run's records. Repository, commit and pull req
 read from GITHUB_TOKEN. What cannot be told somewhere is a warning, and changes neither verdict nor exit code.
 
 Examples:
-  cargo xtask publish github out/whole --dry-run --repository me/mine --sha 0123456789012345678901234567890123456789
+  cargo xtask publish github out/whole --dry-run          as a comment on the commit and the repository of this checkout
   cargo xtask publish github out/whole --report-url https://me.github.io/mine/pr/7/")]
     Github(PublishGithub),
+    /// GitLab: a note on the merge request, and figures as a metrics report. Ends as the run's verdict does.
+    #[command(after_help = "\
+Verdict and texts are made of the run's records. Project, merge request and commit are those of the job, never of the run. The token is read from
+EVENKEEL_TOKEN. What cannot be told somewhere is a warning, and changes neither verdict nor exit code.
+
+Examples:
+  cargo xtask publish gitlab out/whole --dry-run --project 1 --merge-request 7
+  cargo xtask publish gitlab out/whole --metrics metrics.txt")]
+    Gitlab(PublishGitlab),
     /// A site in a folder, as Pages serves it: reports, the newest first, and those of pull requests apart; and the history of runs.
     #[command(after_help = "Examples:
   cargo xtask publish pages out/whole --site site/ --commit 1a2b3c4d      the main site and its history
@@ -487,10 +537,10 @@ pub struct PublishGithub {
     /// Where the report can be read.
     #[arg(long, value_name = "URL")]
     pub report_url: Option<String>,
-    /// The repository, instead of the workflow's.
+    /// The repository, instead of the workflow's, or of `origin` outside of one.
     #[arg(long, value_name = "OWNER/NAME")]
     pub repository: Option<String>,
-    /// The commit that was measured, instead of the event's.
+    /// The commit that was measured, instead of the event's, or of this checkout's outside of a workflow.
     #[arg(long, value_name = "COMMIT")]
     pub sha: Option<String>,
     /// The pull request, instead of the event's.
@@ -507,6 +557,34 @@ pub struct PublishGithub {
     pub require_conclusive: bool,
 }
 
+/// `publish gitlab`.
+#[derive(Args, Debug)]
+pub struct PublishGitlab {
+    /// The run's directory.
+    pub run: PathBuf,
+    /// Show what would go where; ask nobody, change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write all figures there, as `artifacts:reports:metrics` takes them.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// Where the report can be read.
+    #[arg(long, value_name = "URL")]
+    pub report_url: Option<String>,
+    /// The project, instead of the job's.
+    #[arg(long, value_name = "ID")]
+    pub project: Option<u64>,
+    /// The merge request, instead of the job's.
+    #[arg(long, value_name = "NUMBER")]
+    pub merge_request: Option<u64>,
+    /// The commit that was measured, instead of the job's.
+    #[arg(long, value_name = "COMMIT")]
+    pub sha: Option<String>,
+    /// Exit with 3 where something that gates cannot be told, or is missing.
+    #[arg(long)]
+    pub require_conclusive: bool,
+}
+
 /// `publish pages`.
 #[derive(Args, Debug)]
 pub struct PublishPages {
@@ -518,6 +596,9 @@ pub struct PublishPages {
     /// The branch of this repository's `origin` that holds the site. It has one commit, which each run replaces: it grows no further than the site.
     #[arg(long, value_name = "NAME")]
     pub branch: Option<String>,
+    /// The repository that has this branch, instead of `origin`.
+    #[arg(long, value_name = "URL", requires = "branch")]
+    pub remote: Option<String>,
     /// The pull request that it is of: its report lies apart, and is in no history.
     #[arg(long, value_name = "NUMBER")]
     pub pull: Option<u64>,
@@ -628,6 +709,15 @@ pub struct Calibrate {
     /// Fewest windows that still give every figure; marked as such.
     #[arg(long)]
     pub quick: bool,
+}
+
+/// `restore`.
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// Ask a run under way to end before, if it was started with this variable: that of a job which was cancelled. Any other run is left
+    /// alone, and its host is not restored.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub end_holder: Option<evenkeel_agent::holder::Whose>,
 }
 
 /// `benchmark`.

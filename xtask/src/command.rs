@@ -16,9 +16,10 @@ use crate::axis::tuning::{self, Profile};
 use crate::axis::{Powers, kernel, virtualization};
 use crate::cli;
 use crate::doctor::provision;
-use crate::fleet::github;
+use crate::fleet::parts::Wanted;
+use crate::fleet::{github, gitlab, slurm};
 use crate::matrix::{self, Axis, Cell, Matrix};
-use crate::plan::{Json, Options, Plan, Table};
+use crate::plan::{GateBoots, Json, Options, Plan, Table};
 use crate::publish;
 use crate::record::{Base, PlannedCell, Record, Run, Status, store};
 use crate::run::host::{self, Host};
@@ -103,8 +104,10 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         update_kernels(&matrix)?;
     }
     let host = host.with_labs(told.lab);
-    if told.shards.is_some() && told.format != cli::PlanFormat::Github {
-        return Err(wrong("--shards is for `--format github`: `--shard I/N` shows one of them"));
+    if told.shards.is_some() && told.format.runners().is_none() {
+        return Err(wrong(
+            "--shards is for `--format github`, `gitlab` or `slurm`: `--shard I/N` shows one of them",
+        ));
     }
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
@@ -122,17 +125,33 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         cli::PlanFormat::Table => print(Table(&plan))?,
         cli::PlanFormat::Json => print_by(|out| Json(&plan).write(out))?,
         cli::PlanFormat::Github => {
-            let gate = told.gate.then_some(boots);
-            let wanted = github::Wanted { shards: told.shards, runner: &told.runner, gate };
-            print(
-                github::jobs(&plan, &wanted).and_then(|jobs| jobs.text()).map_err(wrong)? + "\n",
-            )?;
+            let text = github::jobs(&plan, &wanted(told, boots)).and_then(|jobs| jobs.text());
+            print(text.map_err(wrong)? + "\n")?;
+        }
+        cli::PlanFormat::Gitlab => {
+            print(gitlab::pipeline(&plan, &wanted(told, boots)).map_err(wrong)?)?;
+        }
+        cli::PlanFormat::Slurm => {
+            let script = slurm::script(&plan, &wanted(told, boots), &told.selection);
+            print(script.map_err(wrong)?)?;
         }
     }
     // The process ends here: giving back a million cells one by one would be a tenth of its time.
     std::mem::forget(plan);
     std::mem::forget(matrix);
     Ok(Exit::Fine)
+}
+
+/// What is asked of the jobs that measure a plan.
+fn wanted(told: &cli::Plan, boots: GateBoots) -> Wanted {
+    let runner = told.runner.clone();
+    let usual = || told.format.runners().unwrap_or_default().iter().map(|l| (*l).to_owned());
+    Wanted {
+        shards: told.shards,
+        runner: runner.unwrap_or_else(|| usual().collect()),
+        guests: told.guest_runner.clone(),
+        gate: told.gate.then_some(boots),
+    }
 }
 
 /// Pins the newest kernels, and says which.
@@ -169,7 +188,7 @@ pub fn bench(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
 }
 
 fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
-    if let Some(why) = publish::github::fork_on_own_runner() {
+    if let Some(why) = publish::fork_on_own_runner() {
         return Err(wrong(why));
     }
     let state = StateDir::of_user()?;
@@ -366,8 +385,11 @@ fn read_run(dir: &std::path::Path) -> anyhow::Result<(Run, Vec<Record>)> {
 ///
 /// # Errors
 /// A run is under way, or something was not restored.
-pub fn restore() -> anyhow::Result<Exit> {
-    let restored = restore::restore(&StateDir::of_user()?)?;
+pub fn restore(told: &cli::Restore) -> anyhow::Result<Exit> {
+    let restored = restore::restore(&StateDir::of_user()?, told.end_holder.as_ref())?;
+    if let Some(pid) = restored.ended {
+        say(format_args!("the run under way, process {pid}, was asked to end, and has ended"));
+    }
     for left in &restored.undone.left_alone {
         say(format_args!("left alone: {left}"));
     }

@@ -12,6 +12,7 @@ use crate::wrong::wrong;
 
 const WORKFLOW: &str = include_str!("../../ci/github/templates/evenkeel.yml");
 const SECOND_STAGE: &str = include_str!("../../ci/github/templates/evenkeel-publish.yml");
+const PIPELINE: &str = include_str!("../../ci/gitlab/templates/evenkeel.yml");
 const MATRIX: &str = include_str!("../../ci/github/templates/network.toml");
 
 /// The name of that matrix.
@@ -23,24 +24,48 @@ struct Wanted {
     text: String,
 }
 
-/// `init github`.
+/// `init`.
 ///
 /// # Errors
 /// The tool is not named, a file differs, or cannot be written.
 pub fn init(told: &cli::Init) -> anyhow::Result<Exit> {
-    let cli::Init::Github(told) = told;
+    match told {
+        cli::Init::Github(told) => github(told),
+        cli::Init::Gitlab(told) => gitlab(told),
+    }
+}
+
+/// A file's text with what was told in it.
+fn filled(text: &str, tool: &str, commit: &str) -> String {
+    text.replace("{{tool}}", tool).replace("{{commit}}", commit).replace("{{matrix}}", NAME)
+}
+
+/// The first matrix.
+fn matrix() -> Wanted {
+    Wanted { path: Path::new("matrices").join(format!("{NAME}.toml")), text: MATRIX.to_owned() }
+}
+
+fn gitlab(told: &cli::InitGitlab) -> anyhow::Result<Exit> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~:/".contains(c);
+    let parts = told.tool.rsplit_once('@').filter(|(address, commit)| {
+        let address = address.strip_prefix("https://");
+        address.is_some_and(|rest| rest.contains('/') && rest.chars().all(plain))
+            && is_commit(commit)
+    });
+    let (tool, commit) = parts.ok_or_else(|| {
+        wrong("--tool is URL@COMMIT, the https:// address of the repository of Evenkeel and a commit of 40 digits")
+    })?;
+    let tool = tool.trim_end_matches('/').trim_end_matches(".git");
+    let text = filled(PIPELINE, tool, commit);
+    write(&told.folder, &[Wanted { path: ".gitlab-ci.yml".into(), text }, matrix()], told.force)
+}
+
+fn github(told: &cli::InitGithub) -> anyhow::Result<Exit> {
     let (tool, commit) = tool(&told.tool)?;
-    let filled = |text: &str| {
-        text.replace("{{tool}}", tool).replace("{{commit}}", commit).replace("{{matrix}}", NAME)
-    };
+    let filled = |text: &str| filled(text, tool, commit);
     let workflows = Path::new(".github/workflows");
-    let mut files = vec![
-        Wanted { path: workflows.join("evenkeel.yml"), text: filled(WORKFLOW) },
-        Wanted {
-            path: Path::new("matrices").join(format!("{NAME}.toml")),
-            text: MATRIX.to_owned(),
-        },
-    ];
+    let mut files =
+        vec![Wanted { path: workflows.join("evenkeel.yml"), text: filled(WORKFLOW) }, matrix()];
     if told.forks {
         let text = filled(SECOND_STAGE);
         files.push(Wanted { path: workflows.join("evenkeel-publish.yml"), text });
@@ -59,11 +84,15 @@ fn tool(told: &str) -> anyhow::Result<(&str, &str)> {
     let parts = told.split_once('@').filter(|(repository, commit)| {
         let named =
             repository.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name));
-        named && commit.len() == 40 && commit.bytes().all(|c| c.is_ascii_hexdigit())
+        named && is_commit(commit)
     });
     parts.ok_or_else(|| {
         wrong("--tool is OWNER/NAME@COMMIT, the repository of Evenkeel and a commit of 40 digits")
     })
+}
+
+fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|c| c.is_ascii_hexdigit())
 }
 
 /// Writes what is not there; all or, where a file differs, none.

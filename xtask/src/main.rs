@@ -47,7 +47,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Calibrate(told) => calibrate::calibrate(told, detail),
         Command::Publish(told) => publish::publish(told),
         Command::Init(told) => init::init(told),
-        Command::Restore => command::restore(),
+        Command::Restore(told) => command::restore(told),
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
         Command::Test(told) => check::test(told),
         Command::Boot(told) => command::boot(told),

@@ -78,6 +78,10 @@ fn jobs_of_a_plan_are_one_line_of_json() {
     assert_eq!(told.stdout.lines().count(), 1);
     let jobs: Value = serde_json::from_str(&told.stdout).unwrap();
     assert_eq!(jobs["include"][1]["shard"], "2/2");
+    // The guide's runners are found without being told of.
+    let usual: Value = serde_json::from_str(&plan(&[]).stdout).unwrap();
+    let labels = serde_json::json!(["self-hosted", "linux", "evenkeel"]);
+    assert_eq!(usual["include"][0]["runs_on"], labels);
     assert_eq!(jobs["include"][0]["runs_on"], serde_json::json!(["self-hosted", "bench"]));
     // Nothing for a runner to do is no job.
     let many: Value = serde_json::from_str(&plan(&["--shards", "9"]).stdout).unwrap();
@@ -217,6 +221,20 @@ fn what_strangers_ship_is_refused_or_left_out_by_name_and_nothing_else_is_touche
         (with(&|run| run["fleet"]["shard"] = Value::from("0/0")), "is no shard"),
         (with(&|run| run["seed"] = Value::from(-1)), "is not a run"),
         (
+            with(&|run| {
+                let lost = serde_json::json!({ "cell": "a", "block": 1, "reason": "b" });
+                run["lost"] = Value::Array(vec![lost; 20_001]);
+            }),
+            "20001 lost cells are more than 20000",
+        ),
+        (
+            with(&|run| {
+                run["lost"] =
+                    serde_json::json!([{ "cell": "a", "block": 1, "reason": "b".repeat(1 << 20) }])
+            }),
+            "a text of 1048576 bytes",
+        ),
+        (
             with(&|run| run["started_unix"] = Value::from(1_700_000_000)),
             "a stranger's day is not believed",
         ),
@@ -257,6 +275,30 @@ fn what_strangers_ship_is_refused_or_left_out_by_name_and_nothing_else_is_touche
     let sparse = std::fs::OpenOptions::new().write(true).open(&boots).unwrap();
     sparse.set_len(2 << 30).unwrap();
     refused(&["is larger than 1024 MiB"]);
+    // Boots that count in nothing are met like the others.
+    std::fs::write(&boots, &boots_text).unwrap();
+    let beside = Path::new(&one).join("diagnoses.jsonl");
+    let counting = |counted: Value| {
+        let mut record: Value = serde_json::from_str(first).unwrap();
+        record["counted"] = counted;
+        record.to_string()
+    };
+    let numbers = vec![vec![0.0; 1_000]; 51];
+    for (text, words) in [
+        (first.replacen("running/netns", "running/../../x", 1), "did not plan it"),
+        (
+            counting(serde_json::json!({ "names": ["a"], "windows": [numbers] })),
+            "counts more than the kernel does",
+        ),
+        (
+            counting(serde_json::json!({ "names": ["a".repeat(201)], "windows": [] })),
+            "a text of 201 bytes",
+        ),
+    ] {
+        std::fs::write(&beside, text + "\n").unwrap();
+        refused(&[words]);
+    }
+    std::fs::write(&beside, (first.to_owned() + "\n").repeat(201)).unwrap();
     // Numbers that cannot be true take their record with them, and are told.
     let lies = ["1e308", "-1", "1e999"].map(|lie| {
         let mut record: Value = serde_json::from_str(first).unwrap();
@@ -268,18 +310,42 @@ fn what_strangers_ship_is_refused_or_left_out_by_name_and_nothing_else_is_touche
     let said = run(&mut xtask(&["merge", &one, &other, "--out", &out, "--untrusted"]));
     said.ends_with(0).says(&["is left out"]);
     assert_eq!(said.stderr.matches("is left out").count(), 5, "{said}");
+    said.says(&["diagnoses.jsonl`: the last 1 are left out"]);
+    let joined = std::fs::read_to_string(Path::new(&out).join("diagnoses.jsonl")).unwrap();
+    assert_eq!(joined.lines().count(), 200);
 }
 
 #[test]
-fn every_command_of_the_guide_is_one() {
+fn of_shards_there_are_no_more_than_jobs() {
+    let place = TempDir::new().unwrap();
+    let refused = |words: &[&str]| {
+        let named = place.path().to_string_lossy().into_owned();
+        let out = place.path().join("out").to_string_lossy().into_owned();
+        run(&mut xtask(&["merge", &named, "--out", &out, "--untrusted"])).is_refused_with(words);
+    };
+    for number in 0..257 {
+        let folder = place.path().join(format!("n{number}"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("run.json"), "{}").unwrap();
+    }
+    refused(&["holds more than 256 runs"]);
+}
+
+#[test]
+fn every_command_of_the_guides_is_one() {
     use clap::Parser as _;
-    let guide = include_str!("../../ci/github/README.md");
-    let mut commands =
-        guide.lines().filter_map(|line| line.trim().strip_prefix("cargo ")).peekable();
-    assert!(commands.peek().is_some());
-    for command in commands {
-        let words = command.split_whitespace();
-        let told = xtask::cli::Cli::try_parse_from(words);
-        assert!(told.is_ok(), "{command}: {}", told.unwrap_err());
+    for guide in [
+        include_str!("../../ci/github/README.md"),
+        include_str!("../../ci/gitlab/README.md"),
+        include_str!("../../ci/slurm/README.md"),
+    ] {
+        let mut commands =
+            guide.lines().filter_map(|line| line.trim().strip_prefix("cargo ")).peekable();
+        assert!(commands.peek().is_some());
+        for command in commands {
+            let words = command.split_whitespace().take_while(|word| !matches!(*word, ">" | "|"));
+            let told = xtask::cli::Cli::try_parse_from(words);
+            assert!(told.is_ok(), "{command}: {}", told.unwrap_err());
+        }
     }
 }

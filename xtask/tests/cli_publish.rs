@@ -32,6 +32,8 @@ struct State {
     /// Status lines with headers that the next calls get instead of an answer.
     fails: VecDeque<&'static str>,
     calls: Vec<String>,
+    /// Heads that the next looks at the pull request find, before it stays at `head`.
+    heads: VecDeque<&'static str>,
     /// Somebody who writes a comment between our look and our own.
     racer: Option<Value>,
 }
@@ -93,6 +95,7 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().unwrap(),
             "authorization" => authorized = value.trim() == format!("Bearer {TOKEN}"),
+            "private-token" => authorized = value.trim() == TOKEN,
             _ => {}
         }
     }
@@ -105,9 +108,11 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
     state.calls.push(format!("{verb} {path}"));
     let (status, body) = match state.fails.pop_front() {
         Some("hang up") => return,
-        Some(status) => (status.to_owned(), json!({ "message": "as it was told \u{1b}[31m" })),
-        None if !authorized => ("401 No".to_owned(), json!({ "message": "Bad credentials" })),
-        None => {
+        Some(status) if status != "200" => {
+            (status.to_owned(), json!({ "message": "as it was told \u{1b}[31m" }))
+        }
+        _ if !authorized => ("401 No".to_owned(), json!({ "message": "Bad credentials" })),
+        _ => {
             let (status, body) = state.answer(verb, path, body);
             (status.to_owned(), body)
         }
@@ -129,7 +134,31 @@ impl State {
         let id = path.rsplit('/').next().unwrap_or_default().parse::<u64>().unwrap_or(0);
         let at = |list: &[Value]| list.iter().position(|one| one["id"] == id);
         match (verb, path) {
-            ("GET", "/pulls/7") => ("200 OK", json!({ "number": 7, "head": { "sha": self.head } })),
+            ("GET", "/pulls/7") => {
+                let head = self.heads.pop_front().unwrap_or(&self.head);
+                ("200 OK", json!({ "number": 7, "head": { "sha": head } }))
+            }
+            ("GET", "/user") => ("200 OK", json!({ "id": 42, "username": "evenkeel" })),
+            ("GET", "/projects/5/merge_requests/7") => {
+                let head = self.heads.pop_front().unwrap_or(&self.head);
+                ("200 OK", json!({ "iid": 7, "sha": head }))
+            }
+            ("GET", "/projects/5/merge_requests/7/notes") => {
+                let page: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+                let notes = self.comments.iter().skip((page - 1) * 30).take(30).cloned();
+                ("200 OK", Value::Array(notes.collect()))
+            }
+            ("POST", "/projects/5/merge_requests/7/notes") => {
+                let id = 100 + self.comments.len() as u64;
+                let note = json!({ "id": id, "author": { "id": 42 }, "body": body["body"] });
+                self.comments.push(note.clone());
+                ("201 Created", note)
+            }
+            ("PUT", path) if path.starts_with("/projects/5/merge_requests/7/notes/") => {
+                let at = at(&self.comments).unwrap();
+                self.comments[at]["body"] = body["body"].clone();
+                ("200 OK", self.comments[at].clone())
+            }
             ("GET", "/pulls") => {
                 let open =
                     query.contains("head=stranger:feat%2Fx%26y") && query.contains("state=open");
@@ -168,7 +197,19 @@ impl State {
                 ("204 No Content", Value::Null)
             }
             ("GET", path) if path.ends_with("/check-runs") => {
-                ("200 OK", json!({ "check_runs": self.checks }))
+                let page: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+                let of_name = query.split('&').find_map(|of| of.strip_prefix("check_name="));
+                let of_name = of_name.unwrap().replace("%20", " ");
+                let named = self.checks.iter().filter(|check| check["name"] == of_name.as_str());
+                let listed: Vec<&Value> = named.skip((page - 1) * 30).take(30).collect();
+                ("200 OK", json!({ "check_runs": listed }))
+            }
+            ("GET", path) if path.ends_with("/annotations") => {
+                let id = path.split('/').nth(2).unwrap().parse::<u64>().unwrap();
+                let page: usize = query.rsplit('=').next().unwrap().parse().unwrap();
+                let check = self.checks.iter().find(|check| check["id"] == id).unwrap();
+                let all = check["output"]["annotations"].as_array().unwrap();
+                ("200 OK", all.iter().skip((page - 1) * 30).take(30).cloned().collect())
             }
             ("POST", "/check-runs") => {
                 let mut check = body;
@@ -183,10 +224,12 @@ impl State {
             }
             ("PATCH", path) if path.starts_with("/check-runs/") => {
                 let at = at(&self.checks).unwrap();
-                assert!(
-                    body["output"].get("annotations").is_none(),
-                    "annotations would be doubled"
-                );
+                let more = body["output"].get("annotations").and_then(Value::as_array);
+                if let Some(more) = more {
+                    let all = self.checks[at]["output"]["annotations"].as_array_mut().unwrap();
+                    all.extend(more.iter().cloned());
+                    self.checks[at]["output"]["annotations_count"] = json!(all.len());
+                }
                 self.checks[at]["conclusion"] = body["conclusion"].clone();
                 ("200 OK", self.checks[at].clone())
             }
@@ -257,11 +300,69 @@ fn a_regression_is_told_once_everywhere_and_again_in_the_same_place() {
         .says(&["comment: changed on pull request 7", "check: changed"]);
     server.publish(&place, "same", &[]).ends_with(0).says(&["comment: changed"]);
     server.with(|state| {
-        assert_eq!((state.comments.len(), state.checks.len()), (1, 1));
+        assert_eq!(state.comments.len(), 1);
         let body = state.comments[0]["body"].as_str().unwrap();
         assert!(body.contains("no regression in 2 cells"), "{body}");
         assert!(body.contains("could have been seen"), "{body}");
-        assert_eq!(state.checks[0]["conclusion"], "success");
+        // The same annotations stayed as they were. None is ever taken away, so what has others is a check of its own, of the same name.
+        let told = |check: &Value| {
+            (check["conclusion"].clone(), check["output"]["annotations_count"].clone())
+        };
+        let told: Vec<_> = state.checks.iter().map(told).collect();
+        assert_eq!(told, [(json!("failure"), json!(2)), (json!("success"), json!(0))]);
+        // Annotations that come later are added to one that had none.
+        state.checks.truncate(0);
+    });
+    server.publish(&place, "same", &["--to", "check"]).ends_with(0).says(&["check: made"]);
+    server.publish(&place, "both", &["--to", "check"]).ends_with(1).says(&["check: changed"]);
+    server.with(|state| {
+        assert_eq!(state.checks.len(), 1);
+        assert_eq!(state.checks[0]["output"]["annotations_count"], 2);
+        // Where it is not known whether they were added, they are not added again.
+        state.checks[0]["output"] = json!({ "annotations": [], "annotations_count": 0 });
+        state.fails = VecDeque::from(["200", "502 Bad Gateway"]);
+    });
+    server
+        .publish(&place, "both", &["--to", "check"])
+        .ends_with(1)
+        .says(&["warning: check", "502"]);
+    // It is found behind others of its name, whoever made them.
+    server.with(|state| {
+        let ours = state.checks[0].clone();
+        let foreign = |id: u64| json!({ "id": id, "name": ours["name"], "external_id": "x" });
+        state.checks = (0..64).map(foreign).chain([ours.clone()]).collect();
+    });
+    server.publish(&place, "same", &["--to", "check"]).ends_with(0).says(&["check: changed"]);
+    server.with(|state| assert_eq!(state.checks.len(), 65));
+}
+
+#[test]
+fn a_newer_commit_that_comes_while_it_is_written_keeps_its_comment() {
+    let (place, server) = (place(), Server::start());
+    let of_newer = format!("<!-- evenkeel: two -->\nof the newer\n\nMeasured at {NEWER}.\n");
+    let comment = json!({ "id": 9, "user": { "login": BOT }, "body": of_newer });
+    // While the server let us wait.
+    server.with(|state| {
+        state.comments.push(comment);
+        state.fails =
+            VecDeque::from(["200", "200", "200", "200", "429 Slow down\r\nRetry-After: 0"]);
+        state.heads = VecDeque::from([SHA, SHA, SHA]);
+        state.head = NEWER.to_owned();
+    });
+    let publish = || server.publish(&place, "both", &["--to", "comment"]);
+    publish().ends_with(1).says(&["has a newer commit: left to its run"]);
+    server.with(|state| {
+        assert_eq!(state.comments[0]["body"], of_newer.as_str());
+        let written = state.calls.iter().filter(|call| call.starts_with("PATCH")).count();
+        assert_eq!(written, 1, "{:?}", state.calls);
+        // Between our look and our own words.
+        state.heads = VecDeque::from([SHA, SHA, SHA]);
+    });
+    publish().ends_with(1).says(&["has a newer commit: left to its run"]);
+    server.with(|state| {
+        assert_eq!(state.comments[0]["body"], of_newer.as_str());
+        let written = state.calls.iter().filter(|call| call.starts_with("PATCH")).count();
+        assert_eq!(written, 3, "{:?}", state.calls);
     });
 }
 
@@ -448,6 +549,83 @@ fn a_long_list_is_cut_worst_first_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_merge_request_of_gitlab_has_one_note_and_figures_beside() {
+    let (place, server) = (place(), Server::start());
+    let job = |of: &str, more: &[&str]| {
+        let mut command = xtask(&["publish", "gitlab", of]);
+        command.current_dir(place.path()).env("CI_API_V4_URL", &server.address).args(more);
+        command.env("EVENKEEL_TOKEN", TOKEN).env("CI_PROJECT_ID", "5");
+        command.env("CI_MERGE_REQUEST_IID", "7").env("CI_COMMIT_SHA", SHA);
+        command
+    };
+    let publish = |of: &str, more: &[&str]| run(&mut job(of, more));
+    // Behind one who copied the marker.
+    let marker = "<!-- evenkeel: two -->\nmine\n";
+    server.with(|state| {
+        state.comments.push(json!({ "id": 1, "author": { "id": 666 }, "body": marker }));
+        state
+            .comments
+            .extend((2..40).map(|id| json!({ "id": id, "author": { "id": 3 }, "body": "hello" })));
+    });
+    let said = publish("both", &["--metrics", "m.txt", "--report-url", "https://me.example/pr/7/"]);
+    said.ends_with(1).says(&["metrics: written to `m.txt`", "note: written on merge request 7"]);
+    let metrics = text(&place, "m.txt");
+    let line = "evenkeel_median{cell=\"running/docker/bridge/stock/idle\",workload=\"tcp-stream\",unit=\"bytes/s\"} ";
+    assert!(metrics.contains(line), "{metrics}");
+    publish("same", &[]).ends_with(0).says(&["note: changed on merge request 7"]);
+    server.with(|state| {
+        assert_eq!((state.comments.len(), &state.comments[0]["body"]), (40, &json!(marker)));
+        assert!(state.comments[39]["body"].as_str().unwrap().contains("no regression in 2 cells"));
+        state.head = NEWER.to_owned();
+    });
+    publish("both", &[]).ends_with(1).says(&["has a newer commit: left to its run"]);
+    server.with(|state| {
+        state.head = SHA.to_owned();
+        state.fails = VecDeque::from(["403 Forbidden"]);
+    });
+    let said = publish("both", &[]);
+    said.ends_with(1).says(&["warning: note: ", "its scope must be `api`"]);
+    assert!(!said.to_string().contains(TOKEN));
+    server.with(|state| state.calls.clear());
+    let shown = publish("both", &["--dry-run"]);
+    assert!(shown.ends_with(1).stdout.contains("== note\n<!-- evenkeel: two -->"), "{shown}");
+    assert!(server.with(|state| state.calls.is_empty()));
+    run(job("both", &[]).env("CI_MERGE_REQUEST_IID", "x")).is_refused_with(&["is no number"]);
+    // A branch has nobody to tell, and its figures all the same.
+    run(job("both", &[]).env_remove("CI_MERGE_REQUEST_IID")).is_refused_with(&["nothing to tell"]);
+    run(job("both", &["--metrics", "m.txt"]).env_remove("CI_MERGE_REQUEST_IID")).ends_with(1);
+}
+
+#[test]
+fn by_hand_a_dry_run_finds_the_repository_and_the_commit_itself() {
+    let place = place();
+    let git = |words: &[&str]| {
+        let words = [&["git", "-C", place.path().to_str().unwrap()], words].concat();
+        command::output(&words, common::PATIENCE).unwrap()
+    };
+    let shown = || {
+        let mut command =
+            xtask(&["publish", "github", "both", "--dry-run", "--to", "comment,check"]);
+        for name in ["GITHUB_REPOSITORY", "GITHUB_SHA", "GITHUB_EVENT_PATH", "GITHUB_EVENT_NAME"] {
+            command.env_remove(name);
+        }
+        run(command.current_dir(place.path()))
+    };
+    shown().is_refused_with(&["which repository is told?"]);
+    git(&["init", "--quiet"]);
+    git(&["remote", "add", "origin", "git@github.example:me/mine.git"]);
+    shown().is_refused_with(&["which commit is told?"]);
+    let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    git(&[&who[..], &["commit", "--quiet", "--allow-empty", "-m", "first"]].concat());
+    let commit = git(&["rev-parse", "HEAD"]);
+    let said = shown();
+    assert!(
+        said.ends_with(1).stdout.contains(&format!("Measured at {}.", commit.trim())),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_site_keeps_reports_apart_and_is_bounded() {
     let place = place();
     let site = place.path().join("site");
@@ -556,6 +734,24 @@ fn a_repository_gets_its_files_once_and_none_of_the_users_is_overwritten() {
     assert!(!place.path().join(".github/workflows/evenkeel-publish.yml").exists());
     init(&["--forks", "--force"]).ends_with(0);
     assert!(text(&place, workflow).contains("forks: true"));
+    let gitlab = |of: &str| {
+        let folder = place.path().join("gitlab");
+        run(&mut xtask(&["init", "gitlab", folder.to_str().unwrap(), "--tool", of]))
+    };
+    let of = format!("https://example.org/me/evenkeel.git@{commit}");
+    assert_eq!(gitlab(&of).ends_with(0).stdout.matches(": written").count(), 2);
+    assert_eq!(gitlab(&of).ends_with(0).stdout.matches("is there already").count(), 2);
+    let pipeline = text(&place, "gitlab/.gitlab-ci.yml");
+    let include = format!("https://example.org/me/evenkeel/-/raw/{commit}/ci/gitlab/evenkeel.yml");
+    assert!(pipeline.contains(&include) && !pipeline.contains("{{"), "{pipeline}");
+    for wrong in [
+        "https://example.org/me/evenkeel@main",
+        "http://x/y",
+        "me/evenkeel",
+        &format!("https://x y/z@{commit}"),
+    ] {
+        gitlab(wrong).is_refused_with(&["URL@COMMIT"]);
+    }
     for wrong in ["me/evenkeel@main", "me/evenkeel", "me@x", "a/b@$(id)"] {
         run(xtask(&["init", "github", "--tool", wrong]).current_dir(place.path()))
             .is_refused_with(&["OWNER/NAME@COMMIT"]);

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 mod common;
-use common::{Host, Quick, run};
+use common::{Host, Quick, XTASK, run};
 
 /// Far more boots than any of these tests waits for.
 const MANY: Quick<'static> = Quick {
@@ -59,6 +59,24 @@ fn real_a_second_run_is_refused_with_the_first_ones_process_id() {
     first.signal(Signal::SIGINT);
     first.end().ends_with(130);
     host.is_restored();
+}
+
+#[test]
+fn real_a_run_that_a_cancelled_job_left_is_asked_to_end_and_no_other() {
+    let host = Host::take();
+    let matrix = MANY.write(host.place.path());
+    let words = ["bench", matrix.to_str().unwrap(), "--out", &host.path("orphan")];
+    let mut orphan = host.start_with(XTASK, &words, &[("RUNNER_NAME", "bench-1")]);
+    orphan.hear("[1/500]");
+    let restore = |of: &str| run(&mut host.xtask(&["restore", "--end-holder", of]));
+    let holder = format!("process {}", orphan.pid());
+    restore("RUNNER_NAME=bench-2").ends_with(4).says(&[&holder, "it is left alone"]);
+    restore("RUNNER_NAME").is_refused_with(&["NAME=VALUE"]);
+    orphan.hear("[2/500]");
+    restore("RUNNER_NAME=bench-1").ends_with(0).says(&[&holder, "was asked to end"]);
+    orphan.end().ends_with(130);
+    host.is_restored();
+    restore("RUNNER_NAME=bench-1").ends_with(0);
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Drop for Bench {
     fn drop(&mut self) {
         if self.standing.is_some() {
             self.lock = None;
-            eprintln!("{:?}", restore::restore(&self.state));
+            eprintln!("{:?}", restore::restore(&self.state, None));
         }
     }
 }

@@ -451,7 +451,11 @@ fn kill_group(child: &mut Child) {
     }
 }
 
-fn pidfd(pid: u32) -> anyhow::Result<OwnedFd> {
+/// A descriptor of a process, which stays that process'.
+///
+/// # Errors
+/// There is none of this number, or the kernel is too old.
+pub(crate) fn pidfd(pid: u32) -> anyhow::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if fd < 0 {

@@ -12,6 +12,7 @@ pub mod counters;
 pub mod entry;
 pub mod facts;
 pub mod guest;
+pub mod holder;
 pub mod interpret;
 pub mod journal;
 pub mod load;

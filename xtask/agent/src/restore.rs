@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::holder::{self, Whose};
 use crate::interpret::{Undone, undo_all};
 use crate::journal;
 use crate::machine::real::Real;
@@ -17,20 +18,28 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Restored {
     /// The run that was cleaned up after, if there was one.
     pub tag: Option<String>,
+    /// The run that was asked to end before, by its process.
+    pub ended: Option<u32>,
     /// States that were reached or looked at.
     pub states: usize,
     /// What went wrong, and what was left alone.
     pub undone: Undone,
 }
 
-/// Reaches every state in the journals, boot first, and clears those that are done. Twice in a row is harmless.
+/// How long a run may take to end that was asked to.
+const ENDS: Duration = Duration::from_secs(300);
+
+/// Reaches every state in the journals, boot first, and clears those that are done. Twice in a row is harmless. A run under way that was
+/// started with `ended` in its environment is asked to end before.
 ///
 /// # Errors
 /// A run is under way, or a journal cannot be read.
-pub fn restore(state: &StateDir) -> anyhow::Result<Restored> {
-    let _run = state.lock(Duration::from_secs(2))?;
+pub fn restore(state: &StateDir, ended: Option<&Whose>) -> anyhow::Result<Restored> {
+    let asked = ended.map(|whose| holder::ask_to_end(state, whose)).transpose()?.flatten();
+    let patience = if asked.is_some() { ENDS } else { Duration::from_secs(2) };
+    let _run = state.lock(patience)?;
     let _boot = state.lock_boot(PATIENCE)?;
-    let mut restored = Restored::default();
+    let mut restored = Restored { ended: asked, ..Restored::default() };
     for path in [state.boot_journal(), state.run_journal()] {
         restore_one(&path, &mut restored)?;
     }
@@ -121,12 +130,12 @@ mod tests {
         let dir = Object::Dir(left.to_str().unwrap().to_owned());
         journal.append(&[value(&knob), Ensure::Absent { at: Node::Host, what: dir }]).unwrap();
         assert_eq!(dirty(&state).unwrap().as_deref(), Some("ek1"));
-        let restored = restore(&state).unwrap();
+        let restored = restore(&state, None).unwrap();
         assert_eq!((restored.states, restored.undone), (2, Undone::default()));
         assert_eq!(std::fs::read_to_string(&knob).unwrap(), "old");
         assert!(!left.exists());
         assert_eq!(dirty(&state).unwrap(), None);
-        assert_eq!(restore(&state).unwrap().states, 0);
+        assert_eq!(restore(&state, None).unwrap().states, 0);
     }
 
     #[test]
@@ -137,7 +146,7 @@ mod tests {
         std::fs::write(&knob, "new").unwrap();
         let mut journal = Journal::begin(&state.boot_journal(), "ek1", "another-boot").unwrap();
         journal.append(&[value(&knob)]).unwrap();
-        assert_eq!(restore(&state).unwrap().states, 0);
+        assert_eq!(restore(&state, None).unwrap().states, 0);
         assert_eq!(std::fs::read_to_string(&knob).unwrap(), "new");
         assert_eq!(dirty(&state).unwrap(), None);
     }
@@ -149,7 +158,7 @@ mod tests {
         let mut journal =
             Journal::begin(&state.boot_journal(), "ek1", &host_boot().unwrap()).unwrap();
         journal.append(&[value(Path::new("/proc/ek-no-such-file"))]).unwrap();
-        let restored = restore(&state).unwrap();
+        let restored = restore(&state, None).unwrap();
         assert!(restored.undone.failed[0].contains("/proc/ek-no-such-file"), "{restored:?}");
         assert!(dirty(&state).unwrap().is_some());
     }

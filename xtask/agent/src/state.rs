@@ -10,6 +10,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::wait;
 
+/// The name of the lock of runs.
+const LOCK: &str = "lock";
+
 /// The folder of the tool's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
@@ -62,12 +65,17 @@ impl StateDir {
         self.0.join("run")
     }
 
+    /// The lock of runs on this host, as a file.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.0.join(LOCK)
+    }
+
     /// Takes the lock of runs on this host, waiting at most `patience` for its holder.
     ///
     /// # Errors
     /// Another process holds it (its id is named), or the file cannot be made.
     pub fn lock(&self, patience: Duration) -> anyhow::Result<Lock> {
-        self.take("lock", patience)
+        self.take(LOCK, patience)
     }
 
     /// Takes the lock of a boot, which outlives a killed run for as long as that boot takes to undo itself.

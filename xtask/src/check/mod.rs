@@ -82,6 +82,13 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
             "labs: containers under kernels of their own",
             cmd!(shell, "cargo test --quiet --package xtask --test lab -- --ignored"),
         )?;
+        check(
+            "fleets: a cluster that loses a node, a pipeline from plan to site",
+            cmd!(
+                shell,
+                "cargo test --quiet --package xtask --test slurm --test gitlab -- --ignored --nocapture"
+            ),
+        )?;
         eprintln!("== chaos: {KILLS} random kills of real runs");
         eprintln!("{}", chaos::run(KILLS, 1)?);
     }

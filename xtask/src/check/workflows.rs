@@ -7,6 +7,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use evenkeel_agent::command;
 
+use crate::fleet::slurm;
+
+/// Pipelines of GitLab.
+const PIPELINES: [&str; 3] =
+    ["ci/gitlab/evenkeel.yml", "ci/gitlab/child.yml", "ci/gitlab/templates/evenkeel.yml"];
+
+/// Scripts for a shell.
+const SCRIPTS: [&str; 3] = ["ci/github/hooks/job.sh", "ci/slurm/node.sh", ".ci/run"];
+
 /// Folders of workflows.
 const WORKFLOWS: [&str; 2] = [".github/workflows", "ci/github/templates"];
 
@@ -62,11 +71,7 @@ fn checks(root: &Path, place: &Path) -> anyhow::Result<Vec<Check>> {
             if path.extension().is_none_or(|ending| ending != "yml") {
                 continue;
             }
-            // What `init` fills in stands for itself here, so that the tools see workflows.
-            let text = std::fs::read_to_string(&path)?
-                .replace("{{tool}}", "me/evenkeel")
-                .replace("{{commit}}", &"0123456789".repeat(4))
-                .replace("{{matrix}}", "network");
+            let text = as_written(&path, "me/evenkeel")?;
             let file = path.file_name().context("a file has a name")?;
             let copy = place.join(folder.replace('/', "-")).join(".github/workflows").join(file);
             std::fs::create_dir_all(copy.parent().context("it lies in a folder")?)?;
@@ -77,9 +82,26 @@ fn checks(root: &Path, place: &Path) -> anyhow::Result<Vec<Check>> {
     workflows.sort();
     let action = root.join(ACTIONS).to_string_lossy().into_owned();
     let all: Vec<String> = workflows.iter().cloned().chain([action.clone()]).collect();
-    let scripts = [root.join("ci/github/hooks/job.sh"), root.join(".ci/run")];
-    let scripts = scripts.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    let steps = steps(&all, place)?;
+    let mut pipelines = Vec::new();
+    for name in PIPELINES {
+        let text = as_written(&root.join(name), "https://example.org/me/evenkeel")?;
+        let copy = place.join(name.replace('/', "-"));
+        // A pipeline that is made has jobs, which begin as those of a child do.
+        let job = "\n\"bench 1/2\":\n  extends: .evenkeel-bench\n  tags: [\"evenkeel\"]\n  timeout: 60 minutes\n";
+        let job = if name.ends_with("child.yml") { job } else { "" };
+        std::fs::write(&copy, text + job)?;
+        pipelines.push(copy.to_string_lossy().into_owned());
+    }
+    let mut scripts: Vec<String> =
+        SCRIPTS.iter().map(|name| root.join(name).to_string_lossy().into_owned()).collect();
+    let array = place.join("array.sh");
+    std::fs::write(
+        &array,
+        slurm::filled("network", 2, "'network' '--seed' '1'", "submit 'rt' 60 1 2"),
+    )?;
+    scripts.push(array.to_string_lossy().into_owned());
+    let with_steps: Vec<String> = all.iter().chain(&pipelines).cloned().collect();
+    let steps = steps(&with_steps, place)?;
     Ok(vec![
         Check {
             tool: "zizmor",
@@ -99,6 +121,12 @@ fn checks(root: &Path, place: &Path) -> anyhow::Result<Vec<Check>> {
             files: vec![action],
             one_by_one: false,
         },
+        Check {
+            tool: "check-jsonschema",
+            words: &["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
+            files: pipelines,
+            one_by_one: false,
+        },
         Check { tool: "action-validator", words: &[], files: all, one_by_one: true },
         Check { tool: "shellcheck", words: &[], files: scripts, one_by_one: false },
         // A word that is split on purpose, and quotes that git's own shell is to see.
@@ -109,6 +137,17 @@ fn checks(root: &Path, place: &Path) -> anyhow::Result<Vec<Check>> {
             one_by_one: false,
         },
     ])
+}
+
+/// A file as `init` writes it: what is filled in stands for itself here, so that the tools see what users have.
+fn as_written(path: &Path, tool: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read `{}`", path.display()))?;
+    let commit = "0123456789".repeat(4);
+    Ok(text
+        .replace("{{tool}}", tool)
+        .replace("{{commit}}", &commit)
+        .replace("{{matrix}}", "network"))
 }
 
 /// The shell of every step as a file of its own.
@@ -125,13 +164,13 @@ fn steps(files: &[String], place: &Path) -> anyhow::Result<Vec<String>> {
     Ok(steps)
 }
 
-/// Blocks behind `run: |`, without their indentation.
+/// Blocks behind `run: |` of a workflow and `- |` of a pipeline, without their indentation.
 fn scripts(text: &str) -> Vec<String> {
     let mut scripts = Vec::new();
     let mut lines = text.lines().peekable();
     let indent = |line: &str| line.len() - line.trim_start().len();
     while let Some(line) = lines.next() {
-        if line.trim() != "run: |" {
+        if !matches!(line.trim(), "run: |" | "- |") {
             continue;
         }
         let least = indent(line) + 2;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cli;
 use crate::command::Exit;
-use crate::fleet::intake::{self, Bounds};
+use crate::fleet::intake::{self, Bounds, Left};
 use crate::fleet::merge::merge;
 use crate::plan::human;
 use crate::record::Run;
@@ -28,9 +28,10 @@ pub fn merge_shards(told: &cli::Merge, detail: Detail) -> anyhow::Result<Exit> {
         policy::parse(text, "policy").map_err(wrong)?;
     }
     let mut shards = Vec::new();
+    let mut left = Left::default();
     for named in &told.runs {
         for folder in intake::folders(named)? {
-            let (shipped, warnings) = intake::read(&folder, Bounds::default())?;
+            let (shipped, warnings) = intake::read(&folder, Bounds::default(), &mut left)?;
             warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
             shards.push(shipped);
         }
@@ -43,6 +44,9 @@ pub fn merge_shards(told: &cli::Merge, detail: Detail) -> anyhow::Result<Exit> {
     let mut store = Store::create(&told.out, &merged.run)?;
     store.append_all(&merged.records)?;
     drop(store);
+    if !merged.diagnoses.is_empty() {
+        Store::diagnoses(&told.out)?.append_all(&merged.diagnoses)?;
+    }
     let sentence = run::report_into(&told.out, &told.out, display(detail).as_mut())?;
     if detail > Detail::Quiet {
         say(sentence);

@@ -1,8 +1,11 @@
 //! Runs that somebody else shipped: read with bounds, and believed only as far as they are of the right form.
 //!
-//! Two files of a run are read, by the names that this tool gives them; no name in them is ever a path. What is larger, longer or more
+//! Three files of a run are read, by the names that this tool gives them; no name in them is ever a path. What is larger, longer or more
 //! than any run of ours, a link, or no plain file is refused before it is read. Records of numbers that cannot be true are left out
 //! (`record::check`). Verdicts and reports that were shipped beside are not looked at: they are made again.
+//!
+//! Each shard has its bounds, and all of them together have theirs. Nothing here opens an archive: artifacts are unpacked by the CI system's own
+//! client into a folder that is thrown away with its runner, and what comes out of them is what is met here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -49,12 +52,43 @@ impl Default for Bounds {
     }
 }
 
+/// What all shards of one run may still be, together. Shared by every folder that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Shards.
+    pub shards: usize,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Boots that count in nothing: what a flag coincides with. Those beyond are left out: no verdict needs them.
+    pub diagnoses: usize,
+}
+
+impl Default for Left {
+    /// As many shards as a CI system starts jobs for one matrix, and what fits into the memory of the machine that joins them.
+    fn default() -> Left {
+        Left { shards: 256, bytes: 2 << 30, diagnoses: 200 }
+    }
+}
+
+impl Left {
+    fn take(&mut self, bytes: u64, what: &Path) -> anyhow::Result<()> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            wrong(format!(
+                "up to `{}` the shards are larger than {} MiB together",
+                what.display(),
+                Left::default().bytes >> 20
+            ))
+        })?;
+        Ok(())
+    }
+}
+
 /// Runs in a folder: itself, or those right below it, as artifacts are downloaded.
 ///
 /// # Errors
 /// It cannot be looked into, or has more folders than there can be shards.
 pub fn folders(named: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    const MOST: usize = 10_000;
+    let most = Left::default().shards;
     if named.join(store::RUN).symlink_metadata().is_ok() {
         return Ok(vec![named.to_owned()]);
     }
@@ -68,8 +102,8 @@ pub fn folders(named: &Path) -> anyhow::Result<Vec<PathBuf>> {
         if entry.file_type()?.is_dir() && entry.path().join(store::RUN).symlink_metadata().is_ok() {
             below.push(entry.path());
         }
-        if below.len() > MOST {
-            return Err(wrong(format!("`{}` holds more than {MOST} runs", named.display())));
+        if below.len() > most {
+            return Err(wrong(format!("`{}` holds more than {most} runs", named.display())));
         }
     }
     below.sort();
@@ -83,11 +117,15 @@ pub fn folders(named: &Path) -> anyhow::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// It is no run, or larger than the bounds, or holds what no run of ours does.
-pub fn read(dir: &Path, bounds: Bounds) -> anyhow::Result<(Shipped, Vec<String>)> {
+pub fn read(dir: &Path, bounds: Bounds, left: &mut Left) -> anyhow::Result<(Shipped, Vec<String>)> {
+    left.shards = left
+        .shards
+        .checked_sub(1)
+        .ok_or_else(|| wrong(format!("more than {} shards were named", Left::default().shards)))?;
     let name = dir.display().to_string();
     let header = dir.join(store::RUN);
     let mut text = Vec::new();
-    plain(&header, bounds.header)?
+    plain(&header, bounds.header, left)?
         .context("a run has a header")
         .map_err(wrong)?
         .take(bounds.header)
@@ -95,43 +133,71 @@ pub fn read(dir: &Path, bounds: Bounds) -> anyhow::Result<(Shipped, Vec<String>)
         .with_context(|| format!("failed to read file `{}`", header.display()))?;
     let run = store::parse_run(&text, &header.display().to_string())?;
     plausible(&run, bounds).map_err(|why| wrong(format!("`{}`: {why}", header.display())))?;
-    let boots = dir.join(store::BOOTS);
     let mut warnings = Vec::new();
+    let records = records(&dir.join(store::BOOTS), bounds, left, &mut warnings)?;
+    let path = dir.join(store::DIAGNOSES);
+    let mut diagnoses = records_of_few(&path, bounds, left, &mut warnings)?;
+    let more = diagnoses.len().saturating_sub(left.diagnoses);
+    if more > 0 {
+        diagnoses.truncate(left.diagnoses);
+        warnings.push(format!("`{}`: the last {more} are left out", path.display()));
+    }
+    left.diagnoses -= diagnoses.len();
+    Ok((Shipped { name, run, records, diagnoses }, warnings))
+}
+
+/// The boots that count in nothing: one a cell at most, so there are far fewer than others.
+fn records_of_few(
+    path: &Path,
+    bounds: Bounds,
+    left: &mut Left,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Vec<Record>> {
+    let few = Bounds { boots: bounds.boots >> 3, records: bounds.cells, ..bounds };
+    records(path, few, left, warnings)
+}
+
+/// The intact records of a file; none where there is no file.
+fn records(
+    path: &Path,
+    bounds: Bounds,
+    left: &mut Left,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Vec<Record>> {
     let mut records = Vec::new();
-    if let Some(file) = plain(&boots, bounds.boots)? {
-        let mut lines = BufReader::new(file.take(bounds.boots));
-        let at = boots.display();
-        for number in 1.. {
-            let mut line = Vec::new();
-            let read = lines.by_ref().take(bounds.record + 1).read_until(b'\n', &mut line);
-            if read.with_context(|| format!("failed to read file `{at}`"))? == 0 {
-                break;
+    let Some(file) = plain(path, bounds.boots, left)? else { return Ok(records) };
+    let mut lines = BufReader::new(file.take(bounds.boots));
+    let at = path.display();
+    for number in 1.. {
+        let mut line = Vec::new();
+        let read = lines.by_ref().take(bounds.record + 1).read_until(b'\n', &mut line);
+        if read.with_context(|| format!("failed to read file `{at}`"))? == 0 {
+            break;
+        }
+        if line.len() as u64 > bounds.record {
+            let most = bounds.record >> 20;
+            return Err(wrong(format!("`{at}` line {number} is longer than {most} MiB")));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if records.len() >= bounds.records {
+            return Err(wrong(format!("`{at}` has more than {} records", bounds.records)));
+        }
+        match store::parse_record(&line, &format!("`{at}` line {number}"))? {
+            Ok(record) => {
+                of_ours(&record, bounds)
+                    .map_err(|why| wrong(format!("`{at}` line {number}: {why}")))?;
+                records.push(record);
             }
-            if line.len() as u64 > bounds.record {
-                let most = bounds.record >> 20;
-                return Err(wrong(format!("`{at}` line {number} is longer than {most} MiB")));
-            }
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            if records.len() >= bounds.records {
-                return Err(wrong(format!("`{at}` has more than {} records", bounds.records)));
-            }
-            match store::parse_record(&line, &format!("`{at}` line {number}"))? {
-                Ok(record) => {
-                    of_ours(&record, bounds)
-                        .map_err(|why| wrong(format!("`{at}` line {number}: {why}")))?;
-                    records.push(record);
-                }
-                Err(why) => warnings.push(why),
-            }
+            Err(why) => warnings.push(why),
         }
     }
-    Ok((Shipped { name, run, records }, warnings))
+    Ok(records)
 }
 
 /// Opens a plain file of at most so many bytes; nothing where there is none.
-fn plain(path: &Path, most: u64) -> anyhow::Result<Option<File>> {
+fn plain(path: &Path, most: u64, left: &mut Left) -> anyhow::Result<Option<File>> {
     let name = path.display();
     // What is no plain file must not be waited for either: opening a pipe would.
     let flags = libc_flags();
@@ -147,6 +213,7 @@ fn plain(path: &Path, most: u64) -> anyhow::Result<Option<File>> {
     if metadata.len() > most {
         return Err(wrong(format!("`{name}` is larger than {} MiB", most >> 20)));
     }
+    left.take(metadata.len(), path)?;
     Ok(Some(file))
 }
 
@@ -191,6 +258,13 @@ fn plausible(run: &Run, bounds: Bounds) -> Result<(), String> {
             }
         }
     }
+    if run.lost.len() > bounds.cells {
+        return Err(format!("{} lost cells are more than {}", run.lost.len(), bounds.cells));
+    }
+    for lost in &run.lost {
+        short(&lost.cell, 1_000)?;
+        short(&lost.reason, bounds.text)?;
+    }
     facts(&run.facts, bounds)?;
     for text in [&run.tool, &run.tag].into_iter().chain(base.flat_map(|b| [&b.revision, &b.commit]))
     {
@@ -222,6 +296,15 @@ fn of_ours(record: &Record, bounds: Bounds) -> Result<(), String> {
     if let Outcome::Failed { reason } = &record.outcome {
         short(reason, bounds.text)?;
     }
+    if let Some(counted) = &record.counted {
+        // Each of these is looked at thousands of times: what a boot leaves is a hundredth of it.
+        const NUMBERS: usize = 50_000;
+        let numbers = counted.windows.iter().flatten().map(Vec::len).sum::<usize>();
+        if counted.names.len() > 1_000 || numbers > NUMBERS {
+            return Err("a record that counts more than the kernel does".to_owned());
+        }
+        counted.names.iter().try_for_each(|name| short(name, 200))?;
+    }
     facts(&record.instrument, bounds)
 }
 
@@ -238,5 +321,32 @@ fn short(text: &str, most: usize) -> Result<(), String> {
     match text.len() <= most {
         true => Ok(()),
         false => Err(format!("a text of {} bytes where at most {most} are meant", text.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing;
+
+    /// Each may be small: it is what they are together that fills a memory.
+    #[test]
+    fn shards_are_bounded_together() {
+        let place = tempfile::tempdir().unwrap();
+        let run = testing::run(&[testing::cell("netns", "stock")]);
+        drop(store::Store::create(place.path(), &run).unwrap());
+        let length = place.path().join(store::RUN).metadata().unwrap().len();
+        let read = |left: &mut Left| {
+            let told = read(place.path(), Bounds::default(), left);
+            told.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let mut left = Left { bytes: 2 * length, ..Left::default() };
+        read(&mut left).unwrap();
+        read(&mut left).unwrap();
+        assert_eq!(left.bytes, 0);
+        assert!(read(&mut left).unwrap_err().contains("are larger than 2048 MiB together"));
+        let mut left = Left { shards: 1, ..Left::default() };
+        read(&mut left).unwrap();
+        assert_eq!(read(&mut left).unwrap_err(), "more than 256 shards were named");
     }
 }

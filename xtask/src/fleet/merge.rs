@@ -20,6 +20,8 @@ pub struct Shipped {
     pub run: Run,
     /// Its records.
     pub records: Vec<Record>,
+    /// Its boots that count in nothing.
+    pub diagnoses: Vec<Record>,
 }
 
 /// The whole, and what must be said of it.
@@ -29,6 +31,8 @@ pub struct Merged {
     pub run: Run,
     /// The records of all shards.
     pub records: Vec<Record>,
+    /// The boots of all shards that count in nothing.
+    pub diagnoses: Vec<Record>,
     /// What it lacks.
     pub warnings: Vec<String>,
 }
@@ -95,8 +99,12 @@ pub fn merge(mut shards: Vec<Shipped>, partial: bool) -> Result<Merged, String> 
         ));
     }
     let run = header(&shards, &missing, &left);
-    let records = shards.into_iter().flat_map(|shipped| shipped.records).collect();
-    Ok(Merged { run, records, warnings })
+    let (mut records, mut diagnoses) = (Vec::new(), Vec::new());
+    for shipped in shards {
+        records.extend(shipped.records);
+        diagnoses.extend(shipped.diagnoses);
+    }
+    Ok(Merged { run, records, diagnoses, warnings })
 }
 
 fn named(shards: &[Shard]) -> String {
@@ -158,7 +166,7 @@ fn differs(one: &Run, other: &Run) -> Option<String> {
 
 /// Takes a shard's cells, and holds its records against them.
 fn owns<'s>(shipped: &'s Shipped, owner: &mut HashMap<Cell, &'s str>) -> Result<(), String> {
-    let Shipped { name, run, records } = shipped;
+    let Shipped { name, run, records, diagnoses } = shipped;
     for planned in &run.cells {
         if let Some(other) = owner.insert(planned.cell.clone(), name) {
             return Err(format!("cell {} is in `{other}` and in `{name}`", planned.cell.id()));
@@ -166,7 +174,7 @@ fn owns<'s>(shipped: &'s Shipped, owner: &mut HashMap<Cell, &'s str>) -> Result<
     }
     let own: BTreeSet<String> = run.cells.iter().map(|planned| planned.cell.id()).collect();
     let foreign = run.base.iter().flat_map(|base| &base.cells).map(|planned| planned.cell.id());
-    let foreign = foreign.chain(records.iter().map(|record| record.cell.clone()));
+    let foreign = foreign.chain(records.iter().chain(diagnoses).map(|record| record.cell.clone()));
     match foreign.into_iter().find(|cell| !own.contains(cell)) {
         Some(cell) => Err(format!("`{name}` has {} and did not plan it", quoted(&cell))),
         None => Ok(()),
@@ -174,7 +182,7 @@ fn owns<'s>(shipped: &'s Shipped, owner: &mut HashMap<Cell, &'s str>) -> Result<
 }
 
 /// What a shard whose number of boots is fixed has not measured yet.
-fn lacks(Shipped { name, run, records }: &Shipped) -> Option<String> {
+fn lacks(Shipped { name, run, records, .. }: &Shipped) -> Option<String> {
     if run.base.as_ref().is_some_and(|base| base.by_policy) {
         return None;
     }
@@ -310,9 +318,9 @@ mod tests {
         run.facts = BTreeMap::from([("kernel".into(), kernel.into()), ("cpu".into(), "c".into())]);
         run.fleet.shard = format!("{index}/{of}").parse().ok();
         let samples = testing::latencies(&[1000, 1001, 1002]);
-        let records =
+        let records: Vec<Record> =
             cells.iter().map(|cell| testing::record(cell, 0, "tcp-rr", samples.clone())).collect();
-        Shipped { name: format!("dir{index}"), run, records }
+        Shipped { name: format!("dir{index}"), run, diagnoses: records[..1].to_vec(), records }
     }
 
     fn two() -> [Shipped; 2] {
@@ -331,13 +339,21 @@ mod tests {
         assert_eq!(merged.run.facts["kernel"], "a (shard 1); b (shard 2)");
         assert_eq!(merged.run.facts["cpu"], "c");
         assert_eq!(merged.run.fleet.parts[1].facts["kernel"], "b");
-        assert_eq!((merged.records.len(), merged.warnings.len()), (2, 0));
+        assert_eq!(
+            (merged.records.len(), merged.diagnoses.len(), merged.warnings.len()),
+            (2, 2, 0)
+        );
         let again = serde_json::to_string(&merged.run).unwrap();
         assert_eq!(serde_json::from_str::<Run>(&again).unwrap(), merged.run);
         let twice = merge(
             vec![Shipped {
                 name: "m".into(),
-                ..Shipped { run: merged.run, records: vec![], name: String::new() }
+                ..Shipped {
+                    run: merged.run,
+                    records: vec![],
+                    diagnoses: vec![],
+                    name: String::new(),
+                }
             }],
             false,
         );
@@ -365,7 +381,9 @@ mod tests {
             refused(&|all| {
                 all[1].run.cells.clear();
                 all[1].records.clear();
+                all[1].diagnoses.clear();
             }),
+            refused(&|all| all[1].diagnoses[0].cell = "running/docker/bridge/stock/idle".into()),
         ];
         insta::assert_snapshot!(told.join("\n"), @"
         missing: 1 of 2 shards, 2/2; measure them with `bench --shard`, or merge what is there with --partial
@@ -379,6 +397,7 @@ mod tests {
         `dir2` has `running/docker/bridge/stock/idle` and did not plan it
         cell running/docker/bridge/stock/idle is in `dir1` and in `dir2`
         cells of the plan in no shard: 1, as running/netns/bridge/stock/idle; were the shards planned from one matrix?
+        `dir2` has `running/docker/bridge/stock/idle` and did not plan it
         ");
     }
 

@@ -2,5 +2,8 @@
 
 pub mod commands;
 pub mod github;
+pub mod gitlab;
 pub mod intake;
 pub mod merge;
+pub mod parts;
+pub mod slurm;

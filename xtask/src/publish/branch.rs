@@ -28,6 +28,8 @@ const AUTHOR: [&str; 4] =
 #[derive(Debug)]
 pub struct Branch {
     pub(super) name: String,
+    /// The repository that has it; `origin` of the one that we stand in, if not told.
+    pub(super) remote: Option<String>,
     pub(super) site: Site,
 }
 
@@ -36,14 +38,17 @@ impl Branch {
     ///
     /// # Errors
     /// It is none.
-    pub(super) fn new(name: &str, site: Site) -> anyhow::Result<Branch> {
+    pub(super) fn new(name: &str, remote: Option<String>, site: Site) -> anyhow::Result<Branch> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         let known = !name.starts_with(['-', '/', '.']) && name.chars().all(plain);
         let asked = command::run(&["git", "check-ref-format", "--branch", name], SOON)?;
         if !known || asked.code != Some(0) {
             return Err(wrong("--branch is the name of a branch, as evenkeel-pages"));
         }
-        Ok(Branch { name: name.to_owned(), site })
+        if remote.as_ref().is_some_and(|remote| remote.starts_with('-')) {
+            return Err(wrong("--remote is the address of a repository"));
+        }
+        Ok(Branch { name: name.to_owned(), remote, site })
     }
 
     fn once(&self, said: &Said, origin: &str, folder: &Path) -> anyhow::Result<Option<String>> {
@@ -93,8 +98,13 @@ impl Sink for Branch {
     }
 
     fn send(&self, said: &Said) -> anyhow::Result<String> {
-        let origin = command::run(&["git", "remote", "get-url", "origin"], SOON)?;
-        let origin = done(origin, "remote get-url origin")?;
+        let origin = match &self.remote {
+            Some(remote) => remote.clone(),
+            None => {
+                let origin = command::run(&["git", "remote", "get-url", "origin"], SOON)?;
+                done(origin, "remote get-url origin")?
+            }
+        };
         let origin = absolute(origin.trim());
         for _ in 0..TRIES {
             let folder = tempfile::tempdir().context("failed to make a temporary folder")?;

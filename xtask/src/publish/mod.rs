@@ -9,11 +9,16 @@ use std::path::Path;
 use crate::cli;
 use crate::command::Exit;
 use crate::streams::{print, say};
+use crate::wrong::wrong;
 
+mod api;
 pub mod branch;
 pub mod github;
+pub mod gitlab;
 pub mod pages;
+mod repository;
 pub mod said;
+mod thread;
 
 pub use said::Said;
 
@@ -63,11 +68,16 @@ pub fn publish(told: &cli::Publish) -> anyhow::Result<Exit> {
             tell(&sinks, &said, told.dry_run)?;
             Ok(said.exit)
         }
+        cli::Publish::Gitlab(told) => {
+            let said = Said::of(&told.run, told.require_conclusive)?;
+            tell(&gitlab::sinks(told)?, &said, told.dry_run)?;
+            Ok(said.exit)
+        }
         cli::Publish::Pages(told) => {
             let said = Said::of(&told.run, false)?;
             let site = pages::Site::new(told)?;
             let site: Box<dyn Sink> = match &told.branch {
-                Some(branch) => Box::new(branch::Branch::new(branch, site)?),
+                Some(branch) => Box::new(branch::Branch::new(branch, told.remote.clone(), site)?),
                 None => Box::new(site),
             };
             tell(std::slice::from_ref(&site), &said, told.dry_run)?;
@@ -81,4 +91,19 @@ fn append(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
     Ok(file.write_all(text.as_bytes())?)
+}
+
+/// An address that may stand in Markdown as a link.
+fn checked_link(link: &str) -> anyhow::Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#@!$&*+,;=%".contains(c);
+    let known = link.starts_with("https://") || link.starts_with("http://");
+    match known && link.len() <= 1_000 && link.chars().all(plain) {
+        true => Ok(link.to_owned()),
+        false => Err(wrong("--report-url is an address that begins with https://")),
+    }
+}
+
+/// Whether this is a job of a stranger's change on a runner of one's own. Answers why it is refused.
+pub fn fork_on_own_runner() -> Option<String> {
+    github::fork_on_own_runner().or_else(gitlab::fork_on_own_runner)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::thread;
 use crate::command::Exit;
 use crate::matrix::{Axis, Matrix};
 use crate::record::figures;
@@ -13,7 +14,7 @@ use crate::record::store;
 use crate::report::{self, Rendered, escape_markdown, interval, ratio};
 use crate::run::verdicts;
 use crate::streams::say;
-use crate::verdict::End;
+use crate::verdict::{End, diagnosis};
 
 /// A run, told.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Said {
     pub open: Vec<VerdictRow>,
     /// The smallest change for the worse that could have been seen, where nothing was flagged: the median over all that gates.
     pub detectable: Option<f64>,
+    /// All of it.
+    pub results: Results,
     /// The whole report.
     pub rendered: Rendered,
     /// The matrix as it was written.
@@ -71,6 +74,7 @@ impl Said {
             let of = |row: &VerdictRow| [&row.cell, &row.workload, &row.aspect].map(Clone::clone);
             let decisions = judged.decisions.iter().filter(|decision| decision.cleared);
             cleared.extend(decisions.map(|decision| of(&decision.row)));
+            results.diagnoses = diagnosis::all(&judged, &records, &store::read_diagnoses(dir)?);
             judged.into_results(&mut results);
         }
         let rendered = report::render(&run, &records, &results, &warnings)?;
@@ -119,10 +123,19 @@ impl Said {
             changed,
             open,
             detectable: detectable.get(detectable.len() / 2).copied(),
+            results: results.clone(),
             rendered,
             matrix_text: String::new(),
             telling: Vec::new(),
         }
+    }
+
+    /// For a comment that is found again, and says which commit it is of.
+    pub fn comment(&self, sha: &str, link: Option<&str>, budget: Budget) -> String {
+        let (marker, end) = (thread::marker(&self.matrix), thread::measured_at(sha));
+        let left = budget.bytes - marker.len() - end.len() - 1;
+        let text = self.markdown(link, Budget { bytes: left });
+        format!("{marker}\n{text}{end}")
     }
 
     /// For a pull request: the sentence, what changed, what is open, and all figures folded, as far as they fit.

@@ -1,13 +1,13 @@
-//! One comment on the pull request, which every run changes instead of adding another. It is known by a marker *and* its author, so that
-//! nobody else's is ever changed; and a run of an older commit leaves that of a newer one alone.
+//! The comment on the pull request, which every run changes instead of adding another.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::api::{Api, PAGE, PAGES, Verb};
 use super::event::{Event, is_sha};
 use crate::publish::Sink;
+use crate::publish::api::{Api, PAGE, PAGES, Verb, in_query};
 use crate::publish::said::{Budget, Said};
+use crate::publish::thread::{self, Thread, marker};
 
 /// GitHub takes 65,536 characters.
 const BUDGET: Budget = Budget { bytes: 65_000 };
@@ -28,60 +28,20 @@ impl Sink for Comment {
     }
 
     fn shows(&self, said: &Said) -> anyhow::Result<String> {
-        Ok(self.body(said))
+        Ok(said.comment(&self.event.sha, self.link.as_deref(), BUDGET))
     }
 
     fn send(&self, said: &Said) -> anyhow::Result<String> {
-        let repository = &self.event.repository;
-        let Some((number, head)) = self.pull()? else {
+        let Some((number, _)) = self.pull()? else {
             return Ok("no open pull request has this commit as its head".to_owned());
         };
-        if head != self.event.sha {
-            return Ok(format!("pull request {number} has a newer commit: left to its run"));
-        }
-        let list = format!("/repos/{repository}/issues/{number}/comments");
-        let body = json!({ "body": self.body(said) });
-        let one = |id: u64| format!("/repos/{repository}/issues/comments/{id}");
-        let done = match self.ours(&list, said)?[..] {
-            [] => {
-                self.api.call(Verb::Post, &list, Some(&body))?;
-                format!("written on pull request {number}")
-            }
-            [first, ..] => {
-                self.api.call(Verb::Patch, &one(first), Some(&body))?;
-                format!("changed on pull request {number}")
-            }
-        };
-        // Another run may have written one at the same time: the oldest stays, with what the last one says.
-        if let [first, doubles @ ..] = &self.ours(&list, said)?[..]
-            && !doubles.is_empty()
-        {
-            self.api.call(Verb::Patch, &one(*first), Some(&body))?;
-            for double in doubles {
-                self.api.call(Verb::Delete, &one(*double), None)?;
-            }
-        }
-        Ok(done)
+        let text = self.shows(said)?;
+        let known = (&*marker(&said.matrix), &*self.event.sha);
+        thread::write(&OfPull { comment: self, number }, known, &text)
     }
 }
 
 impl Comment {
-    /// By which it is found again. No name may end it.
-    fn marker(said: &Said) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
-        let name: String = said.matrix.chars().map(plain).take(100).collect();
-        // Two dashes end a comment of HTML.
-        format!("<!-- evenkeel: {} -->", name.replace("--", "-_"))
-    }
-
-    fn body(&self, said: &Said) -> String {
-        let marker = Comment::marker(said);
-        let end = format!("\nMeasured at {}.\n", self.event.sha);
-        let left = BUDGET.bytes - marker.len() - end.len() - 1;
-        let text = said.markdown(self.link.as_deref(), Budget { bytes: left });
-        format!("{marker}\n{text}{end}")
-    }
-
     /// The pull request and the commit that is its head now.
     fn pull(&self) -> anyhow::Result<Option<(u64, String)>> {
         let repository = &self.event.repository;
@@ -107,44 +67,67 @@ impl Comment {
         let pulls = pulls.as_array().map(Vec::as_slice).unwrap_or_default();
         Ok(pulls.iter().filter(of_head).filter_map(told).find(|(_, sha)| is_sha(sha)))
     }
+}
 
-    /// Ids of the comments that are ours, oldest first.
-    fn ours(&self, list: &str, said: &Said) -> anyhow::Result<Vec<u64>> {
-        let marker = Comment::marker(said);
+/// What is said on a pull request.
+struct OfPull<'c> {
+    comment: &'c Comment,
+    number: u64,
+}
+
+impl OfPull<'_> {
+    fn list(&self) -> String {
+        format!("/repos/{}/issues/{}/comments", self.comment.event.repository, self.number)
+    }
+
+    fn one(&self, id: u64) -> String {
+        format!("/repos/{}/issues/comments/{id}", self.comment.event.repository)
+    }
+}
+
+impl Thread for OfPull<'_> {
+    fn name(&self) -> String {
+        format!("pull request {}", self.number)
+    }
+
+    fn head(&self) -> anyhow::Result<String> {
+        Ok(self.comment.pull()?.map_or_else(String::new, |(_, head)| head))
+    }
+
+    fn comments(&self) -> anyhow::Result<Vec<thread::Comment>> {
         let mut ours = Vec::new();
         for page in 1..=PAGES {
-            let answer =
-                self.api.call(Verb::Get, &format!("{list}?per_page={PAGE}&page={page}"), None)?;
+            let query = format!("{}?per_page={PAGE}&page={page}", self.list());
+            let answer = self.comment.api.call(Verb::Get, &query, None)?;
             let comments = answer.as_array().context("GitHub's answer is no list of comments")?;
             ours.extend(comments.iter().filter_map(|comment| {
                 let text = |path: &str| comment.pointer(path).and_then(Value::as_str);
-                let mine = text("/user/login") == Some(&self.author)
-                    && text("/body").is_some_and(|body| body.starts_with(&marker));
-                comment.get("id").and_then(Value::as_u64).filter(|_| mine)
+                let mine = text("/user/login") == Some(&self.comment.author);
+                let id = comment.get("id").and_then(Value::as_u64).filter(|_| mine)?;
+                Some(thread::Comment { id, text: text("/body")?.to_owned() })
             }));
             if comments.len() < PAGE {
                 break;
             }
         }
-        ours.sort_unstable();
         Ok(ours)
     }
-}
 
-/// Text as a value in a query.
-fn in_query(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes()
-        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
-}
+    fn write(
+        &self,
+        id: Option<u64>,
+        text: &str,
+        still: &dyn Fn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<bool> {
+        let (verb, path) = match id {
+            None => (Verb::Post, self.list()),
+            Some(id) => (Verb::Patch, self.one(id)),
+        };
+        let body = json!({ "body": text });
+        Ok(self.comment.api.call_while(verb, &path, Some(&body), still)?.is_some())
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn branches_stay_in_their_place_of_the_query() {
-        assert_eq!(in_query("feat/x&state=all #\n\"é"), "feat%2Fx%26state%3Dall%20%23%0A%22%C3%A9");
+    fn remove(&self, id: u64) -> anyhow::Result<()> {
+        self.comment.api.call(Verb::Delete, &self.one(id), None).map(drop)
     }
 }

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::cli;
+use crate::publish::repository;
+pub(super) use crate::publish::repository::is_sha;
 use crate::wrong::wrong;
 
 /// Bytes of an event; GitHub's are below 25 MB.
@@ -38,6 +40,9 @@ impl Event {
         let of = Event::of(&variable("GITHUB_EVENT_NAME").unwrap_or_default(), &event);
         let repository = told.repository.clone().or_else(|| variable("GITHUB_REPOSITORY"));
         let sha = told.sha.clone().or(of.sha).or_else(|| variable("GITHUB_SHA"));
+        // By hand it is the repository that we stand in.
+        let repository = repository.or_else(repository::origin);
+        let sha = sha.or_else(repository::commit);
         let missing = |what: &str, option: &str| {
             wrong(format!(
                 "which {what} is told? give it with {option}; in a workflow GitHub says it"
@@ -101,11 +106,6 @@ fn is_repository(text: &str) -> bool {
         !part.is_empty() && part.len() <= 100 && part.chars().all(plain) && !part.starts_with('.')
     };
     text.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name))
-}
-
-/// 40 hexadecimal digits.
-pub(super) fn is_sha(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|c| c.is_ascii_hexdigit() && !c.is_ascii_uppercase())
 }
 
 /// Whether this is a job of a fork's pull request on a runner of one's own: code of a stranger, about to change a host. The workflow has a

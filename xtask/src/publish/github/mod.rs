@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 
 use crate::cli;
-use crate::wrong::wrong;
 
-use super::{Said, Sink};
+use super::api::{Api, Forge};
+use super::{Said, Sink, checked_link};
 
-mod api;
 mod check;
 mod comment;
 mod event;
 mod files;
 
-pub use api::Api;
 pub use check::Check;
 pub use comment::Comment;
 pub use event::{Event, fork_on_own_runner};
@@ -56,7 +54,7 @@ pub fn sinks(told: &cli::PublishGithub, said: &Said) -> anyhow::Result<Vec<Box<d
         return Ok(sinks);
     }
     let event = Event::here(told)?;
-    let api = Api::of_environment(told.dry_run)?;
+    let api = Api::of_environment(Forge::Github, told.dry_run)?;
     if wanted(Where::Comment) {
         let (author, link) = (told.author.clone(), link.clone());
         let comment = Comment { api: api.clone(), event: event.clone(), author, link };
@@ -71,14 +69,4 @@ pub fn sinks(told: &cli::PublishGithub, said: &Said) -> anyhow::Result<Vec<Box<d
         sinks.push(Box::new(Check { api, event, link, matrix_file }));
     }
     Ok(sinks)
-}
-
-/// An address that may stand in Markdown as a link.
-fn checked_link(link: &str) -> anyhow::Result<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#@!$&*+,;=%".contains(c);
-    let known = link.starts_with("https://") || link.starts_with("http://");
-    match known && link.len() <= 1_000 && link.chars().all(plain) {
-        true => Ok(link.to_owned()),
-        false => Err(wrong("--report-url is an address that begins with https://")),
-    }
 }
