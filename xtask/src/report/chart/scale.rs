@@ -3,7 +3,7 @@
 use crate::report::format::Quantity;
 
 /// A range that spans more than this is shown on a logarithmic axis.
-const DECADE: f64 = 10.0;
+pub(super) const DECADE: f64 = 10.0;
 
 /// One axis of a chart.
 #[derive(Clone, Debug)]
