@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::command::Exit;
 use crate::matrix::{Axis, Matrix};
 use crate::record::figures;
+use crate::record::import::COMMIT;
 use crate::record::results::{Results, VerdictRow};
 use crate::record::store;
 use crate::report::{self, Rendered, escape_markdown, interval, ratio};
@@ -24,6 +25,8 @@ pub struct Said {
     pub run: String,
     /// Its start, seconds since 1970.
     pub started_unix: u64,
+    /// What was measured, as the run itself says.
+    pub commit: Option<String>,
     /// `regressed`, `inconclusive`, ... as `results.json` has it.
     pub verdict: String,
     /// The whole in a sentence; data.
@@ -36,8 +39,10 @@ pub struct Said {
     pub open: Vec<VerdictRow>,
     /// The smallest change for the worse that could have been seen, where nothing was flagged: the median over all that gates.
     pub detectable: Option<f64>,
-    /// The whole report.
+    /// The whole report, for a site.
     pub rendered: Rendered,
+    /// `results.json`, as a report of a site has it beside.
+    pub results: String,
     /// The matrix as it was written.
     pub matrix_text: String,
     /// Axes with more than one value, the one that is most often the cause first.
@@ -73,12 +78,14 @@ impl Said {
             cleared.extend(decisions.map(|decision| of(&decision.row)));
             judged.into_results(&mut results);
         }
-        let rendered = report::render(&run, &records, &results, &warnings)?;
+        let rendered = report::render(&run, &records, &results, &warnings, report::Place::Site)?;
         let mut said = Said::new(&results, exit, rendered);
         // A gate that saw no sign of what its policy is to find has nothing open there.
         said.open.retain(|row| {
             !cleared.contains(&[&row.cell, &row.workload, &row.aspect].map(Clone::clone))
         });
+        said.commit = run.facts.get(COMMIT).cloned();
+        said.results = serde_json::to_string(&results)?;
         (said.run, said.started_unix) = (run.tag, run.started_unix);
         said.matrix_text = run.matrix_text;
         said.telling = telling(&run.matrix);
@@ -120,6 +127,8 @@ impl Said {
             open,
             detectable: detectable.get(detectable.len() / 2).copied(),
             rendered,
+            results: String::new(),
+            commit: None,
             matrix_text: String::new(),
             telling: Vec::new(),
         }

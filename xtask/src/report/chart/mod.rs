@@ -17,7 +17,7 @@ mod time;
 
 pub(crate) use figures::{BoxRow, ForestRow, Series, boxes, ecdf, forest, percentiles, windows};
 pub(crate) use shape::density;
-pub(crate) use time::{Side, Start, run_order};
+pub(crate) use time::{Side, Start, run_order, trend};
 
 /// Canvas units in one CSS pixel at the intended size: plotters rounds to whole units.
 const FINE: i32 = 2;

@@ -118,6 +118,15 @@ impl Scale {
         Scale { map: Map::Linear, low: 0.0, high, ticks, name: name.to_owned() }
     }
 
+    /// Equal steps, each with its name; some of the names are ticks.
+    pub(crate) fn steps(name: &str, names: &[String]) -> Scale {
+        let every = names.len().div_ceil(5).max(1);
+        let ticks = names.iter().enumerate().step_by(every);
+        let ticks = ticks.map(|(at, name)| (at as f64 + 0.5, name.clone())).collect();
+        let high = names.len().max(1) as f64;
+        Scale { map: Map::Linear, low: 0.0, high, ticks, name: name.to_owned() }
+    }
+
     /// The percentile axis: each further nine takes the same width. `highest` is the largest quantile shown, below 1.
     pub(crate) fn nines(highest: f64) -> Scale {
         const TICKS: [(f64, &str); 7] = [

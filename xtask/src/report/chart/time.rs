@@ -98,3 +98,30 @@ fn stems(side: &Side<'_>, quantity: Quantity) -> Vec<Stem> {
         })
         .collect()
 }
+
+/// A figure over runs, a rule before each run from which on it was another. Nothing where there is nothing finite.
+pub(crate) fn trend(
+    title: String,
+    quantity: Quantity,
+    values: &[f64],
+    days: &[String],
+    changes: &[usize],
+) -> anyhow::Result<Option<Chart>> {
+    let finite = values.iter().copied().filter(|value| value.is_finite());
+    let Some(y) = Scale::fit("", quantity, finite) else { return Ok(None) };
+    let x = Scale::steps("runs in order of time", days);
+    let middle = |at: usize| at as f64 + 0.5;
+    let points = values.iter().enumerate().filter(|(_, value)| value.is_finite());
+    let line =
+        Mark::Line { ink: Ink::First, points: points.map(|(at, v)| (middle(at), *v)).collect() };
+    let rules = changes.iter().map(|at| Mark::Rule { at: *at as f64 });
+    let marks: Vec<Mark> = rules.chain([line]).collect();
+    let (view_box, marks) = draw(&x, &Rows::Scale(y), &marks)?;
+    Ok(Some(Chart {
+        title,
+        text: "A point a run: the geometric mean over its boots. A rule is where the level or its steadiness changed.".to_owned(),
+        keys: Vec::new(),
+        view_box,
+        marks,
+    }))
+}

@@ -37,7 +37,7 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    fn new(name: impl Into<String>, value: impl Into<String>) -> Fact {
+    pub(super) fn new(name: impl Into<String>, value: impl Into<String>) -> Fact {
         Fact { name: name.into(), value: value.into() }
     }
 
