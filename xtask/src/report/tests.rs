@@ -623,12 +623,21 @@ fn look() {
         println!("{name}: {} bytes of HTML in {:?}", files.html.len(), begun.elapsed());
         let dir = dir.join(name);
         std::fs::create_dir_all(dir.join("report")).expect("a folder");
+        // The run itself, too, so that `report` can be timed from end to end.
+        let run = serde_json::to_string(&fixture.run).expect("JSON");
+        let mut boots = String::new();
+        for record in &fixture.records {
+            boots.push_str(&serde_json::to_string(record).expect("JSON"));
+            boots.push('\n');
+        }
         let results = serde_json::to_string_pretty(&fixture.results).expect("JSON");
         for (file, text) in [
             ("report/index.html", &files.html),
             ("summary.md", &files.markdown),
             ("junit.xml", &files.junit),
             ("results.json", &results),
+            ("run.json", &run),
+            ("boots.jsonl", &boots),
         ] {
             std::fs::write(dir.join(file), text).expect("written");
         }
