@@ -25,6 +25,8 @@ mod fixture;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod opened;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use format::{Quantity, interval, percent_change, probability, ratio, significant};

@@ -11,7 +11,7 @@ use crate::matrix::{Axis, Contrast};
 use crate::record::results::{AttributionResult, WorkloadResult};
 use crate::record::{BASE, Measured};
 
-fn rendered(fixture: &Fixture) -> Rendered {
+pub(super) fn rendered(fixture: &Fixture) -> Rendered {
     render(&fixture.run, &fixture.records, &fixture.results, &[], Place::Run).expect("renders")
 }
 
@@ -565,7 +565,7 @@ fn results_follow_their_schema() {
 }
 
 /// A small run beside a base that was wider, judged.
-fn sided() -> Fixture {
+pub(super) fn sided() -> Fixture {
     let mut fixture = small();
     let base = fixture.records.iter().map(|record| Record { side: BASE.into(), ..record.clone() });
     let records: Vec<Record> = base.collect();

@@ -4,4 +4,4 @@ pub mod history;
 pub mod runs;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -46,7 +46,8 @@ fn history(name: &str) -> History {
     builder.build().0
 }
 
-fn rendered(name: &str) -> String {
+/// The page of such a history.
+pub(in crate::report) fn rendered(name: &str) -> String {
     let history = history(name);
     let answer = check(&history, &Question::plain(&history)).expect("an answer");
     let links = Links {
@@ -61,7 +62,8 @@ fn rendered(name: &str) -> String {
     page(&history, &answer, FALSE_ALARMS, &links).expect("a page")
 }
 
-fn list(name: &str) -> String {
+/// A list of runs whose every text is such a name.
+pub(in crate::report) fn list(name: &str) -> String {
     let row = |folder: &str| RunRow {
         href: format!("{folder}/1-ek/index.html"),
         when: "2026-01-02 03:04 UTC".into(),
