@@ -1,4 +1,4 @@
-// The page is whole without this: it opens the cell that the address names, and filters and sorts the table of cells.
+// The page is whole without this: it opens the cell that the address names, filters cells, and sorts their table.
 (() => {
   "use strict";
   const table = document.getElementById("cells");
@@ -24,6 +24,7 @@
     return Number(number) * (units[unit] ?? 1);
   };
 
+  const details = Array.from(document.querySelectorAll("#details > details.cell"));
   const filter = () => {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
@@ -31,6 +32,10 @@
       const fits = words.every((word) => text(row).includes(word));
       row.hidden = !fits;
       count += fits;
+    }
+    for (const cell of details) {
+      const text = words.length ? cell.querySelector("summary").textContent.toLowerCase() : "";
+      cell.hidden = !words.every((word) => text.includes(word));
     }
     shown.textContent = words.length ? `${count} of ${rows.length}` : "";
   };
@@ -96,6 +101,6 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
   addEventListener("hashchange", arrive);
-  addEventListener("beforeprint", () => document.querySelectorAll("details.cell").forEach((cell) => { cell.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
   arrive();
 })();

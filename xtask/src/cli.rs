@@ -448,6 +448,11 @@ Exit code 1: a change for the worse that is not accepted, or a series beyond the
   reason = \"the bridge filters now\"
   expires = \"2027-01-31\"")]
     Check(HistoryCheck),
+    /// Write the history as a page: every series over its runs, what changed and between which commits
+    #[command(after_help = "\
+Example:
+  cargo xtask history page --history history/ --out history.html")]
+    Page(HistoryPage),
 }
 
 /// `init`.
@@ -648,13 +653,13 @@ pub struct HistoryCheck {
     #[arg(long, value_name = "COMMIT|MARK")]
     pub against: Option<String>,
     /// How far a location may slide for the worse, percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent, requires = "against")]
+    #[arg(long, value_name = "PERCENT", default_value_t = crate::history::check::BUDGET[0], value_parser = percent, requires = "against")]
     pub drift: f64,
     /// How far any other figure may.
-    #[arg(long, value_name = "PERCENT", default_value_t = 25.0, value_parser = percent, requires = "against")]
+    #[arg(long, value_name = "PERCENT", default_value_t = crate::history::check::BUDGET[1], value_parser = percent, requires = "against")]
     pub drift_of_others: f64,
     /// Share of checks of an unchanged history that find something.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = crate::history::check::FALSE_ALARMS, value_parser = share)]
     pub false_alarms: f64,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -662,6 +667,20 @@ pub struct HistoryCheck {
     /// Exit code 3 where a series has too few points to tell.
     #[arg(long)]
     pub require_conclusive: bool,
+}
+
+/// `history page`.
+#[derive(Args, Debug)]
+pub struct HistoryPage {
+    /// The history: a file, or a folder with a history.jsonl.
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub history: PathBuf,
+    /// Changes that were reviewed and accepted.
+    #[arg(long, value_name = "FILE")]
+    pub accept: Option<PathBuf>,
+    /// The page.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -44,6 +44,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Export(told) => exchange::export(told),
         Command::History(History::Add(told)) => history::commands::add(told),
         Command::History(History::Check(told)) => history::commands::check_history(told),
+        Command::History(History::Page(told)) => history::commands::page(told),
         Command::Calibrate(told) => calibrate::calibrate(told, detail),
         Command::Publish(told) => publish::publish(told),
         Command::Init(told) => init::init(told),

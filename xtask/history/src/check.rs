@@ -22,6 +22,12 @@ const SLACK: usize = 3;
 /// Newest points that drift is measured over.
 const NEWEST: usize = 10;
 
+/// The share of checks of an unchanged history that find something, where nobody says another.
+pub const FALSE_ALARMS: f64 = 0.02;
+
+/// How far a location may slide, and any other figure, percent, where nobody says other budgets.
+pub const BUDGET: [f64; 2] = [5.0, 25.0];
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -35,6 +41,20 @@ pub struct Question {
     pub reference: Option<String>,
     /// How far a location may slide from it, and how far any other figure, as ratios above 1.
     pub budget: [f64; 2],
+}
+
+impl Question {
+    /// At the usual rate, without a reference and nothing accepted, at the time of the newest run.
+    #[must_use]
+    pub fn plain(history: &History) -> Question {
+        Question {
+            false_alarms: FALSE_ALARMS,
+            accepted: Vec::new(),
+            now: history.runs.last().map_or(0, |run| run.time),
+            reference: None,
+            budget: BUDGET.map(|percent| 1.0 + percent / 100.0),
+        }
+    }
 }
 
 /// What becomes of a change.
@@ -240,8 +260,8 @@ fn sentence(worse: usize, drifts: usize, checked: usize, too_short: usize, runs:
     parts.join("; ")
 }
 
-/// Of the series that differ only in the instrument, the one with the newest point.
-fn live(history: &History) -> Vec<&(Key, Series)> {
+/// Of the series that differ only in the instrument, the one with the newest point; in the order of their keys.
+pub fn live(history: &History) -> Vec<&(Key, Series)> {
     let mut live: Vec<&(Key, Series)> = Vec::new();
     let same = |a: &Key, b: &Key| {
         (&a.cell, &a.workload, &a.aspect, &a.figure, &a.unit)

@@ -13,6 +13,8 @@ use super::{accept, file};
 use crate::cli;
 use crate::command::Exit;
 use crate::record::{Record, Run, store};
+use crate::report;
+use crate::report::site::history::Links;
 use crate::run::revision::commits_between;
 use crate::streams::{print, say};
 use crate::wrong::wrong;
@@ -75,21 +77,43 @@ fn entry(told: &cli::HistoryAdd, run: &Run, records: &[Record]) -> anyhow::Resul
     line(run, records, told.commit.clone(), told.dirty, told.mark.clone()).map_err(wrong)
 }
 
+fn accepted(path: Option<&Path>) -> anyhow::Result<Vec<accept::Accepted>> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("failed to read file `{name}`: {error}")))?;
+    accept::parse(&text, &name).map_err(wrong)
+}
+
+/// `history page`. The day on which what was accepted expires is that of the newest run, so that equal input gives equal bytes.
+///
+/// # Errors
+/// The history or the accepted changes cannot be read, or the page not written.
+pub fn page(told: &cli::HistoryPage) -> anyhow::Result<Exit> {
+    let path = file::file_of(&told.history);
+    let (history, mut notes) = file::read(&path)?;
+    let accepted = accepted(told.accept.as_deref())?;
+    let asked = Question { accepted, ..Question::plain(&history) };
+    let mut answer =
+        check(&history, &asked).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    notes.append(&mut answer.notes);
+    answer.notes = notes;
+    let text =
+        report::site::history::page(&history, &answer, asked.false_alarms, &Links::default())?;
+    let out = told.out.display();
+    std::fs::write(&told.out, text).with_context(|| format!("failed to write `{out}`"))?;
+    say(&answer.sentence);
+    print(format_args!("{out}\n"))?;
+    Ok(Exit::Fine)
+}
+
 /// `history check`.
 ///
 /// # Errors
 /// The history or the accepted changes cannot be read.
 pub fn check_history(told: &cli::HistoryCheck) -> anyhow::Result<Exit> {
     let path = file::file_of(&told.history);
-    let accepted = match &told.accept {
-        None => Vec::new(),
-        Some(path) => {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| wrong(format!("failed to read file `{name}`: {error}")))?;
-            accept::parse(&text, &name).map_err(wrong)?
-        }
-    };
+    let accepted = accepted(told.accept.as_deref())?;
     let (history, notes) = file::read(&path)?;
     let asked = Question {
         false_alarms: told.false_alarms,

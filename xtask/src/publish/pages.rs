@@ -14,11 +14,17 @@ use super::Sink;
 use super::said::Said;
 use crate::cli;
 use crate::history;
-use crate::report::{clean, escape_markup};
+use crate::record::store;
+use crate::report::clean;
+use crate::report::site::{history as page, runs};
 use crate::wrong::wrong;
 
 /// What is known of a report, beside it.
 const ABOUT: &str = "about.json";
+
+/// The history of the main site: its lines, and its page.
+const LINES: &str = "history.jsonl";
+const HISTORY: &str = "history.html";
 
 /// Bytes of all reports; Pages serves a gigabyte.
 const MOST_BYTES: u64 = 700 << 20;
@@ -36,6 +42,9 @@ pub struct Site {
 /// A report of the site.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 struct About {
+    /// The run's tag.
+    #[serde(default)]
+    run: Option<String>,
     matrix: String,
     started_unix: u64,
     verdict: String,
@@ -92,7 +101,7 @@ impl Sink for Site {
     fn shows(&self, said: &Said) -> Result<String> {
         let place = self.folder.join(self.place(said));
         let history = match self.pull {
-            None => format!("{}: a line more\n", self.folder.join("history.jsonl").display()),
+            None => format!("{}: a line more\n", self.folder.join(LINES).display()),
             Some(_) => String::new(),
         };
         Ok(format!("{}/index.html: {} bytes\n{history}", place.display(), said.rendered.html.len()))
@@ -111,24 +120,22 @@ impl Sink for Site {
             }
         }
         let about = About {
+            run: Some(said.run.clone()),
             matrix: said.matrix.clone(),
             started_unix: said.started_unix,
             verdict: said.verdict.clone(),
             sentence: said.sentence.clone(),
-            commit: self.commit.clone(),
+            commit: self.commit.clone().or_else(|| said.commit.clone()),
         };
         let place = folder.join(self.place(said));
         put(&place, said, &about)?;
         let dropped = thin(&folder.join("runs"), self.keep)? + thin(&folder.join("pr"), self.keep)?;
-        let listed = |name: &str| reports(&folder.join(name)).map(|found| (name.to_owned(), found));
-        let index = index(&[listed("runs")?, listed("pr")?]);
-        replace(&folder.join("index.html"), index.as_bytes())?;
         // Pages would leave out folders that begin with `_` and run a site generator.
         replace(&folder.join(".nojekyll"), b"")?;
         if self.pull.is_none() {
             let add = cli::HistoryAdd {
                 run: self.run.clone(),
-                history: folder.join("history.jsonl"),
+                history: folder.join(LINES),
                 commit: self.commit.clone(),
                 dirty: false,
                 mark: None,
@@ -136,6 +143,10 @@ impl Sink for Site {
             };
             history::commands::add(&add)?;
         }
+        let runs = reports(&folder.join("runs"))?;
+        let history = history_page(folder, &runs)?;
+        let index = index(vec![("runs", runs), ("pr", reports(&folder.join("pr"))?)], history)?;
+        replace(&folder.join("index.html"), index.as_bytes())?;
         let gone =
             if dropped > 0 { format!("; {dropped} older ones dropped") } else { String::new() };
         Ok(format!("{}{gone}", place.join("index.html").display()))
@@ -150,6 +161,7 @@ fn put(place: &Path, said: &Said, about: &About) -> Result<()> {
     let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
     std::fs::write(new.path().join("index.html"), &said.rendered.html)?;
     std::fs::write(new.path().join("summary.md"), &said.rendered.markdown)?;
+    store::write_results(new.path(), &said.results)?;
     std::fs::write(new.path().join(ABOUT), serde_json::to_vec(about)?)?;
     std::fs::set_permissions(new.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     if place.symlink_metadata().is_ok() {
@@ -191,8 +203,8 @@ fn thin(folder: &Path, keep: usize) -> Result<usize> {
     let (mut bytes, mut dropped) = (0, 0);
     for (at, (name, _)) in reports(folder)?.into_iter().enumerate() {
         let place = folder.join(name);
-        let size = std::fs::metadata(place.join("index.html")).map_or(0, |found| found.len());
-        bytes += size;
+        let size = |file: &str| std::fs::metadata(place.join(file)).map_or(0, |found| found.len());
+        bytes += ["index.html", "summary.md", "results.json"].map(size).iter().sum::<u64>();
         if at >= keep || (at > 0 && bytes > MOST_BYTES / 2) {
             std::fs::remove_dir_all(&place)
                 .with_context(|| format!("failed to remove `{}`", place.display()))?;
@@ -202,38 +214,50 @@ fn thin(folder: &Path, keep: usize) -> Result<usize> {
     Ok(dropped)
 }
 
-/// The list of runs: a page that asks for nothing and runs nothing.
-fn index(parts: &[(String, Vec<(String, About)>)]) -> String {
-    let mut page = String::from(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n\
-         <title>Evenkeel</title>\n<style>\n:root { color-scheme: light dark; }\nbody { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }\n\
-         table { border-collapse: collapse; width: 100%; }\nth, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid; }\n</style>\n</head>\n\
-         <body>\n<h1>Is the network as deterministic as it was?</h1>\n",
-    );
-    let text = |text: &str| {
-        let mut out = String::new();
-        // A string takes everything.
-        escape_markup(&mut out, text).ok();
-        out
-    };
-    for (folder, reports) in parts.iter().filter(|(_, reports)| !reports.is_empty()) {
-        let heading = if folder == "pr" { "Pull requests" } else { "Runs" };
-        page.push_str(&format!("<h2>{heading}</h2>\n<table>\n<thead><tr><th>when</th><th>matrix</th><th>commit</th><th>verdict</th><th>in a sentence</th></tr></thead>\n<tbody>\n"));
-        for (name, about) in reports {
-            let commit = about.commit.as_deref().unwrap_or("").chars().take(12).collect::<String>();
-            page.push_str(&format!(
-                "<tr><td><a href=\"{folder}/{name}/index.html\">{}</a></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                text(&utc(about.started_unix)),
-                text(&about.matrix),
-                text(&commit),
-                text(&about.verdict),
-                text(&about.sentence)
-            ));
-        }
-        page.push_str("</tbody>\n</table>\n");
+/// The list of runs, and above it what their history says.
+fn index(parts: Vec<(&str, Vec<(String, About)>)>, history: Option<runs::Told>) -> Result<String> {
+    let parts = parts.into_iter().filter(|(_, reports)| !reports.is_empty());
+    let parts = parts.map(|(folder, reports)| {
+        let row = |(name, about): (String, About)| runs::RunRow {
+            href: format!("{folder}/{name}/index.html"),
+            when: utc(about.started_unix),
+            matrix: about.matrix,
+            commit: about.commit.map(|commit| commit.chars().take(12).collect()),
+            verdict: about.verdict,
+            sentence: about.sentence,
+        };
+        let title = if folder == "pr" { "Pull requests" } else { "Runs" };
+        let runs = reports.into_iter().map(row).collect();
+        runs::Part { folder: folder.to_owned(), title: title.to_owned(), runs }
+    });
+    runs::page(&runs::Runs { history, parts: parts.collect() })
+}
+
+/// Writes the page of the history that lies in the site, where there is one, and tells it in short.
+fn history_page(folder: &Path, reports: &[(String, About)]) -> Result<Option<runs::Told>> {
+    let file = folder.join(LINES);
+    if !file.is_file() {
+        return Ok(None);
     }
-    page.push_str("</body>\n</html>\n");
-    page
+    let (lines, mut notes) = history::file::read(&file)?;
+    let of = |(name, about): &(String, About)| {
+        let tag = about.run.clone()?;
+        Some(((tag, about.started_unix), format!("runs/{name}/index.html")))
+    };
+    let links = page::Links {
+        index: Some("index.html".to_owned()),
+        data: Some(LINES.to_owned()),
+        reports: reports.iter().filter_map(of).collect(),
+    };
+    let mut answer = history::check::check(&lines, &history::check::Question::plain(&lines))
+        .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    notes.append(&mut answer.notes);
+    answer.notes = notes;
+    let text = page::page(&lines, &answer, history::check::FALSE_ALARMS, &links)?;
+    replace(&folder.join(HISTORY), text.as_bytes())?;
+    Ok(Some(runs::Told {
+        href: HISTORY.to_owned(),
+        verdict: answer.verdict.to_owned(),
+        sentence: answer.sentence,
+    }))
 }

@@ -9,6 +9,7 @@ use super::thread;
 use crate::command::Exit;
 use crate::matrix::{Axis, Matrix};
 use crate::record::figures;
+use crate::record::import::COMMIT;
 use crate::record::results::{Results, VerdictRow};
 use crate::record::store;
 use crate::report::{self, Rendered, escape_markdown, interval, ratio};
@@ -25,6 +26,8 @@ pub struct Said {
     pub run: String,
     /// Its start, seconds since 1970.
     pub started_unix: u64,
+    /// What was measured, as the run itself says.
+    pub commit: Option<String>,
     /// `regressed`, `inconclusive`, ... as `results.json` has it.
     pub verdict: String,
     /// The whole in a sentence; data.
@@ -39,7 +42,7 @@ pub struct Said {
     pub detectable: Option<f64>,
     /// All of it.
     pub results: Results,
-    /// The whole report.
+    /// The whole report, for a site.
     pub rendered: Rendered,
     /// The matrix as it was written.
     pub matrix_text: String,
@@ -77,12 +80,13 @@ impl Said {
             results.diagnoses = diagnosis::all(&judged, &records, &store::read_diagnoses(dir)?);
             judged.into_results(&mut results);
         }
-        let rendered = report::render(&run, &records, &results, &warnings)?;
+        let rendered = report::render(&run, &records, &results, &warnings, report::Place::Site)?;
         let mut said = Said::new(&results, exit, rendered);
         // A gate that saw no sign of what its policy is to find has nothing open there.
         said.open.retain(|row| {
             !cleared.contains(&[&row.cell, &row.workload, &row.aspect].map(Clone::clone))
         });
+        said.commit = run.facts.get(COMMIT).cloned();
         (said.run, said.started_unix) = (run.tag, run.started_unix);
         said.matrix_text = run.matrix_text;
         said.telling = telling(&run.matrix);
@@ -125,6 +129,7 @@ impl Said {
             detectable: detectable.get(detectable.len() / 2).copied(),
             results: results.clone(),
             rendered,
+            commit: None,
             matrix_text: String::new(),
             telling: Vec::new(),
         }

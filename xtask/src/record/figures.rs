@@ -128,6 +128,12 @@ impl Pooled {
         }
     }
 
+    /// Minimum, quartiles and maximum of all observations; nothing where the count cannot support quartiles.
+    pub fn five(&self) -> Option<[f64; 5]> {
+        let [low, median, high] = [0.25, 0.5, 0.75].map(|q| self.quantile(q));
+        Some([self.any_quantile(0.0), low?, median?, high?, self.max])
+    }
+
     /// Points of the cumulative distribution: (value in the unit, share at or below), at most `points`, ascending, evenly
     /// spaced in share from the smallest observation to the largest.
     pub fn ecdf(&self, points: usize) -> Vec<(f64, f64)> {

@@ -5,10 +5,12 @@ use crate::record::kernels::Difference;
 use crate::record::results::{CheckResult, ComparisonResult, Overall, PolicyLine, VerdictRow};
 use crate::record::{Evidence, Outcome, Status};
 
+/// Text that tries to leave its place.
+pub(super) const EVIL: &str = "</td></script><script>alert(1)</script><img src=x onerror=alert(2)> \" ' | `x` ```\n# @user \
+                    [a](javascript:alert(3)) ]]> &lt; \u{1b}[31mred\u{1b}[0m\u{0}\u{7}\u{202e}gnp ${{ x }} {{ y }} {% z %}";
+
 /// A run whose every text from outside is hostile.
 pub(super) fn hostile() -> Fixture {
-    const EVIL: &str = "</td></script><script>alert(1)</script><img src=x onerror=alert(2)> \" ' | `x` ```\n# @user \
-                        [a](javascript:alert(3)) ]]> &lt; \u{1b}[31mred\u{1b}[0m\u{0}\u{7}\u{202e}gnp ${{ x }} {{ y }} {% z %}";
     let mut fixture = thesis();
     let results = &mut fixture.results;
     results.matrix = EVIL.into();

@@ -15,6 +15,7 @@ use crate::record::{Record, Run};
 mod chart;
 mod format;
 mod junit;
+pub mod site;
 mod summary;
 mod text;
 mod view;
@@ -24,12 +25,16 @@ mod fixture;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod opened;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use format::{Quantity, interval, percent_change, probability, ratio, significant};
-pub(crate) use text::{clean, escape_markdown, escape_markup};
+pub(crate) use text::{clean, escape_markdown};
 
 const PAGE: &str = include_str!("../../../reports/index.html");
+const HISTORY: &str = include_str!("../../../reports/history.html");
+const RUNS: &str = include_str!("../../../reports/runs.html");
 const KNOBS: &str = include_str!("../../../reports/knobs.html");
 const CELL: &str = include_str!("../../../reports/cell.html");
 const THESIS: &str = include_str!("../../../reports/thesis.html");
@@ -52,6 +57,34 @@ pub struct Rendered {
     pub junit: String,
 }
 
+/// Where a report lies, and so what lies beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the folder `report` of a run, whose files lie above.
+    Run,
+    /// In a folder of a site, with its `results.json`, two below the list of all runs.
+    Site,
+}
+
+impl Place {
+    /// Names of the files and where they are.
+    fn files(self) -> Vec<view::Fact> {
+        let files: &[[&str; 2]] = match self {
+            Place::Run => &[
+                ["results.json", "../results.json"],
+                ["boots.jsonl", "../boots.jsonl"],
+                ["run.json", "../run.json"],
+            ],
+            Place::Site => &[["results.json", "results.json"]],
+        };
+        files.iter().map(|[name, at]| view::Fact::new(*name, *at)).collect()
+    }
+
+    fn home(self) -> Option<&'static str> {
+        (self == Place::Site).then_some("../../index.html")
+    }
+}
+
 /// Renders a run. Equal input gives equal bytes.
 ///
 /// `warnings` are shown above everything else. Fails only where a template and its view disagree, which tests rule out for
@@ -61,19 +94,31 @@ pub fn render(
     records: &[Record],
     results: &Results,
     warnings: &[String],
+    place: Place,
 ) -> anyhow::Result<Rendered> {
     let view = view::View::new(run, records, results, warnings)?;
     let view = Value::from_serialize(&view);
     let env = environment()?;
     let html = env.get_template("index.html")?.render(context! {
         view => view,
+        files => place.files(),
+        home => place.home(),
         style => Value::from_safe_string(STYLE.to_owned()),
         script => Value::from_safe_string(SCRIPT.to_owned()),
-        policy => Value::from_safe_string(content_policy()),
+        policy => Value::from_safe_string(content_policy(&[SCRIPT])),
     })?;
     let markdown = summary::render(&env, &view)?;
     let junit = junit::render(&env, records, results)?;
     Ok(Rendered { html, markdown, junit })
+}
+
+/// A page of a site, which runs nothing.
+fn page(template: &str, view: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(environment()?.get_template(template)?.render(context! {
+        view => Value::from_serialize(view),
+        style => Value::from_safe_string(STYLE.to_owned()),
+        policy => Value::from_safe_string(content_policy(&[])),
+    })?)
 }
 
 /// The JSON Schema (2020-12) of `results.json`.
@@ -82,12 +127,13 @@ pub fn schema() -> &'static str {
 }
 
 /// Nothing but our own style and script, named by their hashes: text that slipped through escaping could still not run.
-fn content_policy() -> String {
-    let hash = |text: &str| BASE64.encode(Sha256::digest(text));
+fn content_policy(scripts: &[&str]) -> String {
+    let hash = |text: &str| format!("'sha256-{}'", BASE64.encode(Sha256::digest(text)));
+    let scripts = scripts.iter().map(|script| format!(" script-src {};", hash(script)));
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src {};{} img-src data:; base-uri 'none'; form-action 'none'",
         hash(STYLE),
-        hash(SCRIPT)
+        scripts.collect::<String>()
     )
 }
 
@@ -103,6 +149,8 @@ fn environment() -> anyhow::Result<Environment<'static>> {
     });
     env.set_formatter(escape);
     env.add_template("index.html", PAGE)?;
+    env.add_template("history.html", HISTORY)?;
+    env.add_template("runs.html", RUNS)?;
     env.add_template("cell.html", CELL)?;
     env.add_template("thesis.html", THESIS)?;
     env.add_template("kernels.html", KERNELS)?;

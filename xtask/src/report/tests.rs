@@ -11,12 +11,12 @@ use crate::matrix::{Axis, Contrast};
 use crate::record::results::{AttributionResult, WorkloadResult};
 use crate::record::{BASE, Measured};
 
-fn rendered(fixture: &Fixture) -> Rendered {
-    render(&fixture.run, &fixture.records, &fixture.results, &[]).expect("renders")
+pub(super) fn rendered(fixture: &Fixture) -> Rendered {
+    render(&fixture.run, &fixture.records, &fixture.results, &[], Place::Run).expect("renders")
 }
 
 /// Tags of an HTML or XML text, with their attributes, in order.
-fn tags(markup: &str) -> Vec<&str> {
+pub(super) fn tags(markup: &str) -> Vec<&str> {
     markup
         .split('<')
         .skip(1)
@@ -26,7 +26,7 @@ fn tags(markup: &str) -> Vec<&str> {
 }
 
 /// Names of tags and of attributes: what outside text must not be able to add to.
-fn vocabulary(markup: &str) -> BTreeSet<String> {
+pub(super) fn vocabulary(markup: &str) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
     for tag in tags(markup) {
         // Between quotes stand values; what is left are names.
@@ -79,6 +79,8 @@ fn the_page_is_whole_and_asks_for_nothing() {
     }
     let html = body(&html);
     for tag in tags(&html) {
+        // What is inside the page asks for nothing; base64 may hold slashes.
+        let tag = tag.split("href=\"data:").next().expect("a first part");
         let outside = tag.contains("src=") || tag.contains("url(") || tag.contains("//");
         assert!(!outside, "this asks for something: <{tag}>");
         assert!(!tag.contains("style="), "the content policy forbids this: <{tag}>");
@@ -362,7 +364,7 @@ fn kernels_that_are_compared_show_what_differs() {
 }
 
 /// The words of a piece of markup, a line for each row.
-fn tagless(markup: &str) -> String {
+pub(super) fn tagless(markup: &str) -> String {
     let mut out = String::new();
     for line in markup.lines() {
         let mut words = String::new();
@@ -477,7 +479,8 @@ fn large_runs_keep_to_their_budgets() {
     }
     let warnings = vec!["|".repeat(10_000); 50];
     let Rendered { html, markdown, junit } =
-        render(&fixture.run, &fixture.records, &fixture.results, &warnings).expect("renders");
+        render(&fixture.run, &fixture.records, &fixture.results, &warnings, Place::Run)
+            .expect("renders");
     assert!(markdown.len() <= 60_000, "{} bytes of Markdown", markdown.len());
     assert!(markdown.contains("more, all in the report"));
     assert_eq!(html.matches("<details class=\"cell").count(), 200);
@@ -562,7 +565,7 @@ fn results_follow_their_schema() {
 }
 
 /// A small run beside a base that was wider, judged.
-fn sided() -> Fixture {
+pub(super) fn sided() -> Fixture {
     let mut fixture = small();
     let base = fixture.records.iter().map(|record| Record { side: BASE.into(), ..record.clone() });
     let records: Vec<Record> = base.collect();
@@ -579,16 +582,17 @@ fn sided() -> Fixture {
 }
 
 #[test]
-fn a_run_with_a_base_shows_verdicts_first_with_what_they_rest_on() {
+fn a_run_with_a_base_shows_its_verdicts_with_what_they_rest_on() {
     let fixture = sided();
     assert!(!fixture.results.verdicts.is_empty());
     let root: Json = serde_json::from_str(schema()).expect("JSON");
     let value = serde_json::to_value(&fixture.results).expect("JSON");
     conforms(&root, &root, &value, "");
     let files = rendered(&fixture);
-    let [verdicts, map] = ["id=\"verdicts\"", "id=\"map\""].map(|id| files.html.find(id));
-    assert!(verdicts < map && verdicts.is_some());
-    for text in ["The policy", "location ×1.02"] {
+    let [map, verdicts, table] = ["map", "verdicts", "table"]
+        .map(|id| files.html.find(&format!("id=\"{id}\"")).expect("it is there"));
+    assert!(map < verdicts && verdicts < table);
+    for text in ["by which policy was it judged", "location ×1.02"] {
         assert!(files.html.contains(text), "{text}");
     }
     assert!(files.markdown.contains("<summary>Policy</summary>"));
@@ -619,14 +623,98 @@ fn look() {
         println!("{name}: {} bytes of HTML in {:?}", files.html.len(), begun.elapsed());
         let dir = dir.join(name);
         std::fs::create_dir_all(dir.join("report")).expect("a folder");
+        // The run itself, too, so that `report` can be timed from end to end.
+        let run = serde_json::to_string(&fixture.run).expect("JSON");
+        let mut boots = String::new();
+        for record in &fixture.records {
+            boots.push_str(&serde_json::to_string(record).expect("JSON"));
+            boots.push('\n');
+        }
         let results = serde_json::to_string_pretty(&fixture.results).expect("JSON");
         for (file, text) in [
             ("report/index.html", &files.html),
             ("summary.md", &files.markdown),
             ("junit.xml", &files.junit),
             ("results.json", &results),
+            ("run.json", &run),
+            ("boots.jsonl", &boots),
         ] {
             std::fs::write(dir.join(file), text).expect("written");
         }
     }
+}
+
+/// The part of a page that is one cell in full.
+fn detail(html: &str, cell: &str) -> String {
+    let from = format!("id=\"{}\"", text::anchor(cell));
+    let (before, rest) = html.split_once(&from).expect("the cell");
+    let (_, head) = before.rsplit_once("<summary>").expect("its summary");
+    let (body, _) = rest.split_once("</details>").expect("its end");
+    format!("<{head}<p {body}")
+}
+
+#[test]
+fn a_judged_cell_tells_its_verdicts_what_differs_and_carries_its_data() {
+    let mut fixture = sided();
+    let id = "running/netns/bridge/stock/noisy".to_owned();
+    for record in fixture.records.iter_mut().filter(|boot| boot.cell == id && boot.side == BASE) {
+        record.instrument.insert("kernel".into(), "6.18.4".into());
+    }
+    // Its words are the verdict's own matter: two rows of it are enough here.
+    let told = ["dispersion", "location"];
+    fixture.results.verdicts.retain(|row| {
+        row.cell == id && row.workload == "tcp-rr" && told.contains(&row.aspect.as_str())
+    });
+    for row in &mut fixture.results.verdicts {
+        let worse = row.aspect == told[0];
+        row.verdict = if worse { "regressed" } else { "equivalent" }.into();
+        let [ratio, low, high] = if worse { [1.6, 1.4, 1.9] } else { [1.0, 0.99, 1.01] };
+        (row.ratio, row.low, row.high) = (Some(ratio), Some(low), Some(high));
+        (row.p_corrected, row.detectable_ratio) = (Some(0.002), Some(1.2));
+        row.reason = format!("{} as it was told", row.aspect);
+    }
+    let html = rendered(&fixture).html;
+    let detail = detail(&html, &id);
+    let words = tagless(&detail);
+    let (words, _) = words.split_once("tcp-rr: latency by percentile").expect("a chart");
+    insta::assert_snapshot!(words, @r#"
+regressed running/netns/bridge/stock/noisy median 11.4 µs · p99 44.7 µs · 15.9 Gbit/s
+div class="body"
+Verdicts of running/netns/bridge/stock/noisy: candidate / base with its interval
+workload aspect verdict candidate / base p, corrected smallest visible boots in words
+tcp-rr dispersion regressed ×1.60 [1.40–1.90] 0.002 ×1.20 5 + 5 dispersion as it was told
+tcp-rr location equivalent ×1.00 [0.99–1.01] 0.002 ×1.20 5 + 5 location as it was told
+Facts of the instrument that differ between candidate and base: kernel (6.18.5 candidate, 6.18.4 base). Compared with running/netns/bridge/isolated/noisy . The instrument was the same.
+"#);
+    // It is open, and those that did not change are closed.
+    let opens = html.matches("<details class=\"cell\" open>").count();
+    assert_eq!(opens, 2, "the cell that regressed and the one that failed");
+    for picture in ["shape, without the tail", "run order, median to p99", "boxes, boot by boot"] {
+        assert!(detail.contains(&format!("tcp-rr: {picture}")), "{picture}");
+    }
+    // The map begins with it, and the list of what changed has it alone.
+    assert!(html.contains("<b>regressed</b><small>tcp-rr dispersion ×1.60</small>"));
+    let files: Vec<(&str, String)> = detail
+        .split("<a download=\"")
+        .skip(1)
+        .map(|link| {
+            let (name, rest) = link.split_once("\" href=\"data:").expect("a name");
+            let (_, rest) = rest.split_once(";base64,").expect("a kind");
+            let (data, _) = rest.split_once('"').expect("its end");
+            (name, String::from_utf8(BASE64.decode(data).expect("base64")).expect("text"))
+        })
+        .collect();
+    let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+    insta::assert_snapshot!(names.join("\n"), @r"
+running-netns-bridge-stock-noisy.json
+running-netns-bridge-stock-noisy.csv
+running-netns-bridge-stock-noisy.tcp-rr.hgrm
+");
+    let json: Json = serde_json::from_str(&files[0].1).expect("JSON");
+    assert_eq!(
+        (&json["cell"]["id"], &json["verdicts"][0]["cell"]),
+        (&Json::from(&*id), &Json::from(&*id))
+    );
+    assert_eq!(files[1].1.lines().count(), 1 + 2 * 2 * 5, "{}", files[1].1);
+    assert!(files[2].1.contains("#[Max"), "{}", files[2].1);
 }

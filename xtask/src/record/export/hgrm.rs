@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
+use evenkeel_agent::samples::Samples;
 use hdrhistogram::Histogram;
 
 use super::series;
@@ -21,22 +22,46 @@ pub fn texts(records: &[Record]) -> Result<Vec<(String, Option<String>)>> {
     let records: Vec<&Record> = records.iter().filter(|record| record.side == CANDIDATE).collect();
     let mut texts = Vec::new();
     for (name, boots) in series(&records) {
-        let mut all: Option<Histogram<u64>> = None;
+        let mut all = Merged::default();
         for boot in boots {
             let place = || format!("boot {} of `{name}`", boot.record.boot);
-            let Some(one) = histogram(boot.samples).with_context(place)? else { continue };
-            match &mut all {
-                None => all = Some(one),
-                Some(all) => {
-                    all.auto(true);
-                    all.add(&one).with_context(place)?;
-                }
-            }
+            all.take(boot.samples).with_context(place)?;
         }
-        let text = all.map(|all| text(&all));
-        texts.push((name, text));
+        texts.push((name, all.text()));
     }
     Ok(texts)
+}
+
+/// The text of boots of one cell; nothing where they have no histogram.
+///
+/// # Errors
+/// Samples that cannot be decoded.
+pub(crate) fn of_boots(boots: &[&Samples]) -> Result<Option<String>> {
+    let mut all = Merged::default();
+    boots.iter().try_for_each(|samples| all.take(samples))?;
+    Ok(all.text())
+}
+
+/// Histograms of boots as one.
+#[derive(Default)]
+struct Merged(Option<Histogram<u64>>);
+
+impl Merged {
+    fn take(&mut self, samples: &Samples) -> Result<()> {
+        let Some(one) = histogram(samples)? else { return Ok(()) };
+        match &mut self.0 {
+            None => self.0 = Some(one),
+            Some(all) => {
+                all.auto(true);
+                all.add(&one)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn text(self) -> Option<String> {
+        self.0.map(|all| text(&all))
+    }
 }
 
 /// The percentile text of a histogram.

@@ -71,7 +71,7 @@ pub(crate) fn ecdf(
     }))
 }
 
-fn overlay(curves: Vec<Vec<(f64, f64)>>) -> Vec<Mark> {
+pub(super) fn overlay(curves: Vec<Vec<(f64, f64)>>) -> Vec<Mark> {
     let mut marks: Vec<Mark> = OVERLAID
         .into_iter()
         .zip(curves)
@@ -83,7 +83,7 @@ fn overlay(curves: Vec<Vec<(f64, f64)>>) -> Vec<Mark> {
     marks
 }
 
-fn keys(series: &[Series<'_>]) -> Vec<(&'static str, String)> {
+pub(super) fn keys(series: &[Series<'_>]) -> Vec<(&'static str, String)> {
     OVERLAID.iter().zip(series).map(|(ink, side)| (ink.class(), side.label.to_owned())).collect()
 }
 

@@ -12,8 +12,12 @@ use self::scale::Scale;
 
 mod figures;
 mod scale;
+mod shape;
+mod time;
 
 pub(crate) use figures::{BoxRow, ForestRow, Series, boxes, ecdf, forest, percentiles, windows};
+pub(crate) use shape::density;
+pub(crate) use time::{Side, Start, run_order, trend};
 
 /// Canvas units in one CSS pixel at the intended size: plotters rounds to whole units.
 const FINE: i32 = 2;

@@ -3,7 +3,7 @@
 use crate::report::format::Quantity;
 
 /// A range that spans more than this is shown on a logarithmic axis.
-const DECADE: f64 = 10.0;
+pub(super) const DECADE: f64 = 10.0;
 
 /// One axis of a chart.
 #[derive(Clone, Debug)]
@@ -115,6 +115,15 @@ impl Scale {
         let step = nice_step(high / 4.0);
         let ticks = (0..=(high / step) as i64).map(|n| n as f64 * step);
         let ticks = ticks.map(|tick| (tick, label(tick))).collect();
+        Scale { map: Map::Linear, low: 0.0, high, ticks, name: name.to_owned() }
+    }
+
+    /// Equal steps, each with its name; some of the names are ticks.
+    pub(crate) fn steps(name: &str, names: &[String]) -> Scale {
+        let every = names.len().div_ceil(5).max(1);
+        let ticks = names.iter().enumerate().step_by(every);
+        let ticks = ticks.map(|(at, name)| (at as f64 + 0.5, name.clone())).collect();
+        let high = names.len().max(1) as f64;
         Scale { map: Map::Linear, low: 0.0, high, ticks, name: name.to_owned() }
     }
 

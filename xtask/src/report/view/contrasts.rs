@@ -201,19 +201,80 @@ impl Ratio {
     }
 }
 
-/// All verdicts, what must be acted on first.
-pub(super) fn verdicts(source: &Source<'_>) -> Vec<Verdict> {
+/// Verdicts that a reader looks at together.
+#[derive(Debug, Serialize)]
+pub(super) struct VerdictGroup {
+    title: &'static str,
+    /// Whether it is open at first: something changed.
+    open: bool,
+    count: usize,
+    rows: Vec<Verdict>,
+}
+
+/// Groups of verdicts, what must be acted on first: their titles, words, and the most rows that are shown.
+const GROUPS: [(&str, &[&str], usize); 3] = [
+    ("What changed", &["regressed", "missing", "improved"], ROWS),
+    ("What cannot be told", &["inconclusive"], 100),
+    ("What did not change", &["equivalent"], 60),
+];
+
+/// All verdicts, in each group the surest to be acted on first, then the largest change.
+pub(super) fn verdicts(source: &Source<'_>) -> Vec<VerdictGroup> {
+    let groups = GROUPS.into_iter().map(|(title, words, most)| {
+        let fits = |row: &&VerdictRow| words.contains(&row.verdict.as_str());
+        let mut rows: Vec<_> = source.results.verdicts.iter().filter(fits).collect();
+        by_urgency(&mut rows);
+        let count = rows.len();
+        let rows = rows.into_iter().take(most).map(|row| Verdict::new(source, row)).collect();
+        VerdictGroup { title, open: words.contains(&"regressed"), count, rows }
+    });
+    groups.filter(|group| group.count > 0).collect()
+}
+
+/// The verdicts of one cell.
+pub(super) fn of_cell(source: &Source<'_>, cell: &str) -> Vec<Verdict> {
+    let mut rows = source.verdicts(cell).to_vec();
+    by_urgency(&mut rows);
+    rows.into_iter().map(|row| Verdict::new(source, row)).collect()
+}
+
+/// The verdict of a cell to look at first: of those that gate, where there are some. Of equal words the one with the largest change stands for the
+/// cell, or where nothing changed the one that saw least.
+pub(super) fn worst<'a>(source: &Source<'a>, cell: &str) -> Option<&'a VerdictRow> {
+    let gates = |row: &VerdictRow| row.gates && row.accepted.is_none();
+    let mut rows = source.verdicts(cell).to_vec();
+    if rows.iter().any(|row| gates(row)) {
+        rows.retain(|row| gates(row));
+    }
+    let size = |row: &VerdictRow| {
+        let told = match row.verdict.as_str() {
+            "equivalent" | "inconclusive" => row.detectable_ratio,
+            _ => row.ratio,
+        };
+        told.filter(|told| *told > 0.0).map_or(0.0, |told| told.ln().abs())
+    };
+    rows.into_iter()
+        .min_by(|a, b| rank(&a.verdict).cmp(&rank(&b.verdict)).then(size(b).total_cmp(&size(a))))
+}
+
+/// Words of verdicts, the one to look at first in front.
+fn rank(word: &str) -> usize {
     const ORDER: [&str; 5] = ["regressed", "missing", "inconclusive", "improved", "equivalent"];
-    let rank = |word: &str| ORDER.iter().position(|known| *known == word).unwrap_or(ORDER.len());
-    let mut rows: Vec<_> = source.results.verdicts.iter().collect();
+    ORDER.iter().position(|known| *known == word).unwrap_or(ORDER.len())
+}
+
+/// What gates before what informs, the worse word before the better, the larger change before the smaller.
+fn by_urgency(rows: &mut [&VerdictRow]) {
+    let size = |r: Option<f64>| r.filter(|r| *r > 0.0).map_or(0.0, |r| r.ln().abs());
     rows.sort_by(|a, b| {
-        let size = |r: Option<f64>| r.filter(|r| *r > 0.0).map_or(0.0, |r| r.ln().abs());
         let key = |row: &VerdictRow| (rank(&row.verdict), aside(row));
         key(a).cmp(&key(b)).then(size(b.ratio).total_cmp(&size(a.ratio)))
     });
-    rows.into_iter()
-        .take(ROWS)
-        .map(|row| Verdict {
+}
+
+impl Verdict {
+    fn new(source: &Source<'_>, row: &VerdictRow) -> Verdict {
+        Verdict {
             cell: row.cell.clone(),
             anchor: anchor(&row.cell),
             workload: row.workload.clone(),
@@ -227,8 +288,8 @@ pub(super) fn verdicts(source: &Source<'_>) -> Vec<Verdict> {
             aside: aside(row),
             boots: format!("{} + {}", row.boots[0], row.boots[1]),
             emulated: source.emulated(&row.cell),
-        })
-        .collect()
+        }
+    }
 }
 
 /// Why a row cannot make the comparison fail.

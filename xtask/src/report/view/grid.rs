@@ -1,14 +1,14 @@
 //! The heat map: where something runs against what was done to it, one place for each cell.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::badge;
 use super::source::Source;
+use super::{badge, contrasts};
 use crate::matrix::{Axis, Cell};
 use crate::record::results::{CellOutcome, CellResult, VerdictRow};
-use crate::report::format::Quantity;
+use crate::report::format::{Quantity, ratio};
 use crate::report::text::anchor;
 
 /// Steps of colour between the calmest and the wildest cell.
@@ -46,7 +46,6 @@ struct Place {
 
 impl Grid {
     pub(super) fn new(source: &Source<'_>) -> Grid {
-        let verdicts = worst_verdicts(source);
         // An emulated processor is a world of its own: it would use up the colours of all others.
         let real = source.results.cells.iter().filter(|cell| !source.emulated(&cell.id));
         let values: Vec<f64> = real.filter_map(|cell| shown(source, cell)).collect();
@@ -65,8 +64,7 @@ impl Grid {
                 rows.push((name, BTreeMap::new()));
                 rows.len() - 1
             });
-            let verdict = verdicts.get(cell.id.as_str()).copied();
-            rows[row].1.insert(column, place(source, cell, verdict, &levels));
+            rows[row].1.insert(column, place(source, cell, &levels));
         }
         let more_rows = rows.len().saturating_sub(ROWS);
         let width = columns.len();
@@ -78,13 +76,22 @@ impl Grid {
                 places: (0..width).map(|column| places.remove(&column)).collect(),
             })
             .collect();
-        let latency = source.latency().unwrap_or("latency");
-        let (figure, legend) = if verdicts.is_empty() {
-            (format!("p99 of {latency}"), levels.legend())
+        let (figure, legend) = if source.results.verdicts.is_empty() {
+            let figure = match (source.latency(), source.rate()) {
+                (None, Some(rate)) => {
+                    format!("dispersion: SD of the windows of {rate}, of the median")
+                }
+                (latency, _) => format!(
+                    "dispersion: how far the p99 of {} lies from the median; below it the SD within a boot",
+                    latency.unwrap_or("latency")
+                ),
+            };
+            (figure, levels.legend(quantity(source)))
         } else {
             let words = ["regressed", "improved", "equivalent", "inconclusive", "missing"];
             let legend = words.map(|word| (word.to_owned(), word.to_owned())).to_vec();
-            ("the worst verdict of each cell".to_owned(), legend)
+            let figure = "the worst verdict of each cell; below it what changed most, or the change that could have been seen";
+            (figure.to_owned(), legend)
         };
         Grid { figure, columns, rows, more_rows, legend }
     }
@@ -98,28 +105,39 @@ fn row_name(cell: &Cell) -> String {
     }
 }
 
-/// What decides a cell's colour: the p99 of its latency, in nanoseconds.
+/// What decides a cell's colour where nothing was judged: the distance of its latency's p99 from the median in nanoseconds or, without latencies, that of its rate as a
+/// share of the median.
 fn shown(source: &Source<'_>, cell: &CellResult) -> Option<f64> {
-    let figures = Source::workload(cell, source.latency()?)?.figures;
-    figures.p99.filter(|value| value.is_finite() && *value > 0.0)
+    let value = match (source.latency(), source.rate()) {
+        (Some(latency), _) => Source::workload(cell, latency)?.figures.jitter?,
+        (None, Some(rate)) => {
+            let figures = Source::workload(cell, rate)?.figures;
+            figures.sd_windows? / figures.median?
+        }
+        (None, None) => return None,
+    };
+    Some(value).filter(|value| value.is_finite() && *value > 0.0)
 }
 
-fn place(source: &Source<'_>, cell: &CellResult, verdict: Option<&str>, levels: &Levels) -> Place {
+/// What [`shown`] is measured in.
+fn quantity(source: &Source<'_>) -> Quantity {
+    if source.latency().is_some() { Quantity::Time } else { Quantity::Share }
+}
+
+fn place(source: &Source<'_>, cell: &CellResult, levels: &Levels) -> Place {
     let reached = matches!(cell.outcome, CellOutcome::Measured | CellOutcome::Failed);
     let value = shown(source, cell);
-    let (class, label, note) = match (cell.outcome, verdict, value) {
-        (CellOutcome::Measured, Some(verdict), value) => (
-            verdict.to_owned(),
-            verdict.to_owned(),
-            Quantity::Time.show_some(value).unwrap_or_default(),
-        ),
+    let (class, label, note) = match (cell.outcome, contrasts::worst(source, &cell.id), value) {
+        (CellOutcome::Measured | CellOutcome::Failed, Some(row), _) => {
+            (row.verdict.clone(), row.verdict.clone(), told(row))
+        }
         (CellOutcome::Measured, None, Some(value)) => {
             let latency = source.latency().and_then(|name| Source::workload(cell, name));
             let spread = latency.and_then(|w| w.figures.sd_within);
             let note = Quantity::Time.show_some(spread).map(|sd| format!("SD {sd}"));
             let class =
                 if source.emulated(&cell.id) { "level0".to_owned() } else { levels.class(value) };
-            (class, Quantity::Time.show(value), note.unwrap_or_default())
+            (class, quantity(source).show(value), note.unwrap_or_default())
         }
         (outcome, _, _) => {
             let class = match outcome {
@@ -140,26 +158,16 @@ fn place(source: &Source<'_>, cell: &CellResult, verdict: Option<&str>, levels: 
     }
 }
 
-/// The verdict to look at first, of each cell: of those that gate, where there are some.
-fn worst_verdicts<'a>(source: &Source<'a>) -> HashMap<&'a str, &'a str> {
-    const WORST_FIRST: [&str; 5] =
-        ["regressed", "missing", "inconclusive", "improved", "equivalent"];
-    let rank = |verdict: &str| WORST_FIRST.iter().position(|known| *known == verdict);
-    let gates = |row: &VerdictRow| row.gates && row.accepted.is_none();
-    let rows = &source.results.verdicts;
-    let gated: HashSet<&str> =
-        rows.iter().filter(|row| gates(row)).map(|row| row.cell.as_str()).collect();
-    let mut worst: HashMap<&str, &str> = HashMap::new();
-    for row in rows.iter().filter(|row| gates(row) || !gated.contains(row.cell.as_str())) {
-        let Some(new) = rank(&row.verdict) else {
-            continue;
-        };
-        let entry = worst.entry(&row.cell).or_insert(&row.verdict);
-        if rank(entry).is_none_or(|old| new < old) {
-            *entry = &row.verdict;
+/// A verdict below its word: what changed and by how much, or how small a change could have been seen.
+fn told(row: &VerdictRow) -> String {
+    let of = format!("{} {}", row.workload, row.aspect);
+    match (row.verdict.as_str(), row.ratio, row.detectable_ratio) {
+        ("regressed" | "improved", Some(by), _) => format!("{of} {}", ratio(by)),
+        ("equivalent" | "inconclusive", _, Some(seen)) => {
+            format!("{} visible in {of}", ratio(seen))
         }
+        _ => of,
     }
-    worst
 }
 
 /// Colours on a logarithmic scale between the smallest and the largest value.
@@ -188,17 +196,17 @@ impl Levels {
         format!("level{}", self.level(value))
     }
 
-    fn legend(&self) -> Vec<(String, String)> {
+    fn legend(&self, quantity: Quantity) -> Vec<(String, String)> {
         if self.high == 0.0 {
             return Vec::new();
         }
         if self.high < self.low * 1.1 {
-            return vec![("level1".to_owned(), Quantity::Time.show(self.low))];
+            return vec![("level1".to_owned(), quantity.show(self.low))];
         }
         let edge = |n: f64| self.low * (self.high / self.low).powf(n / LEVELS);
         (0..LEVELS as u8)
             .map(|n| {
-                let from = Quantity::Time.show(edge(f64::from(n)));
+                let from = quantity.show(edge(f64::from(n)));
                 (format!("level{}", n + 1), format!("from {from}"))
             })
             .collect()
@@ -214,6 +222,6 @@ mod tests {
         let levels = Levels::over(&[10.0, 1e6]);
         assert_eq!([10.0, 99.0, 101.0, 1e4, 1e6].map(|v| levels.level(v)), [1, 1, 2, 4, 5]);
         assert_eq!(Levels::over(&[100.0, 104.0]).level(104.0), 1);
-        assert!(Levels::over(&[]).legend().is_empty());
+        assert!(Levels::over(&[]).legend(Quantity::Time).is_empty());
     }
 }

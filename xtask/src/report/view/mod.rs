@@ -37,7 +37,7 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    fn new(name: impl Into<String>, value: impl Into<String>) -> Fact {
+    pub(super) fn new(name: impl Into<String>, value: impl Into<String>) -> Fact {
         Fact { name: name.into(), value: value.into() }
     }
 
@@ -64,8 +64,7 @@ pub(crate) struct View {
     kernels: Vec<kernels::Pair>,
     attribution: Vec<attribution::Table>,
     contrasts: Vec<contrasts::Group>,
-    verdicts: Vec<contrasts::Verdict>,
-    verdict_count: usize,
+    verdicts: Vec<contrasts::VerdictGroup>,
     /// What flags coincide with.
     diagnoses: Vec<Fact>,
     comparison: Option<Comparison>,
@@ -111,6 +110,8 @@ struct Row {
     anchor: String,
     detailed: bool,
     badge: &'static str,
+    /// The worst of its verdicts, where it was judged.
+    verdict: Option<String>,
     emulated: bool,
     reason: Option<String>,
     boots: u32,
@@ -173,7 +174,6 @@ impl View {
             attribution: attribution::tables(&source)?,
             contrasts: contrasts::groups(&source),
             verdicts: contrasts::verdicts(&source),
-            verdict_count: results.verdicts.len(),
             diagnoses: results
                 .diagnoses
                 .iter()
@@ -218,6 +218,7 @@ impl Row {
             anchor: super::text::anchor(&cell.id),
             detailed,
             badge: badge(cell),
+            verdict: contrasts::worst(source, &cell.id).map(|row| row.verdict.clone()),
             emulated: source.emulated(&cell.id),
             reason: cell.reason.clone(),
             boots: cell.workloads.iter().map(|w| w.boots).max().unwrap_or(0),

@@ -1,12 +1,12 @@
 //! What a run left, indexed for the views: boots by cell, pairs by contrast, short names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use evenkeel_agent::samples::{Samples, Unit};
 
 use crate::matrix::{Axis, Cell};
 use crate::record::figures::Pooled;
-use crate::record::results::{CellResult, Results, WorkloadResult};
+use crate::record::results::{CellResult, Results, VerdictRow, WorkloadResult};
 use crate::record::{CANDIDATE, Measured, Outcome, Record, Run, Status};
 
 /// What a boot that was measured left of a workload.
@@ -33,6 +33,8 @@ pub(crate) struct Source<'a> {
     pub(crate) results: &'a Results,
     cells: HashMap<&'a str, Known<'a>>,
     boots: HashMap<&'a str, Vec<&'a Record>>,
+    verdicts: HashMap<&'a str, Vec<&'a VerdictRow>>,
+    emulated: HashSet<&'a str>,
     partners: HashMap<&'a str, &'a str>,
     varying: Vec<Axis>,
 }
@@ -51,11 +53,19 @@ impl<'a> Source<'a> {
             })
             .collect();
         let mut boots: HashMap<&str, Vec<&Record>> = HashMap::new();
+        let mut emulated = HashSet::new();
         for record in records {
+            if record.instrument.get("accelerator").is_some_and(|name| name == "tcg") {
+                emulated.insert(record.cell.as_str());
+            }
             boots.entry(&record.cell).or_default().push(record);
         }
         for of_cell in boots.values_mut() {
             of_cell.sort_by(|a, b| (a.boot, &a.side).cmp(&(b.boot, &b.side)));
+        }
+        let mut verdicts: HashMap<&str, Vec<&VerdictRow>> = HashMap::new();
+        for row in &results.verdicts {
+            verdicts.entry(&row.cell).or_default().push(row);
         }
         let mut partners = HashMap::new();
         for contrast in &results.contrasts {
@@ -67,7 +77,7 @@ impl<'a> Source<'a> {
             values.next().is_some_and(|first| values.any(|value| value != first))
         };
         let varying = Axis::ALL.into_iter().filter(varies).collect();
-        Source { run, results, cells, boots, partners, varying }
+        Source { run, results, cells, boots, verdicts, emulated, partners, varying }
     }
 
     /// A cell by id.
@@ -78,6 +88,11 @@ impl<'a> Source<'a> {
     /// All boots of a cell, failed ones and both sides, in the order of boots.
     pub(crate) fn boots(&self, cell: &str) -> &[&'a Record] {
         self.boots.get(cell).map_or(&[], Vec::as_slice)
+    }
+
+    /// Verdicts of a cell, as the results have them.
+    pub(crate) fn verdicts(&self, cell: &str) -> &[&'a VerdictRow] {
+        self.verdicts.get(cell).map_or(&[], Vec::as_slice)
     }
 
     /// The samples of one workload of a cell, one a measured boot of the candidate.
@@ -112,9 +127,7 @@ impl<'a> Source<'a> {
 
     /// Whether a processor was emulated in any boot of the cell.
     pub(crate) fn emulated(&self, cell: &str) -> bool {
-        self.boots(cell)
-            .iter()
-            .any(|boot| boot.instrument.get("accelerator").is_some_and(|name| name == "tcg"))
+        self.emulated.contains(cell)
     }
 
     /// The values of the axes on which the run's cells differ: the shortest name that is unique here.

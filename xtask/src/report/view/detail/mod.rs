@@ -1,20 +1,24 @@
 //! One cell in full: figures of all its workloads, charts, evidence, surroundings, boots.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use evenkeel_history::time::utc;
 use serde::Serialize;
 
+use self::downloads::Download;
 use super::evidence::{self, Hop, Knob, LoadWorker, Loss};
-use super::overview::five_numbers;
 use super::source::Source;
 use super::{Fact, badge, contrasts};
 use crate::matrix::Axis;
-use crate::record::figures::Pooled;
 use crate::record::results::{CellOutcome, CellResult, Figures, WorkloadResult};
-use crate::record::{Outcome, Record};
-use crate::report::chart::{self, BoxRow, Chart, Ink, Series};
+use crate::record::{CANDIDATE, Outcome, Record};
+use crate::report::chart::Chart;
 use crate::report::format::{Quantity, grouped, wall};
 use crate::report::text::anchor;
-use evenkeel_agent::samples::Samples;
+
+mod downloads;
+mod modes;
+mod pictures;
 
 /// Boots that are listed and drawn one by one.
 const BOOTS: usize = 40;
@@ -34,6 +38,12 @@ pub(super) struct Detail {
     warnings: Vec<String>,
     axes: Vec<Fact>,
     reason: Option<String>,
+    /// Its verdicts against a base, in words with the numbers behind them.
+    verdicts: Vec<contrasts::Verdict>,
+    /// The word that its summary begins with, where it was judged.
+    verdict: Option<String>,
+    /// Facts of the instrument that differ between base and candidate: name, candidate, base. Nothing where there is no base.
+    beside_base: Option<Vec<Difference>>,
     /// What its flags coincide with.
     diagnoses: Vec<Fact>,
     workloads: Vec<String>,
@@ -49,6 +59,7 @@ pub(super) struct Detail {
     boots: Vec<BootRow>,
     more_boots: usize,
     raw: Vec<Fact>,
+    downloads: Vec<Download>,
 }
 
 /// Figures that answer one question.
@@ -72,9 +83,12 @@ struct FigureRow {
 struct Partner {
     id: String,
     anchor: String,
-    /// Facts of the instrument that differ: name, here, there.
-    differs: Vec<(String, String, String)>,
+    /// Facts of the instrument that differ.
+    differs: Vec<Difference>,
 }
+
+/// A fact of the instrument that differs: its name, what it is here, and what it is there.
+type Difference = (String, String, String);
 
 /// One fresh start.
 #[derive(Debug, Serialize)]
@@ -138,11 +152,12 @@ impl Detail {
             .filter(|w| {
                 all_charts || [source.latency(), source.rate()].contains(&Some(w.name.as_str()))
             })
-            .map(|workload| charts(source, cell, workload, all_charts))
+            .map(|workload| pictures::charts(source, cell, workload, all_charts))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let changed = source.results.verdicts.iter().any(|row| {
-            row.cell == cell.id && matches!(row.verdict.as_str(), "regressed" | "improved")
-        });
+        let changed = source
+            .verdicts(&cell.id)
+            .iter()
+            .any(|row| matches!(row.verdict.as_str(), "regressed" | "improved" | "missing"));
         let knobs = evidence::knobs(&mine);
         Ok(Detail {
             id: cell.id.clone(),
@@ -159,6 +174,9 @@ impl Detail {
                 .map(|axis| Fact::new(axis.name(), cell.axes.on(axis)))
                 .collect(),
             reason: cell.reason.clone(),
+            verdict: contrasts::worst(source, &cell.id).map(|row| row.verdict.clone()),
+            verdicts: contrasts::of_cell(source, &cell.id),
+            beside_base: beside_base(records),
             diagnoses: source
                 .results
                 .diagnoses
@@ -167,7 +185,7 @@ impl Detail {
                 .map(|of| Fact::new(format!("{} {}", of.workload, of.aspect), &of.told))
                 .collect(),
             workloads: cell.workloads.iter().map(|w| w.name.clone()).collect(),
-            groups: figure_groups(&cell.workloads),
+            groups: figure_groups(source, cell, all_charts),
             charts: charts.into_iter().flatten().collect(),
             hops: evidence::hops(&mine),
             knobs,
@@ -179,6 +197,7 @@ impl Detail {
             boots: records.iter().take(BOOTS).map(|record| BootRow::new(record)).collect(),
             more_boots: records.len().saturating_sub(BOOTS),
             raw: raw(&mine),
+            downloads: downloads::of(source, cell, all_charts)?,
         })
     }
 }
@@ -197,8 +216,9 @@ fn headline(source: &Source<'_>, cell: &CellResult) -> String {
     parts.join(" · ")
 }
 
-fn figure_groups(workloads: &[WorkloadResult]) -> Vec<FigureGroup> {
+fn figure_groups(source: &Source<'_>, cell: &CellResult, all: bool) -> Vec<FigureGroup> {
     let mut groups: Vec<FigureGroup> = Vec::new();
+    let workloads: &[WorkloadResult] = &cell.workloads;
     if workloads.is_empty() {
         return groups;
     }
@@ -217,120 +237,46 @@ fn figure_groups(workloads: &[WorkloadResult]) -> Vec<FigureGroup> {
             _ => groups.push(FigureGroup { name: group, rows: vec![row] }),
         }
     }
-    groups
-}
-
-fn charts(
-    source: &Source<'_>,
-    cell: &CellResult,
-    workload: &WorkloadResult,
-    all: bool,
-) -> anyhow::Result<Vec<Chart>> {
-    let name = workload.name.as_str();
-    let samples = source.samples(&cell.id, name);
-    let Some(own) = Source::pooled(&samples) else {
-        return Ok(Vec::new());
-    };
-    let quantity = Quantity::of_symbol(&workload.unit);
-    let other = compared_with(source, cell, name);
-    let label = other.as_ref().map_or("this cell", |other| &other.here);
-    let mut series = vec![Series { label, pooled: &own }];
-    if let Some(other) = &other {
-        // The side compared *to* comes first: it has the same ink in every chart of the page.
-        let at = usize::from(!other.there_first);
-        series.insert(at, Series { label: &other.there, pooled: &other.pooled });
-    }
-    let mut found = Vec::new();
-    if quantity == Quantity::Time {
-        found.push(chart::percentiles(name, &series)?);
-    }
-    if all || quantity != Quantity::Time {
-        found.push(chart::ecdf(name, quantity, &series)?);
-    }
-    found.push(chart::windows(name, &samples)?);
     if all {
-        found.push(boot_boxes(name, quantity, &samples)?);
+        groups.push(FigureGroup { name: "Modes", rows: vec![modes::row(source, cell)] });
     }
-    Ok(found.into_iter().flatten().collect())
-}
-
-/// What a cell is drawn against.
-struct Other {
-    here: String,
-    there: String,
-    /// Whether this cell is the one compared from.
-    there_first: bool,
-    pooled: Pooled,
-}
-
-/// The base revision where there is one, else the cell on the other side of the first contrast.
-fn compared_with(source: &Source<'_>, cell: &CellResult, workload: &str) -> Option<Other> {
-    if let Some(pooled) = Source::pooled(&source.base_samples(&cell.id, workload)) {
-        return Some(Other {
-            here: "candidate".into(),
-            there: "base".into(),
-            there_first: false,
-            pooled,
-        });
-    }
-    let partner = source.partner(&cell.id)?;
-    let pooled = Source::pooled(&source.samples(&partner.id, workload))?;
-    let joins = |row: &&crate::record::results::ContrastResult| {
-        let pair = [row.from_cell.as_str(), row.to_cell.as_str()];
-        pair.contains(&cell.id.as_str()) && pair.contains(&partner.id.as_str())
-    };
-    let contrast = source.results.contrasts.iter().find(joins)?;
-    let label = |of: &CellResult| {
-        contrasts::axis_of(source, &contrast.name)
-            .map_or_else(|| of.id.clone(), |axis| of.axes.on(axis).to_owned())
-    };
-    let there_first = contrast.from_cell == cell.id;
-    Some(Other { here: label(cell), there: label(partner), there_first, pooled })
-}
-
-/// One box a boot: of its transactions where there are some, else of its windows.
-fn boot_boxes(
-    workload: &str,
-    quantity: Quantity,
-    samples: &[&Samples],
-) -> anyhow::Result<Option<Chart>> {
-    let rows: Vec<BoxRow> = samples
-        .iter()
-        .take(BOOTS)
-        .enumerate()
-        .filter_map(|(boot, samples)| {
-            let five = if samples.histogram.is_some() {
-                let pooled = Pooled::new(&[*samples]).ok()?;
-                let quartile = |q| pooled.quantile(q);
-                [samples.min, quartile(0.25)?, quartile(0.5)?, quartile(0.75)?, samples.max]
-            } else {
-                five_numbers(samples.values.clone())?
-            };
-            Some(BoxRow { label: format!("boot {boot}"), ink: Ink::First, five })
-        })
-        .collect();
-    let text = "One box a fresh start: minimum, quartiles and maximum of what was observed in it. Boxes that do not overlap \
-                mean that starts differ more than moments within a start.";
-    chart::boxes(format!("{workload}: boot by boot"), text, quantity, &rows)
+    groups
 }
 
 impl Partner {
     fn new(source: &Source<'_>, cell: &CellResult, other: &CellResult) -> Partner {
-        let empty = Default::default();
-        let here = source.instrument(&cell.id).unwrap_or(&empty);
-        let there = source.instrument(&other.id).unwrap_or(&empty);
-        let known = !here.is_empty() && !there.is_empty();
-        let names: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-        let value = |of: &std::collections::BTreeMap<String, String>, name: &String| {
-            of.get(name).cloned().unwrap_or_else(|| "-".to_owned())
+        let sides = [cell, other].map(|of| source.instrument(&of.id));
+        let differs = match sides {
+            [Some(here), Some(there)] => differences(here, there),
+            _ => Vec::new(),
         };
-        let differs = names
-            .into_iter()
-            .filter(|name| known && here.get(*name) != there.get(*name))
-            .map(|name| (name.clone(), value(here, name), value(there, name)))
-            .collect();
         Partner { id: other.id.clone(), anchor: anchor(&other.id), differs }
     }
+}
+
+/// How the instrument differed between the sides of a comparison, by the last boot of each.
+fn beside_base(records: &[&Record]) -> Option<Vec<Difference>> {
+    let last = |of: fn(&str) -> bool| {
+        records.iter().rev().find(|record| of(&record.side)).map(|record| &record.instrument)
+    };
+    let candidate = last(|side| side == CANDIDATE)?;
+    let base = last(|side| side != CANDIDATE)?;
+    Some(differences(candidate, base))
+}
+
+fn differences(
+    here: &BTreeMap<String, String>,
+    there: &BTreeMap<String, String>,
+) -> Vec<Difference> {
+    if here.is_empty() || there.is_empty() {
+        return Vec::new();
+    }
+    let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    let value = |of: &BTreeMap<String, String>, name: &String| {
+        of.get(name).cloned().unwrap_or_else(|| "-".to_owned())
+    };
+    let differ = names.into_iter().filter(|name| here.get(*name) != there.get(*name));
+    differ.map(|name| (name.clone(), value(here, name), value(there, name))).collect()
 }
 
 impl BootRow {
