@@ -135,6 +135,8 @@ pub struct Decision {
     pub harm: Option<f64>,
     /// Whether a gate that took boots until it knew saw no sign of a change of the size that its policy is to find.
     pub cleared: bool,
+    /// Of an improvement, what speaks against it: the SD of a dispersion whose MAD fell.
+    pub contrary: Option<String>,
     /// The row of `results.json`.
     pub row: VerdictRow,
 }
@@ -143,6 +145,28 @@ impl Decision {
     /// Whether it makes an interleaved comparison fail.
     pub fn flags(&self) -> bool {
         self.verdict == Verdict::Regressed && self.row.gates && self.row.accepted.is_none()
+    }
+
+    /// Whether it is worse by its interval and beyond its margin, and yet not flagged: chance among so many questions cannot be ruled out.
+    fn looks_worse(&self, policy: &Policy) -> bool {
+        if self.verdict != Verdict::Inconclusive {
+            return false;
+        }
+        if self.aspect == Aspect::Outcome {
+            // Boots of the candidate fail, and those of the base less often or not.
+            return self.row.figure.is_some() && !self.cleared;
+        }
+        let clear = [
+            self.row.low.is_some_and(|low| low > 1.0),
+            self.row.high.is_some_and(|high| high < 1.0),
+        ];
+        let beyond = self.harm.is_some_and(|harm| harm > policy.margin(self.aspect).ln());
+        beyond && clear.contains(&true)
+    }
+
+    /// Whether what is better in the same cell is no good news.
+    fn speaks_against(&self, policy: &Policy) -> bool {
+        self.verdict == Verdict::Regressed || self.contrary.is_some() || self.looks_worse(policy)
     }
 
     /// Whether it might have, had its boots said so: of at least so many a side.
@@ -201,6 +225,8 @@ pub struct Verdicts {
     pub checks: Vec<Check>,
     /// What must be known beside.
     pub notes: Vec<String>,
+    /// Which boots were planned and left no record, by side; in the sentence.
+    pub incomplete: Vec<String>,
     /// The policy.
     pub policy: Policy,
 }
@@ -245,9 +271,18 @@ impl Verdicts {
         let least = policy.least_boots(findings.is_some());
         let could_flag = decisions.iter().any(|decision| decision.could_flag(least));
         let gate = gate(comparison, &checks, policy);
-        let overall = sentence::overall(&decisions, &gate, &notes);
+        let incomplete = comparison.incomplete();
+        let matter = sentence::Matter {
+            decisions: &decisions,
+            gate: &gate,
+            notes: &notes,
+            incomplete: &incomplete,
+            policy,
+        };
+        let overall = sentence::overall(&matter);
         notes.dedup();
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, policy: policy.clone() }
+        let policy = policy.clone();
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
     }
 
     /// Puts them into results, the sentence in front of what was measured.
@@ -296,9 +331,8 @@ impl Verdicts {
         let void = matches!(self.gate, Gate::Void { .. });
         let uncalibrated = matches!(self.gate, Gate::Uncalibrated { .. });
         let open = |decision: &Decision| {
-            decision.row.gates
-                && !decision.cleared
-                && matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing)
+            let undecided = matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing);
+            decision.row.gates && (undecided && !decision.cleared || decision.contrary.is_some())
         };
         let nothing = self.decisions.is_empty();
         let undecided = void || nothing || flagged || self.decisions.iter().any(open);

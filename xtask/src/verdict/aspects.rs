@@ -77,6 +77,11 @@ pub(super) fn series(
     }
 }
 
+/// The standard deviations inside boots.
+pub(super) fn sds(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
+    plain(("sd_within", |boot| boot.figures.sd), sides, layer, false)
+}
+
 /// The logarithm of a figure.
 fn plain(
     (figure, of): Figure,

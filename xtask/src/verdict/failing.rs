@@ -235,6 +235,7 @@ impl Subject<'_, '_> {
             verdict,
             harm: None,
             cleared,
+            contrary: None,
             row: row(workload),
         };
         named.into_iter().map(decision).collect()

@@ -4,7 +4,7 @@ use evenkeel_agent::samples::Unit;
 use evenkeel_stats::gate::{Hypothesis, Tested};
 use evenkeel_stats::interval::NoInterval;
 
-use super::aspects::{Series, Start, Untested, series};
+use super::aspects::{Series, Start, Untested, sds, series};
 use super::outcome;
 use super::policy::Policy;
 use super::sequential::{Findings, Stand};
@@ -18,6 +18,7 @@ use crate::matrix::Cell;
 use crate::record::figures::{is_emulated, judged};
 use crate::record::results::VerdictRow;
 use crate::record::{BASE, CANDIDATE, Record};
+use crate::report::{interval, ratio};
 
 /// A fact of the instrument that no option makes comparable: emulated and real processors are different worlds.
 const ACCELERATOR: &str = "accelerator";
@@ -36,6 +37,8 @@ pub(super) struct Asked<'a> {
     /// What is said beside the verdict.
     pub(super) notes: Vec<String>,
     pub(super) matter: Matter,
+    /// Of a dispersion, the SDs: far values, which a MAD does not feel, move them.
+    pub(super) beside: Option<Series>,
     /// Both sides' records with their logarithms of the figure, for the checks of the run: side, block, position, logarithm.
     pub(super) course: Vec<(usize, u32, u32, f64)>,
 }
@@ -66,6 +69,7 @@ pub(super) fn ask<'a>(
             boots: [pair.base.measured.len(), pair.candidate.measured.len()],
             notes: Vec::new(),
             matter: Matter::Decided(decided.verdict, None, decided.reason.clone()),
+            beside: None,
             course: Vec::new(),
         };
         return decided.workloads.into_iter().map(asked).collect();
@@ -96,6 +100,7 @@ pub(super) fn ask<'a>(
             boots,
             notes,
             matter,
+            beside: None,
             course,
         };
         let counts = sides.map(<[_]>::len);
@@ -171,11 +176,7 @@ pub(super) fn ask<'a>(
             let mut notes = notes.clone();
             let (counts, matter) = match series(aspect, starts, unit, layer, policy) {
                 Ok(mut series) => {
-                    if let Design::Apart { .. } = comparison.design() {
-                        // Block 3 of one run has nothing in common with block 3 of the other.
-                        let all = series.base.iter_mut().chain(&mut series.candidate);
-                        all.for_each(|observation| observation.block = 0);
-                    }
+                    unblock(&mut series, comparison);
                     notes.append(&mut series.notes);
                     ([series.base.len(), series.candidate.len()], Matter::Numbers(series))
                 }
@@ -202,10 +203,27 @@ pub(super) fn ask<'a>(
                 ));
             }
             let course = course(aspect, starts);
-            all.push(Asked { unit: Some(unit), ..asked(aspect, counts, notes, matter, course) });
+            let beside = (aspect == Aspect::Dispersion).then(|| sds(starts, layer).ok()).flatten();
+            let beside = beside.map(|mut series| {
+                unblock(&mut series, comparison);
+                series
+            });
+            all.push(Asked {
+                unit: Some(unit),
+                beside,
+                ..asked(aspect, counts, notes, matter, course)
+            });
         }
     }
     all
+}
+
+/// Of runs that were measured apart, block 3 of one has nothing in common with block 3 of the other.
+fn unblock(series: &mut Series, comparison: &Comparison<'_>) {
+    if let Design::Apart { .. } = comparison.design() {
+        let all = series.base.iter_mut().chain(&mut series.candidate);
+        all.for_each(|observation| observation.block = 0);
+    }
 }
 
 /// Whether two sides were measured by one instrument.
@@ -406,6 +424,7 @@ fn decision(
         reason: String::new(),
     };
     let (mut verdict, mut harm, mut cleared) = (Verdict::Inconclusive, None, false);
+    let beside = asked.beside;
     match (asked.matter, answer) {
         (Matter::Decided(decided, figure, reason), _) => {
             (verdict, row.figure, row.reason) = (decided, figure.map(str::to_owned), reason);
@@ -434,8 +453,27 @@ fn decision(
     if !asked.notes.is_empty() {
         row.reason = format!("{}; {}", row.reason, asked.notes.join("; "));
     }
+    let contrary = beside.filter(|_| verdict == Verdict::Improved);
+    let contrary = contrary.and_then(|sds| risen(&sds, policy));
+    if let Some(risen) = &contrary {
+        row.reason =
+            format!("{}; but the {risen}: far values, which a MAD does not feel", row.reason);
+    }
     row.verdict = verdict.name().to_owned();
-    Decision { cell: asked.cell.clone(), aspect: asked.aspect, verdict, harm, cleared, row }
+    let (cell, aspect) = (asked.cell.clone(), asked.aspect);
+    Decision { cell, aspect, verdict, harm, cleared, contrary, row }
+}
+
+/// `SD ×1.47 [1.36–1.59]`, where it rose beyond the margin of spreads, by its interval.
+fn risen(sds: &Series, policy: &Policy) -> Option<String> {
+    let Series { base, candidate, .. } = sds;
+    let margin = policy.margin(Aspect::Dispersion).ln();
+    let tested = tested::test(&[Hypothesis { base, candidate, margin }], 1, policy);
+    let difference = tested.into_iter().next()?.ok()?.difference;
+    let [low, ratio_of, high] =
+        [difference.low, difference.estimate, difference.high].map(f64::exp);
+    (difference.low > 0.0 && difference.estimate > margin)
+        .then(|| format!("SD {} {}", ratio(ratio_of), interval(low, high)))
 }
 
 /// The ratio alone.

@@ -77,6 +77,7 @@ pub(super) fn lost(pair: &Pair<'_>, comparison: &Comparison<'_>) -> Option<Decis
         verdict,
         harm: None,
         cleared: false,
+        contrary: None,
         row: VerdictRow {
             cell: pair.id.clone(),
             workload: "*".to_owned(),

@@ -17,6 +17,7 @@ impl Verdicts {
             verdict: Verdict::Missing,
             harm: None,
             cleared: false,
+            contrary: None,
             row: VerdictRow {
                 cell: cell.id(),
                 workload: "*".to_owned(),
@@ -38,9 +39,16 @@ impl Verdicts {
         };
         let decisions: Vec<Decision> = cells.map(decision).collect();
         let (gate, notes) = (Gate::Gates, Vec::new());
-        let overall = sentence::overall(&decisions, &gate, &notes);
-        let (could_flag, checks) = (false, Vec::new());
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, policy: policy.clone() }
+        let (could_flag, checks, incomplete) = (false, Vec::new(), Vec::new());
+        let overall = sentence::overall(&sentence::Matter {
+            decisions: &decisions,
+            gate: &gate,
+            notes: &notes,
+            incomplete: &incomplete,
+            policy,
+        });
+        let policy = policy.clone();
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
     }
 
     /// The whole of parts, each with its name; `policy` is that of the whole. Where one of them gates and another may not, what the
@@ -52,7 +60,8 @@ impl Verdicts {
         let gates = parts.iter().any(|(_, part)| flags(part));
         let several = parts.len() > 1;
         let could_flag = parts.iter().any(|(_, part)| part.could_flag);
-        let (mut decisions, mut checks, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut decisions, mut checks) = (Vec::new(), Vec::new());
+        let (mut notes, mut incomplete) = (Vec::new(), Vec::new());
         let mut worst = Gate::Gates;
         for (name, mut part) in parts {
             let of_part = |text: String| match several {
@@ -73,15 +82,23 @@ impl Verdicts {
                 }
             }
             notes.extend(part.notes.into_iter().map(&of_part));
+            incomplete.extend(part.incomplete.into_iter().map(&of_part));
             checks.extend(part.checks);
             decisions.extend(part.decisions);
         }
-        let mut overall = sentence::overall(&decisions, &worst, &notes);
+        let mut overall = sentence::overall(&sentence::Matter {
+            decisions: &decisions,
+            gate: &worst,
+            notes: &notes,
+            incomplete: &incomplete,
+            policy,
+        });
         if several && decisions.is_empty() {
             overall.verdict = Verdict::Inconclusive.name().to_owned();
         }
         let policy = policy.clone();
-        Verdicts { decisions, overall, gate: worst, could_flag, checks, notes, policy }
+        let gate = worst;
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
     }
 }
 

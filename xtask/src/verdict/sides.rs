@@ -137,6 +137,23 @@ impl<'a> Comparison<'a> {
         std::ptr::eq(self.base.run, self.candidate.run)
     }
 
+    /// Which boots were planned and left no record, by side.
+    pub(super) fn incomplete(&self) -> Vec<String> {
+        let of_base = match &self.base.run.base {
+            Some(base) if self.in_one_run() => &base.cells,
+            _ => &self.base.run.cells,
+        };
+        let sides =
+            [(BASE, &self.base, of_base), (CANDIDATE, &self.candidate, &self.candidate.run.cells)];
+        let told = sides.into_iter().filter_map(|(name, side, cells)| {
+            let runnable = cells.iter().filter(|planned| planned.status == Status::Runnable);
+            let wanted = runnable.count() * side.run.planned_boots();
+            let short = wanted.saturating_sub(side.records.len());
+            (short > 0).then(|| format!("{short} of {wanted} boots of the {name} left no record"))
+        });
+        told.collect()
+    }
+
     /// What must be known of the whole.
     pub(super) fn notes(&self) -> Vec<String> {
         let (base, candidate) = (self.base.run, self.candidate.run);

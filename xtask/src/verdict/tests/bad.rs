@@ -304,7 +304,7 @@ fn nothing_at_all_is_said_to_be_nothing() {
     let verdicts = compared(&[(run.clone(), Vec::new()), (run, Vec::new())]);
     assert_eq!(
         verdicts.overall.sentence,
-        "nothing was compared; figures inform and do not gate: the two runs were not measured interleaved"
+        "nothing was compared; incomplete: 10 of 10 boots of the base left no record and 10 of 10 boots of the candidate left no record; figures inform and do not gate: the two runs were not measured interleaved"
     );
     assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
 }
