@@ -6,11 +6,17 @@ use super::super::contrast::{EMULATED, STALL};
 use crate::record::results::ContrastResult;
 use crate::report::{interval, ratio};
 
-/// Groups of figures that are told; the rest is counted.
-const GROUPS: usize = 3;
+/// What is told of groups of figures, and of the figures of each; the rest is counted.
+struct Room {
+    groups: usize,
+    figures: usize,
+}
 
-/// Figures of a group that are told.
-const FIGURES: usize = 4;
+/// Of what is worse.
+const WORSE: Room = Room { groups: 3, figures: 4 };
+
+/// Of what is better.
+const BETTER: Room = Room { groups: 1, figures: 3 };
 
 /// The figure of a location.
 const MEDIAN: &str = "median";
@@ -22,7 +28,7 @@ type Pair<'a> = [&'a str; 2];
 struct Change<'a> {
     row: &'a ContrastResult,
     harm: f64,
-    /// Of a spread of rates: how much the rate itself changed, which its spread goes along with.
+    /// Of rates: how much the rate itself changed, which its spread goes along with.
     rate: Option<f64>,
 }
 
@@ -67,11 +73,11 @@ pub(super) fn told(rows: &[&ContrastResult], is_rate: impl Fn(&str) -> bool) -> 
             0 => "",
             _ => ", where other figures are better",
         };
-        parts.push(format!("worse{}{aside}: {}", of(spoilt.len()), grouped(&worse)));
+        parts.push(format!("worse{}{aside}: {}", of(spoilt.len()), grouped(&worse, &WORSE)));
     }
     if !better.is_empty() {
         let beside = if spoilt.is_empty() { "" } else { " with nothing worse" };
-        parts.push(format!("better{}{beside}: {}", of(calm.len()), grouped(&better)));
+        parts.push(format!("better{}{beside}: {}", of(calm.len()), grouped(&better, &BETTER)));
     }
     if parts.is_empty() {
         parts.push(format!("nothing clearly worse or better{}", of(pairs.len())));
@@ -98,13 +104,12 @@ fn change(row: &ContrastResult, rate: Option<f64>, look: bool) -> Option<Change<
         (Some(low), Some(high)) => low > 1.0 || high < 1.0,
         _ => look || harm > 0.0 && row.aspect == STALL,
     };
-    let rate = rate.filter(|_| row.figure != MEDIAN);
     (clear && harm != 0.0).then_some(Change { row, harm, rate })
 }
 
 /// `tcp-rr SD ×1.47 [1.36–1.59] and tcp-rr stall ×5.26 (no interval) in CELL, ...`: figures that concern the same pairs are told together, the
 /// largest change first.
-fn grouped(changes: &[Change<'_>]) -> String {
+fn grouped(changes: &[Change<'_>], room: &Room) -> String {
     let mut by_figure: BTreeMap<(&str, &str), Vec<&Change<'_>>> = BTreeMap::new();
     for change in changes {
         by_figure.entry((&change.row.workload, &change.row.figure)).or_default().push(change);
@@ -126,25 +131,22 @@ fn grouped(changes: &[Change<'_>]) -> String {
     groups.sort_by(|a, b| {
         b.0.len().cmp(&a.0.len()).then_with(|| size(&b.1[0]).total_cmp(&size(&a.1[0])))
     });
-    let mut parts: Vec<String> = groups
-        .iter()
-        .take(GROUPS)
-        .map(|(pairs, figures)| {
-            let mut told: Vec<String> =
-                figures.iter().take(FIGURES).map(|figure| figure_told(figure)).collect();
-            if figures.len() > FIGURES {
-                told.push(format!("{} more figures", figures.len() - FIGURES));
-            }
-            let place = match pairs.first() {
-                Some([_, to]) if pairs.len() == 1 => (*to).to_owned(),
-                _ => format!("{} pairs", pairs.len()),
-            };
-            format!("{} in {place}", joined(&told))
-        })
-        .collect();
-    if groups.len() > GROUPS {
-        let left: usize = groups[GROUPS..].iter().map(|(_, figures)| figures.len()).sum();
-        parts.push(format!("and {left} more figures"));
+    let mut left: usize = groups.iter().map(|(_, figures)| figures.len()).sum();
+    let mut parts = Vec::new();
+    for (pairs, figures) in groups.iter().take(room.groups) {
+        let told: Vec<String> =
+            figures.iter().take(room.figures).map(|figure| figure_told(figure)).collect();
+        left -= told.len();
+        let place = match pairs.first() {
+            Some([_, to]) if pairs.len() == 1 => (*to).to_owned(),
+            _ => format!("{} pairs", pairs.len()),
+        };
+        parts.push(format!("{} in {place}", joined(&told)));
+    }
+    match left {
+        0 => {}
+        1 => parts.push("and one figure more".to_owned()),
+        left => parts.push(format!("and {left} figures more")),
     }
     parts.join(", ")
 }
@@ -153,6 +155,7 @@ fn grouped(changes: &[Change<'_>]) -> String {
 fn figure_told(changes: &[&Change<'_>]) -> String {
     let Some(Change { row: first, rate, .. }) = changes.first() else { return String::new() };
     let figure = match first.figure.as_str() {
+        MEDIAN if rate.is_some() => "rate",
         "mad" => "MAD",
         "sd_within" => "SD",
         "jitter" => "tail",
@@ -162,13 +165,17 @@ fn figure_told(changes: &[&Change<'_>]) -> String {
     let what = format!("{} {figure}", first.workload);
     let mut ratios: Vec<f64> = changes.iter().filter_map(|change| change.row.ratio).collect();
     ratios.sort_unstable_by(f64::total_cmp);
-    let beside = rate.map_or(String::new(), |rate| format!(" at a rate {}", ratio(rate)));
+    let beside = rate.filter(|_| first.figure != MEDIAN);
+    let beside = beside.map_or(String::new(), |rate| format!(" at a rate {}", ratio(rate)));
     match (&ratios[..], first.low.zip(first.high)) {
         ([one], Some((low, high))) => {
             format!("{what} {} {}{beside}", ratio(*one), interval(low, high))
         }
         ([one], None) => format!("{what} {} (no interval){beside}", ratio(*one)),
-        ([least, .., most], _) => format!("{what} {} to {}", ratio(*least), ratio(*most)),
+        ([least, .., most], _) => match [ratio(*least), ratio(*most)] {
+            [least, most] if least == most => format!("{what} {least}"),
+            [least, most] => format!("{what} {least} to {most}"),
+        },
         ([], _) => what,
     }
 }

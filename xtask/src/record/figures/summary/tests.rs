@@ -142,7 +142,7 @@ fn what_makes_a_ratio_doubtful_is_said() {
     records.truncate(8);
     let found = results(&run, &records).unwrap();
     insta::assert_snapshot!(found.contrasts[0].note.as_deref().unwrap(), @"no interval: all boots of each side have the same figure; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, 1 emulated, incomplete: 2 of 10 planned boots left no record; isolation: better: tcp-rr SD ×0.050 [0.045–0.056], tcp-rr MAD ×0.050 [0.045–0.056] and tcp-rr tail ×0.050 [0.044–0.057] in running/docker/bridge/isolated/idle, emulated (instrument differs)");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, 1 emulated, incomplete: 2 of 10 planned boots left no record; isolation: better: tcp-rr SD ×0.050 [0.045–0.056], tcp-rr MAD ×0.050 [0.045–0.056] and tcp-rr tail ×0.050 [0.044–0.057] in running/docker/bridge/isolated/idle; emulated (instrument differs)");
     let one = results(&run, &records[..6]).unwrap();
     insta::assert_snapshot!(told(&one.contrasts[1..2]), @"tcp-rr dispersion mad 0.047 [- -] [5, 1] no interval: fewer than two boots a side; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
     let side = results(&run, &records[..5]).unwrap();
@@ -182,7 +182,7 @@ fn stalling() -> (Run, Vec<Record>) {
 fn what_got_worse_is_told_first_and_nothing_else_of_its_cells_is_praised() {
     let (run, records) = stalling();
     let found = results(&run, &records).unwrap();
-    insta::assert_snapshot!(found.overall.sentence, @"4 of 4 cells measured; isolation: worse in 1 of 2 pairs, where other figures are better: tcp-rr SD ×82.9 [74.7–92.0] and tcp-rr stall ×2.92 (no interval) in running/docker/bridge/isolated/noisy, better in 1 of 2 pairs with nothing worse: tcp-rr SD ×0.050 [0.047–0.053], tcp-rr MAD ×0.050 [0.047–0.053] and tcp-rr tail ×0.050 [0.047–0.054] in running/docker/bridge/isolated/idle");
+    insta::assert_snapshot!(found.overall.sentence, @"4 of 4 cells measured; isolation: worse in 1 of 2 pairs, where other figures are better: tcp-rr SD ×82.9 [74.7–92.0] and tcp-rr stall ×2.92 (no interval) in running/docker/bridge/isolated/noisy; better in 1 of 2 pairs with nothing worse: tcp-rr SD ×0.050 [0.047–0.053], tcp-rr MAD ×0.050 [0.047–0.053] and tcp-rr tail ×0.050 [0.047–0.054] in running/docker/bridge/isolated/idle");
     // Alone, such a pair is not praised at all.
     let (mut run, mut records) = stalling();
     run.cells.drain(..2);
@@ -224,7 +224,7 @@ fn of_one_boot_a_side_ratios_are_told_as_what_they_are() {
     let (run, mut records) = isolated();
     records.retain(|record| record.boot == 0);
     let found = results(&run, &records).unwrap();
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, incomplete: 8 of 10 planned boots left no record; isolation: better: tcp-rr tail ×0.050 (no interval), tcp-rr SD ×0.050 (no interval) and tcp-rr MAD ×0.050 (no interval) in running/docker/bridge/isolated/idle, too few boots for intervals");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, incomplete: 8 of 10 planned boots left no record; isolation: better: tcp-rr tail ×0.050 (no interval), tcp-rr SD ×0.050 (no interval) and tcp-rr MAD ×0.050 (no interval) in running/docker/bridge/isolated/idle; too few boots for intervals");
 }
 
 #[test]
@@ -248,7 +248,7 @@ tcp-rr dispersion mad 1.961 [1.924 1.999] [5, 5]
 tcp-rr dispersion sd_within 1.961 [1.924 1.999] [5, 5] 
 tcp-rr tail jitter - [- -] [0, 0] 5 of 5 boots of `running/docker/bridge/stock/idle` have too few observations for jitter; 5 of 5 boots of `running/docker/bridge/isolated/idle` have too few observations for jitter
 ");
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: worse, where other figures are better: tcp-rr MAD ×1.96 [1.92–2.00] and tcp-rr SD ×1.96 [1.92–2.00] in running/docker/bridge/isolated/idle");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: worse, where other figures are better: tcp-rr MAD ×1.96 [1.92–2.00] at a rate ×1.96 and tcp-rr SD ×1.96 [1.92–2.00] at a rate ×1.96 in running/docker/bridge/isolated/idle");
 }
 
 #[test]
