@@ -1,12 +1,13 @@
 //! One number of each fresh start for each aspect: logarithms, larger is worse.
 
 use evenkeel_agent::samples::Unit;
-use evenkeel_stats::interval::log_sd_pseudo_values;
+use evenkeel_stats::interval::{NoInterval, log_sd_pseudo_values};
 use evenkeel_stats::modes::dip;
 use evenkeel_stats::moments::Moments;
 
 use super::Aspect;
 use super::policy::Policy;
+use super::sentence::counted;
 use super::tested::Observation;
 use super::units::{Layer, Value, observations};
 use crate::record::Record;
@@ -245,7 +246,7 @@ fn between(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
     let spread = |side: &[Observation]| {
         let values: Vec<f64> = side.iter().map(|observation| observation.value).collect();
         let pseudo = log_sd_pseudo_values(&values)
-            .map_err(|reason| Untested::Unknown(Some(FIGURE), format!("no ratio: {reason}")))?;
+            .map_err(|reason| Untested::Unknown(Some(FIGURE), unspread(reason, values.len())))?;
         // About the plain figure: of a boot that lies far off, their mean is a number that nobody would recognise.
         let plain = Moments::of(&values).sd().map_or(0.0, f64::ln);
         let shift = plain - Moments::of(&pseudo).mean;
@@ -255,6 +256,16 @@ fn between(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
     };
     let numbers = vec![spread(&located.base)?, spread(&located.candidate)?];
     finish(FIGURE, numbers, false, located.notes)
+}
+
+/// Why boots of a side have no spread.
+fn unspread(reason: NoInterval, boots: usize) -> String {
+    match reason {
+        NoInterval::TooFew => {
+            format!("no ratio: a side has {}, and a spread takes 3", counted(boots, "boot"))
+        }
+        NoInterval::NotPositive | NoInterval::NoSpread => format!("no ratio: {reason}"),
+    }
 }
 
 fn observed(values: &[Value<'_>], layer: Layer) -> Vec<Observation> {

@@ -438,7 +438,9 @@ fn decision(
         }
         (Matter::Numbers(series), answer) => {
             row.figure = Some(series.figure.to_owned());
+            let boots = [series.base.len(), series.candidate.len()];
             let reason = match answer {
+                Some(Err(NoInterval::TooFew)) => too_few(boots),
                 Some(Err(reason)) => reason.to_string(),
                 _ => "it was not tested".to_owned(),
             };
@@ -462,6 +464,14 @@ fn decision(
     row.verdict = verdict.name().to_owned();
     let (cell, aspect) = (asked.cell.clone(), asked.aspect);
     Decision { cell, aspect, verdict, harm, cleared, contrary, row }
+}
+
+/// Why so many boots of base and candidate have no interval.
+fn too_few([base, candidate]: [usize; 2]) -> String {
+    match base.min(candidate) {
+        0 | 1 => format!("{base} + {candidate} boots have this figure, and it takes 2 a side"),
+        _ => format!("of {base} + {candidate} boots, fewer than two blocks hold both sides"),
+    }
 }
 
 /// `SD ×1.47 [1.36–1.59]`, where it rose beyond the margin of spreads, by its interval.

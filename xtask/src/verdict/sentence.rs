@@ -317,6 +317,7 @@ fn factor<'a>(
     best.map(|(_, found)| found)
 }
 
-fn counted(count: usize, what: &str) -> String {
+/// `1 cell`, `3 cells`.
+pub(super) fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -149,7 +149,11 @@ fn one_boot_is_no_verdict() {
     assert_eq!(words(&verdicts), ["inconclusive"]);
     let [location, _] = of(&verdicts, Aspect::Location)[..] else { panic!() };
     assert!(location.row.ratio.is_some() && location.row.low.is_none());
-    assert!(location.row.reason.contains("fewer than two boots a side"), "{}", location.row.reason);
+    assert!(
+        location.row.reason.contains("1 + 1 boots have this figure, and it takes 2 a side"),
+        "{}",
+        location.row.reason
+    );
 }
 
 #[test]
@@ -337,4 +341,25 @@ proptest! {
         // The same input gives the same answer.
         prop_assert_eq!(&judged(&both), &verdicts);
     }
+}
+
+#[test]
+fn what_there_is_too_little_of_is_told_by_how_much_there_is() {
+    let told = |boots: [u32; 2], aspect: Aspect| {
+        let mut both = both();
+        for (at, (_, records)) in both.iter_mut().enumerate() {
+            records.retain(|record| record.boot < boots[at]);
+        }
+        of(&compared(&both), aspect)[0].row.reason.clone()
+    };
+    insta::assert_snapshot!(told([6, 1], Aspect::Dispersion), @"no interval: 6 + 1 boots have this figure, and it takes 2 a side");
+    insta::assert_snapshot!(told([2, 2], Aspect::BetweenBoot), @"no ratio: a side has 2 boots, and a spread takes 3");
+    // Boots of the host that differ between the sides, and of which one begins in a block of the other side's.
+    let (run, mut records) = interleaved(&cells()[..1], 12, 20, |_, _| STEADY);
+    for record in &mut records {
+        let later = if record.side == BASE { 0 } else { 2 };
+        record.host_boot = format!("{} {}", record.side, (record.block + later) / 4);
+    }
+    let verdicts = judged(&(run, records));
+    insta::assert_snapshot!(of(&verdicts, Aspect::Location)[0].row.reason, @"no interval: of 3 + 4 boots, fewer than two blocks hold both sides; 12 and 12 starts under different boots of the host, each of which counts once: 3 and 4");
 }
