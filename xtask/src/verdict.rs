@@ -137,11 +137,40 @@ pub struct Decision {
     pub cleared: bool,
     /// Of an improvement, what speaks against it: the SD of a dispersion whose MAD fell.
     pub contrary: Option<String>,
+    /// Why, as it is true of others that ended alike: without the numbers of its own.
+    pub gist: String,
+    /// What must be known beside.
+    pub notes: Vec<String>,
     /// The row of `results.json`.
     pub row: VerdictRow,
 }
 
 impl Decision {
+    /// Of whether a cell, or a workload of it (`*`: whatever it has), was measured at all: that gates, and takes no figure.
+    fn outcome(
+        cell: &Cell,
+        workload: &str,
+        verdict: Verdict,
+        boots: [usize; 2],
+        reason: &str,
+    ) -> Decision {
+        let aspect = Aspect::Outcome;
+        let mut row = blank(cell.id(), workload.to_owned(), aspect);
+        (row.verdict, row.reason) = (verdict.name().to_owned(), reason.to_owned());
+        row.boots = counts(boots);
+        Decision {
+            cell: cell.clone(),
+            aspect,
+            verdict,
+            harm: None,
+            cleared: false,
+            contrary: None,
+            gist: reason.to_owned(),
+            notes: Vec::new(),
+            row,
+        }
+    }
+
     /// Whether it makes an interleaved comparison fail.
     pub fn flags(&self) -> bool {
         self.verdict == Verdict::Regressed && self.row.gates && self.row.accepted.is_none()
@@ -175,6 +204,32 @@ impl Decision {
         let tested = self.aspect != Aspect::Outcome && self.row.p.is_some() && enough;
         self.flags() || tested && self.row.gates
     }
+}
+
+/// A row of which nothing is known yet.
+fn blank(cell: String, workload: String, aspect: Aspect) -> VerdictRow {
+    VerdictRow {
+        cell,
+        workload,
+        aspect: aspect.name().to_owned(),
+        figure: None,
+        verdict: String::new(),
+        ratio: None,
+        low: None,
+        high: None,
+        p: None,
+        p_corrected: None,
+        detectable_ratio: None,
+        boots: [0, 0],
+        boots_needed: None,
+        gates: true,
+        accepted: None,
+        reason: String::new(),
+    }
+}
+
+fn counts(boots: [usize; 2]) -> [u32; 2] {
+    boots.map(|boots| u32::try_from(boots).unwrap_or(u32::MAX))
 }
 
 /// Whether verdicts may make a build fail.
@@ -353,7 +408,7 @@ fn accept(
 ) {
     let now = comparison.candidate.run.started_unix;
     let regressed = decisions.iter_mut().filter(|decision| decision.verdict == Verdict::Regressed);
-    for Decision { cell, aspect, harm, row, .. } in regressed {
+    for Decision { cell, aspect, harm, row, notes: beside, .. } in regressed {
         let Some(harm) = *harm else { continue };
         for accept in &policy.accept {
             if !accept.is_about(cell, &row.workload, *aspect) {
@@ -363,8 +418,10 @@ fn accept(
             if accept.until.is_over(now) {
                 notes.push(format!("accepted no longer: {what}"));
             } else if harm.exp() > accept.ratio {
+                beside.push(format!("more than was accepted ({what})"));
                 row.reason = format!("{}; more than was accepted ({what})", row.reason);
             } else {
+                beside.push(format!("accepted ({what})"));
                 row.reason = format!("{}; accepted ({what})", row.reason);
                 row.accepted = Some(accept.reason.clone());
                 break;

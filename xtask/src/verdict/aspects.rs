@@ -36,7 +36,7 @@ pub(super) struct Series {
 /// Why there is nothing to test.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Untested {
-    /// What the aspect is about did not happen on either side.
+    /// What the aspect is about did not happen in any boot of either side.
     Quiet(&'static str, String),
     /// It cannot be told.
     Unknown(Option<&'static str>, String),
@@ -142,9 +142,7 @@ fn stall(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
         return Err(Untested::Unknown(Some(FIGURE), reason));
     }
     if counts == [0, 0] {
-        let boots = sides[0].len() + sides[1].len();
-        let reason = format!("no transaction longer than {} in {boots} boots", threshold());
-        return Err(Untested::Quiet(FIGURE, reason));
+        return Err(Untested::Quiet(FIGURE, format!("no transaction longer than {}", threshold())));
     }
     let note = format!(
         "stalls in {} of {} boots of the base and {} of {} of the candidate",
@@ -189,8 +187,7 @@ fn modes(
         return Err(Untested::Unknown(Some(FIGURE), reason));
     }
     if counts == [0, 0] {
-        let boots = found[0].len() + found[1].len();
-        return Err(Untested::Quiet(FIGURE, format!("one mode in {boots} boots")));
+        return Err(Untested::Quiet(FIGURE, "one mode".to_owned()));
     }
     let mut notes = vec![format!(
         "more than one mode in {} of {} boots of the base and {} of {} of the candidate",

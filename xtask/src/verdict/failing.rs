@@ -14,8 +14,7 @@ use evenkeel_stats::exact::{likelier, more_often};
 use super::outcome;
 use super::policy::Policy;
 use super::sides::{Half, Pair};
-use super::{Aspect, Decision, Verdict};
-use crate::record::results::VerdictRow;
+use super::{Decision, Verdict};
 
 /// The share of the rate of errors that the looks of a gate spend; the end of the run has the rest.
 const LOOKS: f64 = 0.5;
@@ -206,37 +205,19 @@ impl Subject<'_, '_> {
         reason: &str,
     ) -> Vec<Decision> {
         let ratio = self.candidate.share() / self.base.share();
-        let count = |boots: u64| u32::try_from(boots).unwrap_or(u32::MAX);
-        let row = |workload: String| VerdictRow {
-            cell: self.pair.id.clone(),
-            workload,
-            aspect: Aspect::Outcome.name().to_owned(),
-            figure: Some(FIGURE.to_owned()),
-            verdict: verdict.name().to_owned(),
-            ratio: ratio.is_finite().then_some(ratio),
-            low: None,
-            high: None,
-            p: Some(p),
-            p_corrected: Some(corrected),
-            detectable_ratio: None,
-            boots: [count(self.base.of), count(self.candidate.of)],
-            boots_needed: None,
-            gates: true,
-            accepted: None,
-            reason: reason.to_owned(),
-        };
+        let boots = [self.base.of, self.candidate.of]
+            .map(|boots| usize::try_from(boots).unwrap_or(usize::MAX));
         let named = match self.alone {
             Some(workload) => vec![workload.to_owned()],
             None => outcome::workloads(self.pair),
         };
-        let decision = |workload| Decision {
-            cell: self.pair.cell.clone(),
-            aspect: Aspect::Outcome,
-            verdict,
-            harm: None,
-            cleared,
-            contrary: None,
-            row: row(workload),
+        let decision = |workload: String| {
+            let mut of = Decision::outcome(self.pair.cell, &workload, verdict, boots, reason);
+            of.cleared = cleared;
+            of.row.figure = Some(FIGURE.to_owned());
+            of.row.ratio = ratio.is_finite().then_some(ratio);
+            (of.row.p, of.row.p_corrected) = (Some(p), Some(corrected));
+            of
         };
         named.into_iter().map(decision).collect()
     }

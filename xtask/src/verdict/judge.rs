@@ -12,11 +12,10 @@ use super::sides::{Comparison, Pair};
 use super::tested::{self, Observation};
 use super::told::Told;
 use super::units::{Layer, layer};
-use super::{Aspect, Decision, Design, Options, Verdict};
+use super::{Aspect, Decision, Design, Options, Verdict, blank, counts};
 use crate::fingerprint::difference;
 use crate::matrix::Cell;
 use crate::record::figures::{is_emulated, judged};
-use crate::record::results::VerdictRow;
 use crate::record::{BASE, CANDIDATE, Record};
 use crate::report::{interval, ratio};
 
@@ -47,6 +46,8 @@ pub(super) struct Asked<'a> {
 pub(super) enum Matter {
     /// Numbers.
     Numbers(Series),
+    /// What the figure is about happened in no boot.
+    Quiet(Verdict, &'static str, String),
     /// It is decided already.
     Decided(Verdict, Option<&'static str>, String),
 }
@@ -186,7 +187,7 @@ pub(super) fn ask<'a>(
                     let least = policy.least_boots(comparison.took_boots_by_policy());
                     let few = counts.iter().any(|count| *count < least);
                     let verdict = if few { Verdict::Inconclusive } else { Verdict::Equivalent };
-                    (counts, Matter::Decided(verdict, Some(figure), reason))
+                    (counts, Matter::Quiet(verdict, figure, reason))
                 }
                 Err(Untested::Unknown(figure, reason)) => {
                     let decided = Matter::Decided(Verdict::Inconclusive, figure, reason);
@@ -393,7 +394,7 @@ impl Asked<'_> {
             Matter::Numbers(Series { base, candidate, .. }) => {
                 [base, candidate].into_iter().all(equal)
             }
-            Matter::Decided(..) => false,
+            Matter::Quiet(..) | Matter::Decided(..) => false,
         }
     }
 }
@@ -404,36 +405,34 @@ fn decision(
     stand: Option<Stand>,
     policy: &Policy,
 ) -> Decision {
-    let count = |boots: usize| u32::try_from(boots).unwrap_or(u32::MAX);
-    let mut row = VerdictRow {
-        cell: asked.id,
-        workload: asked.workload,
-        aspect: asked.aspect.name().to_owned(),
-        figure: None,
-        verdict: String::new(),
-        ratio: None,
-        low: None,
-        high: None,
-        p: None,
-        p_corrected: None,
-        detectable_ratio: None,
-        boots: asked.boots.map(count),
-        boots_needed: None,
-        gates: asked.gates,
-        accepted: None,
-        reason: String::new(),
-    };
+    let mut row = blank(asked.id, asked.workload, asked.aspect);
+    (row.boots, row.gates) = (counts(asked.boots), asked.gates);
+    let mut gist = None;
     let (mut verdict, mut harm, mut cleared) = (Verdict::Inconclusive, None, false);
     let beside = asked.beside;
     match (asked.matter, answer) {
         (Matter::Decided(decided, figure, reason), _) => {
             (verdict, row.figure, row.reason) = (decided, figure.map(str::to_owned), reason);
         }
+        (Matter::Quiet(decided, figure, what), _) => {
+            let [base, candidate] = asked.boots;
+            (verdict, row.figure) = (decided, Some(figure.to_owned()));
+            row.reason = format!("{what} in {} boots", base + candidate);
+            // Nothing in too few boots says little.
+            let least = policy.least_boots(stand.is_some());
+            gist = Some(match decided {
+                Verdict::Inconclusive => {
+                    format!("{what}; the policy asks for {least} boots a side")
+                }
+                _ => what,
+            });
+        }
         (Matter::Numbers(series), Some(Ok(tested))) => {
             row.figure = Some(series.figure.to_owned());
             let told = Told::new(&tested, &series, asked.aspect, stand, policy);
             (verdict, harm) = (told.verdict, Some(tested.difference.estimate));
             cleared = stand.is_some_and(Stand::is_cleared);
+            gist = Some(told.gist.clone());
             told.fill(&mut row);
         }
         (Matter::Numbers(series), answer) => {
@@ -452,18 +451,21 @@ fn decision(
     if let Some(Stand::Confirmed(confirmed, of)) = stand {
         (verdict, row.p, row.p_corrected) = (confirmed, Some(of.p), Some(of.p_corrected));
     }
-    if !asked.notes.is_empty() {
-        row.reason = format!("{}; {}", row.reason, asked.notes.join("; "));
-    }
+    let gist = gist.unwrap_or_else(|| row.reason.clone());
+    let mut notes = asked.notes;
     let contrary = beside.filter(|_| verdict == Verdict::Improved);
     let contrary = contrary.and_then(|sds| risen(&sds, policy));
-    if let Some(risen) = &contrary {
-        row.reason =
-            format!("{}; but the {risen}: far values, which a MAD does not feel", row.reason);
+    let against = contrary.iter();
+    notes.extend(
+        against.map(|risen| format!("but the {risen}: far values, which a MAD does not feel")),
+    );
+    for note in &notes {
+        row.reason.push_str("; ");
+        row.reason.push_str(note);
     }
     row.verdict = verdict.name().to_owned();
     let (cell, aspect) = (asked.cell.clone(), asked.aspect);
-    Decision { cell, aspect, verdict, harm, cleared, contrary, row }
+    Decision { cell, aspect, verdict, harm, cleared, contrary, gist, notes, row }
 }
 
 /// Why so many boots of base and candidate have no interval.

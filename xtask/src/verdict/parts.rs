@@ -1,8 +1,7 @@
 //! Verdicts of parts of a plan, each judged by itself, as those of the whole.
 
-use super::{Aspect, Decision, Gate, Policy, Verdict, Verdicts, sentence};
+use super::{Decision, Gate, Policy, Verdict, Verdicts, sentence};
 use crate::matrix::Cell;
-use crate::record::results::VerdictRow;
 
 impl Verdicts {
     /// Of a part that left nothing to judge: each of its cells is missing.
@@ -11,32 +10,7 @@ impl Verdicts {
         reason: &str,
         policy: &Policy,
     ) -> Verdicts {
-        let decision = |cell: &Cell| Decision {
-            cell: cell.clone(),
-            aspect: Aspect::Outcome,
-            verdict: Verdict::Missing,
-            harm: None,
-            cleared: false,
-            contrary: None,
-            row: VerdictRow {
-                cell: cell.id(),
-                workload: "*".to_owned(),
-                aspect: Aspect::Outcome.name().to_owned(),
-                figure: None,
-                verdict: Verdict::Missing.name().to_owned(),
-                ratio: None,
-                low: None,
-                high: None,
-                p: None,
-                p_corrected: None,
-                detectable_ratio: None,
-                boots: [0, 0],
-                boots_needed: None,
-                gates: true,
-                accepted: None,
-                reason: reason.to_owned(),
-            },
-        };
+        let decision = |cell: &Cell| Decision::outcome(cell, "*", Verdict::Missing, [0, 0], reason);
         let decisions: Vec<Decision> = cells.map(decision).collect();
         let (gate, notes) = (Gate::Gates, Vec::new());
         let (could_flag, checks, incomplete) = (false, Vec::new(), Vec::new());
@@ -75,6 +49,7 @@ impl Verdicts {
                         decision.row.gates = false;
                         decision.row.reason.push_str("; informs: ");
                         decision.row.reason.push_str(&told);
+                        decision.notes.push(format!("informs: {told}"));
                     }
                     notes.push(told);
                 } else if part.gate.rank() > worst.rank() {
@@ -135,7 +110,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::record::testing::cell;
-    use crate::verdict::{End, policy};
+    use crate::verdict::{Aspect, End, policy};
 
     fn part(system: &str, verdict: Verdict, gate: Gate) -> Verdicts {
         let policy = policy::parse(policy::EMBEDDED, "policy").unwrap();

@@ -408,7 +408,7 @@ impl Questions {
                 // Nothing can be learnt of how much such boots differ.
                 Matter::Numbers(_) if asked.is_flat() => None,
                 Matter::Numbers(series) => Some(series),
-                Matter::Decided(..) => None,
+                Matter::Quiet(..) | Matter::Decided(..) => None,
             });
             match series {
                 Some(series) => {

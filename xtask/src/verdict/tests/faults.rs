@@ -90,7 +90,7 @@ fn boots_that_lie_wider_are_told_and_not_judged() {
     let [between] = of(&verdicts, Aspect::BetweenBoot)[..] else { panic!() };
     assert!(between.row.ratio.unwrap() > 4.0, "{}", between.row.reason);
     assert_eq!(between.verdict, Verdict::Inconclusive, "{}", between.row.reason);
-    assert!(between.row.reason.ends_with("its test errs too often"), "{}", between.row.reason);
+    assert!(between.row.reason.contains("its test errs too often"), "{}", between.row.reason);
     assert!(!between.row.gates && !between.flags());
 }
 
