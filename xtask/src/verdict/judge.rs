@@ -13,14 +13,13 @@ use super::tested::{self, Observation};
 use super::told::Told;
 use super::units::{Layer, layer};
 use super::{Aspect, Decision, Design, Options, Verdict, blank, counts};
+use crate::axis::virtualization;
 use crate::fingerprint::difference;
 use crate::matrix::Cell;
 use crate::record::figures::{is_emulated, judged};
+use crate::record::import::{ACCELERATOR, SOURCE};
 use crate::record::{BASE, CANDIDATE, Record};
 use crate::report::{interval, ratio};
-
-/// A fact of the instrument that no option makes comparable: emulated and real processors are different worlds.
-const ACCELERATOR: &str = "accelerator";
 
 /// One question, with what is known before the statistics are asked.
 pub(super) struct Asked<'a> {
@@ -86,6 +85,16 @@ pub(super) fn ask<'a>(
     if emulated {
         notes.push("emulated: informs only".to_owned());
     }
+    // What somebody else's file says of a guest may be of an emulated one.
+    let runs_guests = virtualization::guests().contains(&&*pair.cell.virtualization);
+    let unsaid = |record: &Record| {
+        record.instrument.contains_key(SOURCE) && !record.instrument.contains_key(ACCELERATOR)
+    };
+    let unsaid = runs_guests && sides.iter().flat_map(|side| side.iter()).any(|of| unsaid(of));
+    if unsaid {
+        notes.push("imported without its accelerator, it may be emulated: informs only".to_owned());
+    }
+    let informs = emulated || unsaid;
     if let Instruments::Differ { told, .. } = &instruments {
         notes.push(format!("on a different instrument: {told}"));
     }
@@ -96,7 +105,7 @@ pub(super) fn ask<'a>(
             id: pair.id.clone(),
             workload: workload.to_owned(),
             aspect,
-            gates: policy.gates(workload, aspect) && !emulated,
+            gates: policy.gates(workload, aspect) && !informs,
             unit: None,
             boots,
             notes,
@@ -114,7 +123,7 @@ pub(super) fn ask<'a>(
                 Matter::Decided(verdict, None, reason),
                 Vec::new(),
             );
-            asked.gates = !emulated;
+            asked.gates = !informs;
             asked
         };
         if let Instruments::Differ { told, ever } = &instruments
@@ -250,6 +259,7 @@ impl Instruments {
             let [was, is] = [first, other].map(|record| &record.fingerprint);
             told.push(format!("fingerprint was `{was}` and is `{is}`"));
         }
+        // No option makes them comparable: emulated and real processors are different worlds.
         let ever = first.instrument.get(ACCELERATOR) != other.instrument.get(ACCELERATOR);
         Instruments::Differ { told: told.join(", "), ever }
     }

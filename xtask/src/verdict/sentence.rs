@@ -128,12 +128,21 @@ impl<'a> Better<'a> {
     }
 }
 
-/// What is worse for sure, and was not flagged.
+/// What looks worse and was not flagged: suspects, and whatever stands beside something better. A cell of which something was flagged is told already.
 fn suspected(decisions: &[Decision], policy: &Policy) -> Option<String> {
+    let cells = |is: &dyn Fn(&Decision) -> bool| -> BTreeSet<&Cell> {
+        decisions.iter().filter(|d| is(d)).map(|decision| &decision.cell).collect()
+    };
+    let flagged = cells(&|decision| decision.flags());
+    let better = cells(&|decision| decision.row.gates && decision.verdict == Verdict::Improved);
     let told: Vec<&Decision> = decisions
         .iter()
         .filter(|d| d.row.gates && !d.cleared && d.aspect != Aspect::Outcome)
-        .filter(|decision| decision.looks_worse(policy))
+        .filter(|decision| decision.looks_worse(policy) && !flagged.contains(&decision.cell))
+        .filter(|decision| {
+            let suspect = decision.row.p.is_some_and(|p| p <= policy.errors.screen);
+            suspect || better.contains(&decision.cell)
+        })
         .collect();
     (!told.is_empty())
         .then(|| format!("worse, but not told from chance: {}", grouped(&told, decisions)))

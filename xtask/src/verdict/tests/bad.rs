@@ -444,3 +444,26 @@ fn what_there_is_too_little_of_is_told_by_how_much_there_is() {
     let verdicts = judged(&(run, records));
     insta::assert_snapshot!(of(&verdicts, Aspect::Location)[0].row.reason, @"no interval: of 3 + 4 boots, fewer than two blocks hold both sides; 12 and 12 starts under different boots of the host, each of which counts once: 3 and 4");
 }
+
+#[test]
+fn what_somebody_else_measured_of_a_guest_informs_unless_it_says_what_ran_it() {
+    let imported = |accelerator: Option<&str>| {
+        let mut both = both();
+        for (_, records) in &mut both {
+            for record in records {
+                record.cell = record.cell.replace("netns", "qemu");
+                record.instrument = [("source".to_owned(), "csv".to_owned())].into();
+                let of = accelerator.map(|of| ("accelerator".to_owned(), of.to_owned()));
+                record.instrument.extend(of);
+            }
+        }
+        for (run, _) in &mut both {
+            run.cells.iter_mut().for_each(|planned| planned.cell.virtualization = "qemu".into());
+        }
+        compared(&both)
+    };
+    let gate = |verdicts: &Verdicts| verdicts.decisions.iter().any(|decision| decision.row.gates);
+    assert!(gate(&imported(Some("kvm"))));
+    assert!(!gate(&imported(Some("tcg"))) && !gate(&imported(None)));
+    assert!(reasons(&imported(None)).contains("imported without its accelerator"));
+}
