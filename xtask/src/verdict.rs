@@ -310,7 +310,7 @@ impl Verdicts {
         let took =
             comparison.took_boots_by_policy().then(|| Sequential::replayed(comparison, policy));
         let findings = took.as_ref().map(Sequential::findings);
-        let failing = failing::decide(&pairs, took.as_ref().map(Sequential::failing), policy);
+        let failing = failing::decide(&pairs, took.is_some(), policy);
         let mut decisions = judge::decide(asked, comparison, findings.as_ref(), policy);
         decisions.extend(failing.decisions);
         decisions.extend(pairs.iter().filter_map(|pair| outcome::lost(pair, comparison)));

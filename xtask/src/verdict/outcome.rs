@@ -16,7 +16,7 @@ pub(super) struct Decided {
 /// sometimes: that is for counts to tell (`failing`).
 pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
     let (base, candidate) = (&pair.base, &pair.candidate);
-    let lost = |half: &Half<'_>| half.measured.is_empty() && half.left_out > 0;
+    let lost = |half: &Half<'_>| half.measured.is_empty() && !half.left_out.is_empty();
     if lost(base) || lost(candidate) {
         let reason = "every block is left out: the host was too noisy".to_owned();
         return Some(Decided {
