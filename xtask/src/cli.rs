@@ -88,12 +88,13 @@ Examples:
     Merge(Merge),
     /// Make runs of other tools' measurements: `report` and the other commands read them.
     #[command(after_help = "Examples:
-  cargo xtask import csv rows.csv --out D              columns series,run,boot,value,unit and, if known, time,commit
+  cargo xtask import csv rows.csv --out D              columns series,run,boot,value,unit and, if known, time,commit,accelerator
   cargo xtask import netperf rr.txt --out D            what `netperf ... -- -k` or `-o` printed; each result is a boot
   cargo xtask import iperf3 1.json 2.json --out D --cell running/docker/bridge/stock/idle
   cargo xtask export csv out/default-1767268800 | cargo xtask import csv /dev/stdin --out D
 
-A csv file with several runs becomes a folder for each in D. Units: ns, us, ms, s; bytes/s, MB/s, MiB/s, bits/s, Mbit/s, Gbit/s; transactions/s.")]
+A csv file with several runs becomes a folder for each in D. accelerator is what ran a guest's processors: figures of tcg, and of guests that do not
+say, inform. Units: ns, us, ms, s; bytes/s, MB/s, MiB/s, bits/s, Mbit/s, Gbit/s; transactions/s.")]
     Import(Import),
     /// Write a run for other tools.
     #[command(after_help = "Examples:

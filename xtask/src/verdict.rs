@@ -135,14 +135,67 @@ pub struct Decision {
     pub harm: Option<f64>,
     /// Whether a gate that took boots until it knew saw no sign of a change of the size that its policy is to find.
     pub cleared: bool,
+    /// Of an improvement, what speaks against it: the SD of a dispersion whose MAD fell.
+    pub contrary: Option<String>,
+    /// Why, as it is true of others that ended alike: without the numbers of its own.
+    pub gist: String,
+    /// What must be known beside.
+    pub notes: Vec<String>,
     /// The row of `results.json`.
     pub row: VerdictRow,
 }
 
 impl Decision {
+    /// Of whether a cell, or a workload of it (`*`: whatever it has), was measured at all: that gates, and takes no figure.
+    fn outcome(
+        cell: &Cell,
+        workload: &str,
+        verdict: Verdict,
+        boots: [usize; 2],
+        reason: &str,
+    ) -> Decision {
+        let aspect = Aspect::Outcome;
+        let mut row = blank(cell.id(), workload.to_owned(), aspect);
+        (row.verdict, row.reason) = (verdict.name().to_owned(), reason.to_owned());
+        row.boots = counts(boots);
+        Decision {
+            cell: cell.clone(),
+            aspect,
+            verdict,
+            harm: None,
+            cleared: false,
+            contrary: None,
+            gist: reason.to_owned(),
+            notes: Vec::new(),
+            row,
+        }
+    }
+
     /// Whether it makes an interleaved comparison fail.
     pub fn flags(&self) -> bool {
         self.verdict == Verdict::Regressed && self.row.gates && self.row.accepted.is_none()
+    }
+
+    /// Whether it is worse by its interval and beyond its margin, and yet not flagged: chance among so many questions cannot be ruled out.
+    fn looks_worse(&self, policy: &Policy) -> bool {
+        if self.verdict != Verdict::Inconclusive {
+            return false;
+        }
+        if self.aspect == Aspect::Outcome {
+            // Boots of the candidate fail, and those of the base less often or not.
+            return self.row.figure.is_some() && !self.cleared;
+        }
+        let clear = [
+            self.row.low.is_some_and(|low| low > 1.0),
+            self.row.high.is_some_and(|high| high < 1.0),
+        ];
+        let beyond = self.harm.is_some_and(|harm| harm > policy.margin(self.aspect).ln());
+        beyond && clear.contains(&true)
+    }
+
+    /// Whether what is better in the same cell is no good news.
+    fn speaks_against(&self, policy: &Policy) -> bool {
+        self.verdict == Verdict::Regressed || self.contrary.is_some() || self.looks_worse(policy)
     }
 
     /// Whether it might have, had its boots said so: of at least so many a side.
@@ -151,6 +204,32 @@ impl Decision {
         let tested = self.aspect != Aspect::Outcome && self.row.p.is_some() && enough;
         self.flags() || tested && self.row.gates
     }
+}
+
+/// A row of which nothing is known yet.
+fn blank(cell: String, workload: String, aspect: Aspect) -> VerdictRow {
+    VerdictRow {
+        cell,
+        workload,
+        aspect: aspect.name().to_owned(),
+        figure: None,
+        verdict: String::new(),
+        ratio: None,
+        low: None,
+        high: None,
+        p: None,
+        p_corrected: None,
+        detectable_ratio: None,
+        boots: [0, 0],
+        boots_needed: None,
+        gates: true,
+        accepted: None,
+        reason: String::new(),
+    }
+}
+
+fn counts(boots: [usize; 2]) -> [u32; 2] {
+    boots.map(|boots| u32::try_from(boots).unwrap_or(u32::MAX))
 }
 
 /// Whether verdicts may make a build fail.
@@ -201,6 +280,8 @@ pub struct Verdicts {
     pub checks: Vec<Check>,
     /// What must be known beside.
     pub notes: Vec<String>,
+    /// Which boots were planned and left no record, by side; in the sentence.
+    pub incomplete: Vec<String>,
     /// The policy.
     pub policy: Policy,
 }
@@ -229,7 +310,7 @@ impl Verdicts {
         let took =
             comparison.took_boots_by_policy().then(|| Sequential::replayed(comparison, policy));
         let findings = took.as_ref().map(Sequential::findings);
-        let failing = failing::decide(&pairs, took.as_ref().map(Sequential::failing), policy);
+        let failing = failing::decide(&pairs, took.is_some(), policy);
         let mut decisions = judge::decide(asked, comparison, findings.as_ref(), policy);
         decisions.extend(failing.decisions);
         decisions.extend(pairs.iter().filter_map(|pair| outcome::lost(pair, comparison)));
@@ -245,9 +326,18 @@ impl Verdicts {
         let least = policy.least_boots(findings.is_some());
         let could_flag = decisions.iter().any(|decision| decision.could_flag(least));
         let gate = gate(comparison, &checks, policy);
-        let overall = sentence::overall(&decisions, &gate, &notes);
+        let incomplete = comparison.incomplete();
+        let matter = sentence::Matter {
+            decisions: &decisions,
+            gate: &gate,
+            notes: &notes,
+            incomplete: &incomplete,
+            policy,
+        };
+        let overall = sentence::overall(&matter);
         notes.dedup();
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, policy: policy.clone() }
+        let policy = policy.clone();
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
     }
 
     /// Puts them into results, the sentence in front of what was measured.
@@ -296,9 +386,8 @@ impl Verdicts {
         let void = matches!(self.gate, Gate::Void { .. });
         let uncalibrated = matches!(self.gate, Gate::Uncalibrated { .. });
         let open = |decision: &Decision| {
-            decision.row.gates
-                && !decision.cleared
-                && matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing)
+            let undecided = matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing);
+            decision.row.gates && (undecided && !decision.cleared || decision.contrary.is_some())
         };
         let nothing = self.decisions.is_empty();
         let undecided = void || nothing || flagged || self.decisions.iter().any(open);
@@ -319,7 +408,7 @@ fn accept(
 ) {
     let now = comparison.candidate.run.started_unix;
     let regressed = decisions.iter_mut().filter(|decision| decision.verdict == Verdict::Regressed);
-    for Decision { cell, aspect, harm, row, .. } in regressed {
+    for Decision { cell, aspect, harm, row, notes: beside, .. } in regressed {
         let Some(harm) = *harm else { continue };
         for accept in &policy.accept {
             if !accept.is_about(cell, &row.workload, *aspect) {
@@ -329,8 +418,10 @@ fn accept(
             if accept.until.is_over(now) {
                 notes.push(format!("accepted no longer: {what}"));
             } else if harm.exp() > accept.ratio {
+                beside.push(format!("more than was accepted ({what})"));
                 row.reason = format!("{}; more than was accepted ({what})", row.reason);
             } else {
+                beside.push(format!("accepted ({what})"));
                 row.reason = format!("{}; accepted ({what})", row.reason);
                 row.accepted = Some(accept.reason.clone());
                 break;

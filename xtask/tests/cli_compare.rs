@@ -39,13 +39,13 @@ fn exit_codes_say_what_was_found() {
     ] {
         let said = compare(&place, arguments);
         said.ends_with(code);
+        let text = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         for word in words {
-            assert!(said.stdout.contains(word), "`{word}`: {said}");
+            assert!(text.contains(word), "`{word}`: {said}");
         }
-        assert!(
-            said.stdout.contains("location ×1.02, dispersion ×1.1"),
-            "the policy is printed: {said}"
-        );
+        assert!(text.contains("location ×1.02, dispersion ×1.1"), "the policy is printed: {said}");
+        let wide = said.stdout.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None, "wider than a terminal");
     }
 }
 

@@ -191,3 +191,38 @@ fn what_is_wrong_with_a_file_is_told_with_its_line_and_leaves_no_run() {
         assert!(!Path::new(&place.path("RUN")).exists(), "{to}");
     }
 }
+
+#[test]
+fn what_was_emulated_stays_emulated() {
+    let place = Place::with("ROWS", rows(&["r1"]));
+    place.run("import csv ROWS --out RUN").ends_with(0);
+    // As a run of ours has it, of which one cell runs a guest.
+    let boots = place.path("RUN/boots.jsonl");
+    let text = std::fs::read_to_string(&boots).unwrap();
+    let emulated = |line: &str| match line.contains("running/docker") {
+        true => line.replace("running/docker", "running/qemu").replacen(
+            "\"instrument\":{",
+            "\"instrument\":{\"accelerator\":\"tcg\",",
+            1,
+        ),
+        false => line.to_owned(),
+    };
+    let lines: Vec<String> = text.lines().map(emulated).collect();
+    std::fs::write(&boots, lines.join("\n") + "\n").unwrap();
+    let header = place.path("RUN/run.json");
+    let text = std::fs::read_to_string(&header).unwrap();
+    std::fs::write(&header, text.replace("\"docker\"", "\"qemu\"")).unwrap();
+    place.run("export csv RUN --out AGAIN").ends_with(0);
+    let csv = std::fs::read_to_string(place.path("AGAIN")).unwrap();
+    assert!(csv.starts_with("series,run,boot,value,unit,time,commit,accelerator\n"), "{csv}");
+    for name in ["B", "C"] {
+        place.run(&format!("import csv AGAIN --out {name}")).ends_with(0);
+    }
+    let said = place.run("compare B C --format json");
+    let json: Value = serde_json::from_str(&said.ends_with(0).stdout).unwrap();
+    let rows = json["verdicts"].as_array().unwrap();
+    let of_guest: Vec<&Value> =
+        rows.iter().filter(|row| row["cell"] == "running/qemu/bridge/stock/idle").collect();
+    assert!(!of_guest.is_empty() && of_guest.iter().all(|row| row["gates"] == false), "{json:#}");
+    assert!(rows.iter().any(|row| row["gates"] == true), "{json:#}");
+}

@@ -89,6 +89,16 @@ pub struct Run {
     pub lost: Vec<Lost>,
 }
 
+impl Run {
+    /// Boots of each cell that the plan asked for; none where a gate takes as many as its policy needs.
+    pub fn planned_boots(&self) -> usize {
+        match &self.base {
+            Some(base) if base.by_policy => 0,
+            _ => self.matrix.measure.boots as usize,
+        }
+    }
+}
+
 /// A cell that a gate could not go on with.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Lost {

@@ -141,7 +141,7 @@ pub struct ContrastResult {
     pub figure: String,
     /// Ratio of the geometric means over boots, to / from; absent where a side has none.
     pub ratio: Option<f64>,
-    /// Lower end of the 95 % interval; absent with fewer than two boots a side.
+    /// Lower end of the 95 % interval; absent where a side has too few boots for one.
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,

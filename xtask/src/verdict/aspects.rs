@@ -1,12 +1,13 @@
 //! One number of each fresh start for each aspect: logarithms, larger is worse.
 
 use evenkeel_agent::samples::Unit;
-use evenkeel_stats::interval::log_sd_pseudo_values;
+use evenkeel_stats::interval::{NoInterval, log_sd_pseudo_values};
 use evenkeel_stats::modes::dip;
 use evenkeel_stats::moments::Moments;
 
 use super::Aspect;
 use super::policy::Policy;
+use super::sentence::counted;
 use super::tested::Observation;
 use super::units::{Layer, Value, observations};
 use crate::record::Record;
@@ -35,7 +36,7 @@ pub(super) struct Series {
 /// Why there is nothing to test.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Untested {
-    /// What the aspect is about did not happen on either side.
+    /// What the aspect is about did not happen in any boot of either side.
     Quiet(&'static str, String),
     /// It cannot be told.
     Unknown(Option<&'static str>, String),
@@ -75,6 +76,11 @@ pub(super) fn series(
         Aspect::Modes => modes(sides, unit, layer, policy),
         Aspect::BetweenBoot => between(sides, layer),
     }
+}
+
+/// The standard deviations inside boots.
+pub(super) fn sds(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
+    plain(("sd_within", |boot| boot.figures.sd), sides, layer, false)
 }
 
 /// The logarithm of a figure.
@@ -136,9 +142,7 @@ fn stall(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
         return Err(Untested::Unknown(Some(FIGURE), reason));
     }
     if counts == [0, 0] {
-        let boots = sides[0].len() + sides[1].len();
-        let reason = format!("no transaction longer than {} in {boots} boots", threshold());
-        return Err(Untested::Quiet(FIGURE, reason));
+        return Err(Untested::Quiet(FIGURE, format!("no transaction longer than {}", threshold())));
     }
     let note = format!(
         "stalls in {} of {} boots of the base and {} of {} of the candidate",
@@ -183,8 +187,7 @@ fn modes(
         return Err(Untested::Unknown(Some(FIGURE), reason));
     }
     if counts == [0, 0] {
-        let boots = found[0].len() + found[1].len();
-        return Err(Untested::Quiet(FIGURE, format!("one mode in {boots} boots")));
+        return Err(Untested::Quiet(FIGURE, "one mode".to_owned()));
     }
     let mut notes = vec![format!(
         "more than one mode in {} of {} boots of the base and {} of {} of the candidate",
@@ -240,7 +243,7 @@ fn between(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
     let spread = |side: &[Observation]| {
         let values: Vec<f64> = side.iter().map(|observation| observation.value).collect();
         let pseudo = log_sd_pseudo_values(&values)
-            .map_err(|reason| Untested::Unknown(Some(FIGURE), format!("no ratio: {reason}")))?;
+            .map_err(|reason| Untested::Unknown(Some(FIGURE), unspread(reason, values.len())))?;
         // About the plain figure: of a boot that lies far off, their mean is a number that nobody would recognise.
         let plain = Moments::of(&values).sd().map_or(0.0, f64::ln);
         let shift = plain - Moments::of(&pseudo).mean;
@@ -250,6 +253,16 @@ fn between(sides: [&[Start<'_>]; 2], layer: Layer) -> Result<Series, Untested> {
     };
     let numbers = vec![spread(&located.base)?, spread(&located.candidate)?];
     finish(FIGURE, numbers, false, located.notes)
+}
+
+/// Why boots of a side have no spread.
+fn unspread(reason: NoInterval, boots: usize) -> String {
+    match reason {
+        NoInterval::TooFew => {
+            format!("no ratio: a side has {}, and a spread takes 3", counted(boots, "boot"))
+        }
+        NoInterval::NotPositive | NoInterval::NoSpread => format!("no ratio: {reason}"),
+    }
 }
 
 fn observed(values: &[Value<'_>], layer: Layer) -> Vec<Observation> {

@@ -2,23 +2,53 @@
 //!
 //! Two counts are told apart by Fisher's exact test, with Bonferroni's correction for all that is counted. Six boots a side tell little: five
 //! that fail against none have a p-value of 0.0076. So a gate that takes boots until it knows goes on asking for them while counts
-//! [lean](leans), up to where its screen ends, and looks at them each time. The looks share the rate of errors: one spends of its first half
-//! as much as the share of the screen's boots that came in since the last, and the end of the run, with whatever boots there are
-//! then, has the other half. Both are settled before anything fails, and by Bonferroni's bound the chance of an error anywhere is at most the
-//! policy's rate, whenever boots cease to be asked for. What leans in the end and is not told from chance is an open question, and no note.
+//! [lean](leans), up to where its screen ends, and looks at them each time. It looks at [sizes](looks) that the policy alone sets, each at the
+//! first so many blocks of a cell, and the looks share the rate of errors. How many blocks a cell gets depends on what is seen; what a look of a size
+//! says does not. So, by Bonferroni's bound, the chance of an error anywhere is at most the policy's rate, whatever made boots be asked for, or
+//! cease to be. What leans in the end and is not told from chance is an open question, and no note.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_stats::exact::{likelier, more_often};
 
 use super::outcome;
-use super::policy::Policy;
+use super::policy::{Policy, Screen};
 use super::sides::{Half, Pair};
-use super::{Aspect, Decision, Verdict};
-use crate::record::results::VerdictRow;
+use super::{Decision, Verdict};
 
-/// The share of the rate of errors that the looks of a gate spend; the end of the run has the rest.
-const LOOKS: f64 = 0.5;
+/// The share of the rate of errors that looks spend while a screen takes boots, and the share that its end has. The rest is for cells whose suspects
+/// get boots beyond.
+const SCREEN: f64 = 0.5;
+const END: f64 = 0.4;
+
+/// A look: at the first so many blocks of a cell, for a share of the rate of errors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Look {
+    blocks: usize,
+    share: f64,
+}
+
+/// The looks of a gate. Those of the screen spend by the boots that came in since the last.
+fn looks(policy: &Policy) -> Vec<Look> {
+    let Screen { first, more, most, .. } = policy.screen;
+    let mut looks: Vec<Look> = Vec::new();
+    let (mut before, mut blocks) = (0, first.clamp(1, most.max(1)));
+    while before < most {
+        let share = SCREEN * f64::from(blocks - before) / f64::from(most);
+        looks.push(Look { blocks: blocks as usize, share });
+        before = blocks;
+        blocks = (blocks + more.max(1)).min(most);
+    }
+    if let Some(last) = looks.last_mut() {
+        last.share += END;
+    }
+    let beyond = policy.confirm.looks.len();
+    looks.extend(policy.confirm.looks.iter().map(|(fresh, _)| Look {
+        blocks: (most + fresh) as usize,
+        share: (1.0 - SCREEN - END) / beyond as f64,
+    }));
+    looks
+}
 
 /// What was decided of cells of which some boots fail.
 pub(super) struct Failing {
@@ -34,14 +64,17 @@ struct Count {
 }
 
 impl Count {
-    /// Boots that fail, or that leave nothing of a workload. What became of a workload in those that are left out was not asked.
-    fn of(half: &Half<'_>, workload: Option<&str>) -> Count {
-        let failures = half.failures.len();
+    /// Boots before a block that fail, or that leave nothing of a workload. What became of a workload in those that are left out was not
+    /// asked.
+    fn of(half: &Half<'_>, workload: Option<&str>, end: u32) -> Count {
+        let early = |blocks: &[u32]| blocks.iter().filter(|block| **block < end).count();
+        let failures = early(&half.failed_in);
+        let measured = half.measured.iter().filter(|boot| boot.block < end);
         let (failed, of) = match workload {
-            None => (failures, half.boots()),
+            None => (failures, failures + measured.count() + early(&half.left_out)),
             Some(name) => {
-                let lack = half.measured.iter().filter(|boot| boot.lacks(name)).count();
-                (failures + lack, failures + half.measured.len())
+                let lack = measured.clone().filter(|boot| boot.lacks(name)).count();
+                (failures + lack, failures + measured.count())
             }
         };
         Count { failed: failed as u64, of: of as u64 }
@@ -60,71 +93,41 @@ struct Subject<'p, 'a> {
     candidate: Count,
 }
 
-/// By what a subject is known from look to look.
-type Key = (String, Option<String>);
-
 /// Both ways: that the candidate fails more often, and that the base does.
 type Both = [f64; 2];
 
-/// The looks that a gate has taken at the boots that fail.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Looks {
-    /// Blocks of each cell at the last.
-    taken: BTreeMap<String, u32>,
-    /// The least p-value over its look's share.
-    spent: BTreeMap<Key, Both>,
-}
-
-impl Looks {
-    /// Looks at the cells of a gate, each of which was asked for so many blocks: how many more are wanted, by cell.
-    pub(super) fn look(
-        &mut self,
-        pairs: &[Pair<'_>],
-        asked: &BTreeMap<String, u32>,
-        policy: &Policy,
-    ) -> BTreeMap<String, u32> {
-        let most = policy.screen.most;
-        let before = asked.iter().map(|(cell, blocks)| {
-            let before = self.taken.insert(cell.clone(), *blocks).unwrap_or(0);
-            (cell.as_str(), f64::from((*blocks).min(most).saturating_sub(before)))
-        });
-        let news: BTreeMap<&str, f64> = before.collect();
-        let (subjects, tests) = subjects(pairs);
-        let mut wants = BTreeMap::new();
-        for subject in subjects {
-            let id = &subject.pair.id;
-            let (Some(&blocks), Some(news)) = (asked.get(id), news.get(id.as_str())) else {
-                continue;
-            };
-            let share = LOOKS * news / f64::from(most.max(1));
-            let spent = self.spent.entry(subject.key()).or_insert([1.0; 2]);
-            if share > 0.0 {
-                let now = subject.p().map(|p| p / share);
-                *spent = [spent[0].min(now[0]), spent[1].min(now[1])];
-            }
-            let told = spent.iter().any(|spent| spent * tests <= policy.errors.failures);
-            if blocks < most && !told && subject.leans(policy) {
-                let of: &mut u32 = wants.entry(id.clone()).or_default();
-                *of = policy.screen.more.max(1).min(most - blocks).max(*of);
-            }
+/// How many more blocks are wanted, by cell, of those that were each asked for so many.
+pub(super) fn wanted(
+    pairs: &[Pair<'_>],
+    asked: &BTreeMap<String, u32>,
+    policy: &Policy,
+) -> BTreeMap<String, u32> {
+    let most = policy.screen.most;
+    let (subjects, tests) = subjects(pairs);
+    let looks = looks(policy);
+    let mut wants = BTreeMap::new();
+    for subject in subjects {
+        let id = &subject.pair.id;
+        let Some(&blocks) = asked.get(id) else { continue };
+        let spent = subject.spent(&looks);
+        let told = spent.iter().any(|spent| spent * tests <= policy.errors.failures);
+        if blocks < most && !told && subject.leans(policy) {
+            let of: &mut u32 = wants.entry(id.clone()).or_default();
+            *of = policy.screen.more.max(1).min(most - blocks).max(*of);
         }
-        wants
     }
+    wants
 }
 
-/// Decides of all cells of which some boots fail. Of a number of boots that was fixed there were no looks.
-pub(super) fn decide(pairs: &[Pair<'_>], looks: Option<&Looks>, policy: &Policy) -> Failing {
+/// Decides of all cells of which some boots fail: of a gate that took boots until it knew by its looks, and of a number of boots that was fixed by all of
+/// them.
+pub(super) fn decide(pairs: &[Pair<'_>], by_looks: bool, policy: &Policy) -> Failing {
     let mut failing = Failing { decisions: Vec::new(), notes: Vec::new() };
     let (subjects, tests) = subjects(pairs);
+    let looks = looks(policy);
     for subject in subjects {
         let p = subject.p();
-        let spent = match looks {
-            None => p,
-            Some(looks) => {
-                let before = looks.spent.get(&subject.key()).copied().unwrap_or([1.0; 2]);
-                [0, 1].map(|way| before[way].min(p[way] / (1.0 - LOOKS)))
-            }
-        };
+        let spent = if by_looks { subject.spent(&looks) } else { p };
         let way = usize::from(spent[1] < spent[0]);
         let corrected = (spent[way] * tests).min(1.0);
         let counted = subject.told();
@@ -139,10 +142,22 @@ pub(super) fn decide(pairs: &[Pair<'_>], looks: Option<&Looks>, policy: &Policy)
             }
         };
         // That the candidate fails less often is no sign of a regression.
-        let cleared = verdict == Verdict::Inconclusive && way == 1;
+        let cleared = verdict == Verdict::Inconclusive && fails_less(&subject);
         failing.decisions.extend(subject.decisions(verdict, cleared, [p[way], corrected], &reason));
     }
     failing
+}
+
+fn fails_less(Subject { base, candidate, .. }: &Subject<'_, '_>) -> bool {
+    candidate.failed * base.of < base.failed * candidate.of
+}
+
+/// By Fisher's exact test.
+fn p(base: Count, candidate: Count) -> Both {
+    [
+        more_often(base.failed, base.of, candidate.failed, candidate.of),
+        more_often(candidate.failed, candidate.of, base.failed, base.of),
+    ]
 }
 
 /// All of which anything fails, and how many there are that could.
@@ -151,7 +166,7 @@ fn subjects<'p, 'a>(pairs: &'p [Pair<'a>]) -> (Vec<Subject<'p, 'a>>, f64) {
         let alone = alone(pair).into_iter().map(Some);
         std::iter::once(None).chain(alone).map(move |alone| {
             let [base, candidate] =
-                [&pair.base, &pair.candidate].map(|half| Count::of(half, alone));
+                [&pair.base, &pair.candidate].map(|half| Count::of(half, alone, u32::MAX));
             Subject { pair, alone, base, candidate }
         })
     });
@@ -167,16 +182,26 @@ fn subjects<'p, 'a>(pairs: &'p [Pair<'a>]) -> (Vec<Subject<'p, 'a>>, f64) {
 }
 
 impl Subject<'_, '_> {
-    fn key(&self) -> Key {
-        (self.pair.id.clone(), self.alone.map(str::to_owned))
+    fn p(&self) -> Both {
+        p(self.base, self.candidate)
     }
 
-    fn p(&self) -> Both {
-        let Subject { base, candidate, .. } = self;
-        [
-            more_often(base.failed, base.of, candidate.failed, candidate.of),
-            more_often(candidate.failed, candidate.of, base.failed, base.of),
-        ]
+    /// The least p-value over its look's share; 1 where there was none.
+    fn spent(&self, looks: &[Look]) -> Both {
+        let halves = [&self.pair.base, &self.pair.candidate];
+        let blocks = halves.iter().flat_map(|half| {
+            let measured = half.measured.iter().map(|record| record.block);
+            measured.chain(half.failed_in.iter().chain(&half.left_out).copied())
+        });
+        let blocks: Vec<u32> = blocks.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut spent = [1.0; 2];
+        for Look { blocks: size, share } in looks {
+            let Some(last) = blocks.get(size - 1) else { continue };
+            let [base, candidate] = halves.map(|half| Count::of(half, self.alone, last + 1));
+            let now = p(base, candidate);
+            spent = [0, 1].map(|way| f64::min(spent[way], now[way] / share));
+        }
+        spent
     }
 
     fn leans(&self, policy: &Policy) -> bool {
@@ -206,36 +231,19 @@ impl Subject<'_, '_> {
         reason: &str,
     ) -> Vec<Decision> {
         let ratio = self.candidate.share() / self.base.share();
-        let count = |boots: u64| u32::try_from(boots).unwrap_or(u32::MAX);
-        let row = |workload: String| VerdictRow {
-            cell: self.pair.id.clone(),
-            workload,
-            aspect: Aspect::Outcome.name().to_owned(),
-            figure: Some(FIGURE.to_owned()),
-            verdict: verdict.name().to_owned(),
-            ratio: ratio.is_finite().then_some(ratio),
-            low: None,
-            high: None,
-            p: Some(p),
-            p_corrected: Some(corrected),
-            detectable_ratio: None,
-            boots: [count(self.base.of), count(self.candidate.of)],
-            boots_needed: None,
-            gates: true,
-            accepted: None,
-            reason: reason.to_owned(),
-        };
+        let boots = [self.base.of, self.candidate.of]
+            .map(|boots| usize::try_from(boots).unwrap_or(usize::MAX));
         let named = match self.alone {
             Some(workload) => vec![workload.to_owned()],
             None => outcome::workloads(self.pair),
         };
-        let decision = |workload| Decision {
-            cell: self.pair.cell.clone(),
-            aspect: Aspect::Outcome,
-            verdict,
-            harm: None,
-            cleared,
-            row: row(workload),
+        let decision = |workload: String| {
+            let mut of = Decision::outcome(self.pair.cell, &workload, verdict, boots, reason);
+            of.cleared = cleared;
+            of.row.figure = Some(FIGURE.to_owned());
+            of.row.ratio = ratio.is_finite().then_some(ratio);
+            (of.row.p, of.row.p_corrected) = (Some(p), Some(corrected));
+            of
         };
         named.into_iter().map(decision).collect()
     }
@@ -278,6 +286,58 @@ fn reason<'a>(half: &Half<'a>, workload: Option<&str>) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The chance that any of a gate's looks errs where every boot of both sides fails with this one, were each looked at: whatever decides which
+    /// are, it errs no more often. Exact.
+    fn size(looks: &[Look], rate: f64, chance: f64) -> f64 {
+        let mut states: BTreeMap<(u64, u64), f64> = [((0, 0), 1.0)].into();
+        let (mut before, mut errs) = (0, 0.0);
+        for Look { blocks, share } in looks {
+            let more = (blocks - before) as u64;
+            let of = |hits: u64| {
+                let ways: f64 = (0..hits).map(|n| (more - n) as f64 / (hits - n) as f64).product();
+                ways * chance.powi(hits as i32) * (1.0 - chance).powi((more - hits) as i32)
+            };
+            let law: Vec<f64> = (0..=more).map(of).collect();
+            let mut next: BTreeMap<(u64, u64), f64> = BTreeMap::new();
+            for ((base, candidate), weight) in states {
+                for (b, of_b) in (0..).zip(&law) {
+                    for (c, of_c) in (0..).zip(&law).filter(|(_, of_c)| of_b * **of_c > 1e-12) {
+                        *next.entry((base + b, candidate + c)).or_default() += weight * of_b * of_c;
+                    }
+                }
+            }
+            next.retain(|(base, candidate), weight| {
+                let [base, candidate] =
+                    [base, candidate].map(|failed| Count { failed: *failed, of: *blocks as u64 });
+                let is_told = p(base, candidate)[0] / share <= rate;
+                if is_told {
+                    errs += *weight;
+                }
+                !is_told
+            });
+            (states, before) = (next, *blocks);
+        }
+        errs
+    }
+
+    #[test]
+    fn looks_err_no_more_often_than_the_policy_allows_however_boots_are_asked_for() {
+        let policy = crate::verdict::policy::parse(crate::verdict::policy::EMBEDDED, "p").unwrap();
+        let looks = looks(&policy);
+        assert!((looks.iter().map(|look| look.share).sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!(looks.windows(2).all(|two| two[0].blocks < two[1].blocks));
+        // Those beyond the screen add a tenth at most.
+        let (screen, beyond): (Vec<Look>, Vec<Look>) =
+            looks.iter().partition(|look| look.blocks <= policy.screen.most as usize);
+        let beyond: f64 = beyond.iter().map(|look| look.share).sum();
+        for rate in [policy.errors.failures, 0.05] {
+            for chance in [0.02, 0.1, 0.3, 0.5, 0.8, 0.95] {
+                let errs = size(&screen, rate, chance) + beyond * rate;
+                assert!(errs <= rate, "{errs} at {chance}");
+            }
+        }
+    }
 
     #[test]
     fn counts_lean_where_one_side_is_pure_or_two_rates_are_likelier() {

@@ -4,7 +4,7 @@ use evenkeel_agent::samples::Unit;
 use evenkeel_stats::gate::{Hypothesis, Tested};
 use evenkeel_stats::interval::NoInterval;
 
-use super::aspects::{Series, Start, Untested, series};
+use super::aspects::{Series, Start, Untested, sds, series};
 use super::outcome;
 use super::policy::Policy;
 use super::sequential::{Findings, Stand};
@@ -12,15 +12,14 @@ use super::sides::{Comparison, Pair};
 use super::tested::{self, Observation};
 use super::told::Told;
 use super::units::{Layer, layer};
-use super::{Aspect, Decision, Design, Options, Verdict};
+use super::{Aspect, Decision, Design, Options, Verdict, blank, counts};
+use crate::axis::virtualization;
 use crate::fingerprint::difference;
 use crate::matrix::Cell;
 use crate::record::figures::{is_emulated, judged};
-use crate::record::results::VerdictRow;
+use crate::record::import::{ACCELERATOR, SOURCE};
 use crate::record::{BASE, CANDIDATE, Record};
-
-/// A fact of the instrument that no option makes comparable: emulated and real processors are different worlds.
-const ACCELERATOR: &str = "accelerator";
+use crate::report::{interval, ratio};
 
 /// One question, with what is known before the statistics are asked.
 pub(super) struct Asked<'a> {
@@ -36,6 +35,8 @@ pub(super) struct Asked<'a> {
     /// What is said beside the verdict.
     pub(super) notes: Vec<String>,
     pub(super) matter: Matter,
+    /// Of a dispersion, the SDs: far values, which a MAD does not feel, move them.
+    pub(super) beside: Option<Series>,
     /// Both sides' records with their logarithms of the figure, for the checks of the run: side, block, position, logarithm.
     pub(super) course: Vec<(usize, u32, u32, f64)>,
 }
@@ -44,6 +45,8 @@ pub(super) struct Asked<'a> {
 pub(super) enum Matter {
     /// Numbers.
     Numbers(Series),
+    /// What the figure is about happened in no boot.
+    Quiet(Verdict, &'static str, String),
     /// It is decided already.
     Decided(Verdict, Option<&'static str>, String),
 }
@@ -66,6 +69,7 @@ pub(super) fn ask<'a>(
             boots: [pair.base.measured.len(), pair.candidate.measured.len()],
             notes: Vec::new(),
             matter: Matter::Decided(decided.verdict, None, decided.reason.clone()),
+            beside: None,
             course: Vec::new(),
         };
         return decided.workloads.into_iter().map(asked).collect();
@@ -81,6 +85,16 @@ pub(super) fn ask<'a>(
     if emulated {
         notes.push("emulated: informs only".to_owned());
     }
+    // What somebody else's file says of a guest may be of an emulated one.
+    let runs_guests = virtualization::guests().contains(&&*pair.cell.virtualization);
+    let unsaid = |record: &Record| {
+        record.instrument.contains_key(SOURCE) && !record.instrument.contains_key(ACCELERATOR)
+    };
+    let unsaid = runs_guests && sides.iter().flat_map(|side| side.iter()).any(|of| unsaid(of));
+    if unsaid {
+        notes.push("imported without its accelerator, it may be emulated: informs only".to_owned());
+    }
+    let informs = emulated || unsaid;
     if let Instruments::Differ { told, .. } = &instruments {
         notes.push(format!("on a different instrument: {told}"));
     }
@@ -91,11 +105,12 @@ pub(super) fn ask<'a>(
             id: pair.id.clone(),
             workload: workload.to_owned(),
             aspect,
-            gates: policy.gates(workload, aspect) && !emulated,
+            gates: policy.gates(workload, aspect) && !informs,
             unit: None,
             boots,
             notes,
             matter,
+            beside: None,
             course,
         };
         let counts = sides.map(<[_]>::len);
@@ -108,7 +123,7 @@ pub(super) fn ask<'a>(
                 Matter::Decided(verdict, None, reason),
                 Vec::new(),
             );
-            asked.gates = !emulated;
+            asked.gates = !informs;
             asked
         };
         if let Instruments::Differ { told, ever } = &instruments
@@ -171,11 +186,7 @@ pub(super) fn ask<'a>(
             let mut notes = notes.clone();
             let (counts, matter) = match series(aspect, starts, unit, layer, policy) {
                 Ok(mut series) => {
-                    if let Design::Apart { .. } = comparison.design() {
-                        // Block 3 of one run has nothing in common with block 3 of the other.
-                        let all = series.base.iter_mut().chain(&mut series.candidate);
-                        all.for_each(|observation| observation.block = 0);
-                    }
+                    unblock(&mut series, comparison);
                     notes.append(&mut series.notes);
                     ([series.base.len(), series.candidate.len()], Matter::Numbers(series))
                 }
@@ -185,7 +196,7 @@ pub(super) fn ask<'a>(
                     let least = policy.least_boots(comparison.took_boots_by_policy());
                     let few = counts.iter().any(|count| *count < least);
                     let verdict = if few { Verdict::Inconclusive } else { Verdict::Equivalent };
-                    (counts, Matter::Decided(verdict, Some(figure), reason))
+                    (counts, Matter::Quiet(verdict, figure, reason))
                 }
                 Err(Untested::Unknown(figure, reason)) => {
                     let decided = Matter::Decided(Verdict::Inconclusive, figure, reason);
@@ -202,10 +213,27 @@ pub(super) fn ask<'a>(
                 ));
             }
             let course = course(aspect, starts);
-            all.push(Asked { unit: Some(unit), ..asked(aspect, counts, notes, matter, course) });
+            let beside = (aspect == Aspect::Dispersion).then(|| sds(starts, layer).ok()).flatten();
+            let beside = beside.map(|mut series| {
+                unblock(&mut series, comparison);
+                series
+            });
+            all.push(Asked {
+                unit: Some(unit),
+                beside,
+                ..asked(aspect, counts, notes, matter, course)
+            });
         }
     }
     all
+}
+
+/// Of runs that were measured apart, block 3 of one has nothing in common with block 3 of the other.
+fn unblock(series: &mut Series, comparison: &Comparison<'_>) {
+    if let Design::Apart { .. } = comparison.design() {
+        let all = series.base.iter_mut().chain(&mut series.candidate);
+        all.for_each(|observation| observation.block = 0);
+    }
 }
 
 /// Whether two sides were measured by one instrument.
@@ -231,6 +259,7 @@ impl Instruments {
             let [was, is] = [first, other].map(|record| &record.fingerprint);
             told.push(format!("fingerprint was `{was}` and is `{is}`"));
         }
+        // No option makes them comparable: emulated and real processors are different worlds.
         let ever = first.instrument.get(ACCELERATOR) != other.instrument.get(ACCELERATOR);
         Instruments::Differ { told: told.join(", "), ever }
     }
@@ -375,7 +404,7 @@ impl Asked<'_> {
             Matter::Numbers(Series { base, candidate, .. }) => {
                 [base, candidate].into_iter().all(equal)
             }
-            Matter::Decided(..) => false,
+            Matter::Quiet(..) | Matter::Decided(..) => false,
         }
     }
 }
@@ -386,40 +415,41 @@ fn decision(
     stand: Option<Stand>,
     policy: &Policy,
 ) -> Decision {
-    let count = |boots: usize| u32::try_from(boots).unwrap_or(u32::MAX);
-    let mut row = VerdictRow {
-        cell: asked.id,
-        workload: asked.workload,
-        aspect: asked.aspect.name().to_owned(),
-        figure: None,
-        verdict: String::new(),
-        ratio: None,
-        low: None,
-        high: None,
-        p: None,
-        p_corrected: None,
-        detectable_ratio: None,
-        boots: asked.boots.map(count),
-        boots_needed: None,
-        gates: asked.gates,
-        accepted: None,
-        reason: String::new(),
-    };
+    let mut row = blank(asked.id, asked.workload, asked.aspect);
+    (row.boots, row.gates) = (counts(asked.boots), asked.gates);
+    let mut gist = None;
     let (mut verdict, mut harm, mut cleared) = (Verdict::Inconclusive, None, false);
+    let beside = asked.beside;
     match (asked.matter, answer) {
         (Matter::Decided(decided, figure, reason), _) => {
             (verdict, row.figure, row.reason) = (decided, figure.map(str::to_owned), reason);
+        }
+        (Matter::Quiet(decided, figure, what), _) => {
+            let [base, candidate] = asked.boots;
+            (verdict, row.figure) = (decided, Some(figure.to_owned()));
+            row.reason = format!("{what} in {} boots", base + candidate);
+            // Nothing in too few boots says little.
+            let least = policy.least_boots(stand.is_some());
+            gist = Some(match decided {
+                Verdict::Inconclusive => {
+                    format!("{what}; the policy asks for {least} boots a side")
+                }
+                _ => what,
+            });
         }
         (Matter::Numbers(series), Some(Ok(tested))) => {
             row.figure = Some(series.figure.to_owned());
             let told = Told::new(&tested, &series, asked.aspect, stand, policy);
             (verdict, harm) = (told.verdict, Some(tested.difference.estimate));
             cleared = stand.is_some_and(Stand::is_cleared);
+            gist = Some(told.gist.clone());
             told.fill(&mut row);
         }
         (Matter::Numbers(series), answer) => {
             row.figure = Some(series.figure.to_owned());
+            let boots = [series.base.len(), series.candidate.len()];
             let reason = match answer {
+                Some(Err(NoInterval::TooFew)) => too_few(boots),
                 Some(Err(reason)) => reason.to_string(),
                 _ => "it was not tested".to_owned(),
             };
@@ -431,11 +461,41 @@ fn decision(
     if let Some(Stand::Confirmed(confirmed, of)) = stand {
         (verdict, row.p, row.p_corrected) = (confirmed, Some(of.p), Some(of.p_corrected));
     }
-    if !asked.notes.is_empty() {
-        row.reason = format!("{}; {}", row.reason, asked.notes.join("; "));
+    let gist = gist.unwrap_or_else(|| row.reason.clone());
+    let mut notes = asked.notes;
+    let contrary = beside.filter(|_| verdict == Verdict::Improved);
+    let contrary = contrary.and_then(|sds| risen(&sds, policy));
+    let against = contrary.iter();
+    notes.extend(
+        against.map(|risen| format!("but the {risen}: far values, which a MAD does not feel")),
+    );
+    for note in &notes {
+        row.reason.push_str("; ");
+        row.reason.push_str(note);
     }
     row.verdict = verdict.name().to_owned();
-    Decision { cell: asked.cell.clone(), aspect: asked.aspect, verdict, harm, cleared, row }
+    let (cell, aspect) = (asked.cell.clone(), asked.aspect);
+    Decision { cell, aspect, verdict, harm, cleared, contrary, gist, notes, row }
+}
+
+/// Why so many boots of base and candidate have no interval.
+fn too_few([base, candidate]: [usize; 2]) -> String {
+    match base.min(candidate) {
+        0 | 1 => format!("{base} + {candidate} boots have this figure, and it takes 2 a side"),
+        _ => format!("of {base} + {candidate} boots, fewer than two blocks hold both sides"),
+    }
+}
+
+/// `SD ×1.47 [1.36–1.59]`, where it rose beyond the margin of spreads, by its interval.
+fn risen(sds: &Series, policy: &Policy) -> Option<String> {
+    let Series { base, candidate, .. } = sds;
+    let margin = policy.margin(Aspect::Dispersion).ln();
+    let tested = tested::test(&[Hypothesis { base, candidate, margin }], 1, policy);
+    let difference = tested.into_iter().next()?.ok()?.difference;
+    let [low, ratio_of, high] =
+        [difference.low, difference.estimate, difference.high].map(f64::exp);
+    (difference.low > 0.0 && difference.estimate > margin)
+        .then(|| format!("SD {} {}", ratio(ratio_of), interval(low, high)))
 }
 
 /// The ratio alone.

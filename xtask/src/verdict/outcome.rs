@@ -1,9 +1,8 @@
 //! Whether a cell was measured on both sides at all. No figure is needed to see that one side fails.
 
 use super::sides::{Comparison, Half, Pair};
-use super::{Aspect, Decision, Verdict};
+use super::{Decision, Verdict};
 use crate::record::Status;
-use crate::record::results::VerdictRow;
 
 /// A cell that one side lacks.
 pub(super) struct Decided {
@@ -17,7 +16,7 @@ pub(super) struct Decided {
 /// sometimes: that is for counts to tell (`failing`).
 pub(super) fn of(pair: &Pair<'_>) -> Option<Decided> {
     let (base, candidate) = (&pair.base, &pair.candidate);
-    let lost = |half: &Half<'_>| half.measured.is_empty() && half.left_out > 0;
+    let lost = |half: &Half<'_>| half.measured.is_empty() && !half.left_out.is_empty();
     if lost(base) || lost(candidate) {
         let reason = "every block is left out: the host was too noisy".to_owned();
         return Some(Decided {
@@ -70,32 +69,9 @@ pub(super) fn lost(pair: &Pair<'_>, comparison: &Comparison<'_>) -> Option<Decis
     if of(pair).is_some_and(|decided| decided.verdict == verdict) {
         return None;
     }
-    let count = |half: &Half<'_>| u32::try_from(half.measured.len()).unwrap_or(u32::MAX);
-    Some(Decision {
-        cell: pair.cell.clone(),
-        aspect: Aspect::Outcome,
-        verdict,
-        harm: None,
-        cleared: false,
-        row: VerdictRow {
-            cell: pair.id.clone(),
-            workload: "*".to_owned(),
-            aspect: Aspect::Outcome.name().to_owned(),
-            figure: None,
-            verdict: verdict.name().to_owned(),
-            ratio: None,
-            low: None,
-            high: None,
-            p: None,
-            p_corrected: None,
-            detectable_ratio: None,
-            boots: [count(&pair.base), count(&pair.candidate)],
-            boots_needed: None,
-            gates: true,
-            accepted: None,
-            reason: format!("not measured to its end: {}", lost.reason),
-        },
-    })
+    let boots = [pair.base.measured.len(), pair.candidate.measured.len()];
+    let reason = format!("not measured to its end: {}", lost.reason);
+    Some(Decision::outcome(pair.cell, "*", verdict, boots, &reason))
 }
 
 /// What became of a side's boots.

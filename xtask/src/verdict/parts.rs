@@ -1,8 +1,7 @@
 //! Verdicts of parts of a plan, each judged by itself, as those of the whole.
 
-use super::{Aspect, Decision, Gate, Policy, Verdict, Verdicts, sentence};
+use super::{Decision, Gate, Policy, Verdict, Verdicts, sentence};
 use crate::matrix::Cell;
-use crate::record::results::VerdictRow;
 
 impl Verdicts {
     /// Of a part that left nothing to judge: each of its cells is missing.
@@ -11,36 +10,19 @@ impl Verdicts {
         reason: &str,
         policy: &Policy,
     ) -> Verdicts {
-        let decision = |cell: &Cell| Decision {
-            cell: cell.clone(),
-            aspect: Aspect::Outcome,
-            verdict: Verdict::Missing,
-            harm: None,
-            cleared: false,
-            row: VerdictRow {
-                cell: cell.id(),
-                workload: "*".to_owned(),
-                aspect: Aspect::Outcome.name().to_owned(),
-                figure: None,
-                verdict: Verdict::Missing.name().to_owned(),
-                ratio: None,
-                low: None,
-                high: None,
-                p: None,
-                p_corrected: None,
-                detectable_ratio: None,
-                boots: [0, 0],
-                boots_needed: None,
-                gates: true,
-                accepted: None,
-                reason: reason.to_owned(),
-            },
-        };
+        let decision = |cell: &Cell| Decision::outcome(cell, "*", Verdict::Missing, [0, 0], reason);
         let decisions: Vec<Decision> = cells.map(decision).collect();
         let (gate, notes) = (Gate::Gates, Vec::new());
-        let overall = sentence::overall(&decisions, &gate, &notes);
-        let (could_flag, checks) = (false, Vec::new());
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, policy: policy.clone() }
+        let (could_flag, checks, incomplete) = (false, Vec::new(), Vec::new());
+        let overall = sentence::overall(&sentence::Matter {
+            decisions: &decisions,
+            gate: &gate,
+            notes: &notes,
+            incomplete: &incomplete,
+            policy,
+        });
+        let policy = policy.clone();
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
     }
 
     /// The whole of parts, each with its name; `policy` is that of the whole. Where one of them gates and another may not, what the
@@ -52,7 +34,8 @@ impl Verdicts {
         let gates = parts.iter().any(|(_, part)| flags(part));
         let several = parts.len() > 1;
         let could_flag = parts.iter().any(|(_, part)| part.could_flag);
-        let (mut decisions, mut checks, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut decisions, mut checks) = (Vec::new(), Vec::new());
+        let (mut notes, mut incomplete) = (Vec::new(), Vec::new());
         let mut worst = Gate::Gates;
         for (name, mut part) in parts {
             let of_part = |text: String| match several {
@@ -66,6 +49,7 @@ impl Verdicts {
                         decision.row.gates = false;
                         decision.row.reason.push_str("; informs: ");
                         decision.row.reason.push_str(&told);
+                        decision.notes.push(format!("informs: {told}"));
                     }
                     notes.push(told);
                 } else if part.gate.rank() > worst.rank() {
@@ -73,15 +57,23 @@ impl Verdicts {
                 }
             }
             notes.extend(part.notes.into_iter().map(&of_part));
+            incomplete.extend(part.incomplete.into_iter().map(&of_part));
             checks.extend(part.checks);
             decisions.extend(part.decisions);
         }
-        let mut overall = sentence::overall(&decisions, &worst, &notes);
+        let mut overall = sentence::overall(&sentence::Matter {
+            decisions: &decisions,
+            gate: &worst,
+            notes: &notes,
+            incomplete: &incomplete,
+            policy,
+        });
         if several && decisions.is_empty() {
             overall.verdict = Verdict::Inconclusive.name().to_owned();
         }
         let policy = policy.clone();
-        Verdicts { decisions, overall, gate: worst, could_flag, checks, notes, policy }
+        let gate = worst;
+        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
     }
 }
 
@@ -118,7 +110,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::record::testing::cell;
-    use crate::verdict::{End, policy};
+    use crate::verdict::{Aspect, End, policy};
 
     fn part(system: &str, verdict: Verdict, gate: Gate) -> Verdicts {
         let policy = policy::parse(policy::EMBEDDED, "policy").unwrap();

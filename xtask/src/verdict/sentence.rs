@@ -1,9 +1,9 @@
-//! The whole in a sentence: what regressed, where, by how much. Language of factors ("all 12 bridge cells") only where every cell that
+//! The whole in a sentence: what regressed, where, by how much; what is better only where nothing is worse beside it. Language of factors ("all 12 bridge cells") only where every cell that
 //! was compared and has that value agrees; a single cell is named.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Aspect, Decision, Gate, Verdict};
+use super::{Aspect, Decision, Gate, Policy, Verdict};
 use crate::matrix::{Axis, Cell};
 use crate::record::results::Overall;
 use crate::report::{interval, ratio};
@@ -14,8 +14,20 @@ const GROUPS: usize = 3;
 /// Cells of a group that are named where no factor tells them.
 const NAMED: usize = 3;
 
-/// Tells it.
-pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> Overall {
+/// What is told.
+pub(super) struct Matter<'a> {
+    pub(super) decisions: &'a [Decision],
+    pub(super) gate: &'a Gate,
+    pub(super) notes: &'a [String],
+    /// Which boots were planned and left no record, by side.
+    pub(super) incomplete: &'a [String],
+    pub(super) policy: &'a Policy,
+}
+
+/// Tells it: what got worse first, then what may have, what is not there and what failed, and only then what is better, of cells in which nothing got
+/// worse.
+pub(super) fn overall(of: &Matter<'_>) -> Overall {
+    let Matter { decisions, gate, notes, incomplete, policy } = *of;
     let gating = || decisions.iter().filter(|decision| decision.row.gates);
     // What a gate has cleared is open for a change smaller than it is to find, and for nothing else.
     let is_cleared =
@@ -28,21 +40,37 @@ pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> 
     let flags: Vec<&Decision> = decisions.iter().filter(|decision| decision.flags()).collect();
     let cells: BTreeSet<&Cell> = decisions.iter().map(|decision| &decision.cell).collect();
     let accepted = decisions.iter().filter(|decision| decision.row.accepted.is_some()).count();
-    let [missing, inconclusive, improved, equivalent] =
-        [Verdict::Missing, Verdict::Inconclusive, Verdict::Improved, Verdict::Equivalent]
-            .map(count);
+    let Better { plain, mixed } = Better::of(decisions, policy);
+    let [missing, inconclusive, equivalent] =
+        [Verdict::Missing, Verdict::Inconclusive, Verdict::Equivalent].map(count);
     let verdict = match () {
         () if !flags.is_empty() => "regressed",
         () if missing + inconclusive > 0 => "inconclusive",
-        () if improved > 0 => "improved",
+        () if !plain.is_empty() => "improved",
+        () if !mixed.is_empty() => "inconclusive",
         () if equivalent + cleared + accepted > 0 => "equivalent",
         () => "inconclusive",
     };
     let mut parts = vec![head(&flags, decisions, &cells)];
-    let better: Vec<&Decision> =
-        gating().filter(|decision| decision.verdict == Verdict::Improved).collect();
-    if !better.is_empty() {
-        parts.push(format!("improved: {}", grouped(&better, decisions)));
+    parts.extend(informing(decisions));
+    parts.extend(suspected(decisions, policy));
+    parts.extend(contrary(decisions));
+    parts.extend(lacking(decisions));
+    parts.extend(
+        (!incomplete.is_empty()).then(|| format!("incomplete: {}", incomplete.join(" and "))),
+    );
+    let failing = notes.iter().filter(|note| note.contains(" boots fail in the candidate")).count()
+        + sometimes_failing(decisions);
+    if failing > 0 {
+        parts.push(format!("some boots of {} fail", counted(failing, "cell")));
+    }
+    if !plain.is_empty() {
+        parts.push(format!("improved: {}", grouped(&plain, decisions)));
+    }
+    if !mixed.is_empty() {
+        let beside: BTreeSet<&Cell> = mixed.iter().map(|decision| &decision.cell).collect();
+        let told = cells_told(&beside, decisions);
+        parts.push(format!("better in some figures and worse in others: {told}"));
     }
     let mut rest = Vec::new();
     for (count, what) in [
@@ -61,18 +89,11 @@ pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> 
     if accepted > 0 {
         parts.push(format!("{accepted} accepted by the policy"));
     }
-    let informs = informing(decisions);
-    parts.extend(informs);
     let differing = decisions.iter().any(|d| d.row.reason.contains("on a different instrument"));
     if differing {
         parts.push(
             "the sides were measured on different instruments (--allow-different-host)".to_owned(),
         );
-    }
-    let failing = notes.iter().filter(|note| note.contains(" boots fail in the candidate")).count()
-        + sometimes_failing(decisions);
-    if failing > 0 {
-        parts.push(format!("some boots of {} fail", counted(failing, "cell")));
     }
     match gate {
         Gate::Gates => {}
@@ -87,6 +108,66 @@ pub(super) fn overall(decisions: &[Decision], gate: &Gate, notes: &[String]) -> 
     };
     let verdict = if may_not { "inconclusive" } else { verdict };
     Overall { verdict: verdict.to_owned(), sentence: parts.join("; ") }
+}
+
+/// Improvements that gate.
+struct Better<'a> {
+    /// Of cells in which nothing got worse.
+    plain: Vec<&'a Decision>,
+    /// Of the others: a MAD that fell is no good news where stalls came.
+    mixed: Vec<&'a Decision>,
+}
+
+impl<'a> Better<'a> {
+    fn of(decisions: &'a [Decision], policy: &Policy) -> Better<'a> {
+        let worse = decisions.iter().filter(|decision| decision.speaks_against(policy));
+        let worse: BTreeSet<&Cell> = worse.map(|decision| &decision.cell).collect();
+        let better = decisions.iter().filter(|d| d.row.gates && d.verdict == Verdict::Improved);
+        let (mixed, plain) = better.partition(|decision| worse.contains(&decision.cell));
+        Better { plain, mixed }
+    }
+}
+
+/// What looks worse and was not flagged: suspects, and whatever stands beside something better. A cell of which something was flagged is told already.
+fn suspected(decisions: &[Decision], policy: &Policy) -> Option<String> {
+    let cells = |is: &dyn Fn(&Decision) -> bool| -> BTreeSet<&Cell> {
+        decisions.iter().filter(|d| is(d)).map(|decision| &decision.cell).collect()
+    };
+    let flagged = cells(&|decision| decision.flags());
+    let better = cells(&|decision| decision.row.gates && decision.verdict == Verdict::Improved);
+    let told: Vec<&Decision> = decisions
+        .iter()
+        .filter(|d| d.row.gates && !d.cleared && d.aspect != Aspect::Outcome)
+        .filter(|decision| decision.looks_worse(policy) && !flagged.contains(&decision.cell))
+        .filter(|decision| {
+            let suspect = decision.row.p.is_some_and(|p| p <= policy.errors.screen);
+            suspect || better.contains(&decision.cell)
+        })
+        .collect();
+    (!told.is_empty())
+        .then(|| format!("worse, but not told from chance: {}", grouped(&told, decisions)))
+}
+
+/// Figures that speak against what is called improved.
+fn contrary(decisions: &[Decision]) -> Option<String> {
+    let told = decisions.iter().filter_map(|decision| {
+        let against = decision.contrary.as_deref()?;
+        Some(format!("{} {against} in {}", decision.row.workload, decision.row.cell))
+    });
+    let told: Vec<String> = told.collect();
+    let more = match told.len().saturating_sub(GROUPS) {
+        0 => String::new(),
+        more => format!(" and in {}", counted(more, "more cell")),
+    };
+    let named = told.iter().take(GROUPS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!told.is_empty()).then(|| format!("rose while the MAD fell: {named}{more}"))
+}
+
+/// What one side lacks.
+fn lacking(decisions: &[Decision]) -> Option<String> {
+    let told = decisions.iter().filter(|d| d.verdict == Verdict::Missing);
+    let cells: BTreeSet<&Cell> = told.map(|decision| &decision.cell).collect();
+    (!cells.is_empty()).then(|| format!("missing: {}", cells_told(&cells, decisions)))
 }
 
 /// Cells of which boots fail, of which it is not told from chance that one side does more often.
@@ -245,6 +326,7 @@ fn factor<'a>(
     best.map(|(_, found)| found)
 }
 
-fn counted(count: usize, what: &str) -> String {
+/// `1 cell`, `3 cells`.
+pub(super) fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -14,7 +14,7 @@ use evenkeel_agent::samples::Unit;
 use evenkeel_stats::gate::Hypothesis;
 use evenkeel_stats::gate::design::{Design, Finding, Look, Rules, Standing, Subject, Want};
 
-use super::failing::Looks;
+use super::failing;
 use super::judge::{self, Asked, Matter};
 use super::policy::Policy;
 use super::sides::Comparison;
@@ -114,8 +114,6 @@ pub struct Sequential<'p> {
     lost: BTreeMap<String, u32>,
     /// Once the first round is measured.
     questions: Option<Questions>,
-    /// At boots that fail.
-    failing: Looks,
 }
 
 #[derive(Debug)]
@@ -151,7 +149,6 @@ impl<'p> Sequential<'p> {
             asked: BTreeMap::new(),
             lost: BTreeMap::new(),
             questions: None,
-            failing: Looks::default(),
         };
         run.lost.iter().for_each(|lost| gate.lose(lost));
         gate.want(cells, Step::Screen);
@@ -244,7 +241,7 @@ impl<'p> Sequential<'p> {
         let mut wants = questions.advance(&asked, &self.asked, self.policy);
         let confirms = !wants.is_empty() && questions.worse.screened().is_some();
         let step = if confirms { Step::Confirm } else { Step::Screen };
-        let failing = self.failing.look(&pairs, &self.asked, self.policy);
+        let failing = failing::wanted(&pairs, &self.asked, self.policy);
         let beside = failing.into_iter().chain(informing(&asked, &self.asked, self.policy));
         let lost = |cell: &String| self.lost.get(cell).is_some_and(|from| *from < end);
         for (cell, blocks) in beside.filter(|(cell, _)| !lost(cell)) {
@@ -252,11 +249,6 @@ impl<'p> Sequential<'p> {
             *of = blocks.max(*of);
         }
         self.want(wants, step);
-    }
-
-    /// What was seen of boots that fail while they came in.
-    pub(super) fn failing(&self) -> &Looks {
-        &self.failing
     }
 
     /// Where each hypothesis stands, and the last block of the screen.
@@ -408,7 +400,7 @@ impl Questions {
                 // Nothing can be learnt of how much such boots differ.
                 Matter::Numbers(_) if asked.is_flat() => None,
                 Matter::Numbers(series) => Some(series),
-                Matter::Decided(..) => None,
+                Matter::Quiet(..) | Matter::Decided(..) => None,
             });
             match series {
                 Some(series) => {

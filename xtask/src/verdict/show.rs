@@ -5,10 +5,11 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Check, Decision, Verdict, Verdicts};
-use crate::matrix::printable;
 use crate::record::SCHEMA;
 use crate::record::results::{ComparisonResult, Overall, VerdictRow};
 use crate::report::{escape_markdown, interval, probability, ratio};
+
+mod table;
 
 /// Rows that are shown; all are in the JSON.
 const ROWS: usize = 200;
@@ -55,73 +56,6 @@ fn p_shown(row: &VerdictRow) -> String {
     row.p_corrected.map_or("-".to_owned(), probability)
 }
 
-impl fmt::Display for Table<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdicts = self.0;
-        let Overall { verdict, sentence } = &verdicts.overall;
-        // A sentence about regressions begins with them.
-        if verdict != Verdict::Regressed.name() {
-            write!(f, "{verdict}: ")?;
-        }
-        writeln!(f, "{}", printable(sentence))?;
-        let told = worst_first(verdicts);
-        if !told.is_empty() {
-            writeln!(f)?;
-        }
-        let mut columns =
-            vec![["verdict", "cell", "workload", "aspect", "ratio", "p"].map(str::to_owned)];
-        columns.extend(told.iter().take(ROWS).map(|decision| {
-            let row = &decision.row;
-            [
-                word(decision),
-                printable(&row.cell),
-                printable(&row.workload),
-                row.aspect.clone(),
-                size(row),
-                p_shown(row),
-            ]
-        }));
-        let widths: Vec<usize> = (0..columns[0].len())
-            .map(|at| columns.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
-            .collect();
-        let reasons =
-            std::iter::once("why").chain(told.iter().map(|told| told.row.reason.as_str()));
-        for (row, reason) in columns.iter().zip(reasons).filter(|_| !told.is_empty()) {
-            for (word, width) in row.iter().zip(&widths) {
-                write!(f, "{word:width$}  ")?;
-            }
-            writeln!(f, "{}", printable(reason))?;
-        }
-        if told.len() > ROWS {
-            writeln!(f, "and {} more: --format json has all", told.len() - ROWS)?;
-        }
-        let equivalent = verdicts.decisions.len() - told.len();
-        if equivalent > 0 {
-            writeln!(f, "\n{equivalent} equivalent")?;
-        }
-        if !verdicts.notes.is_empty() {
-            writeln!(f)?;
-        }
-        for note in &verdicts.notes {
-            writeln!(f, "note: {}", printable(note))?;
-        }
-        if !verdicts.checks.is_empty() {
-            writeln!(f)?;
-        }
-        for check in &verdicts.checks {
-            let void = if check.void(&verdicts.policy) { "void" } else { "steady" };
-            writeln!(f, "{void}: {}", printable(&check.to_string()))?;
-        }
-        writeln!(f)?;
-        let lines = verdicts.policy.lines();
-        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, value) in lines {
-            writeln!(f, "{name:width$}  {}", printable(&value))?;
-        }
-        Ok(())
-    }
-}
-
 /// Text for a cell of a table in Markdown.
 struct Escaped<'t>(&'t str);
 
@@ -136,6 +70,10 @@ impl fmt::Display for Markdown<'_> {
         let verdicts = self.0;
         let told = worst_first(verdicts);
         writeln!(f, "**{}**\n", Escaped(&verdicts.overall.sentence))?;
+        let void = verdicts.checks.iter().filter(|check| check.void(&verdicts.policy));
+        for note in void.map(Check::to_string).chain(verdicts.notes.iter().cloned()) {
+            writeln!(f, "> {}\n", Escaped(&note))?;
+        }
         if !told.is_empty() {
             writeln!(f, "| verdict | cell | workload | aspect | candidate / base | p | why |")?;
             writeln!(f, "|---|---|---|---|--:|--:|---|")?;
@@ -153,10 +91,6 @@ impl fmt::Display for Markdown<'_> {
         let equivalent = verdicts.decisions.len() - told.len();
         if equivalent > 0 {
             writeln!(f, "\n{equivalent} equivalent.")?;
-        }
-        let void = verdicts.checks.iter().filter(|check| check.void(&verdicts.policy));
-        for note in verdicts.notes.iter().cloned().chain(void.map(Check::to_string)) {
-            writeln!(f, "\n> {}", Escaped(&note))?;
         }
         writeln!(f, "\n<details>\n<summary>Policy</summary>\n")?;
         for (name, value) in verdicts.policy.lines() {

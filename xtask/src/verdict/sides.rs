@@ -137,6 +137,23 @@ impl<'a> Comparison<'a> {
         std::ptr::eq(self.base.run, self.candidate.run)
     }
 
+    /// Which boots were planned and left no record, by side.
+    pub(super) fn incomplete(&self) -> Vec<String> {
+        let of_base = match &self.base.run.base {
+            Some(base) if self.in_one_run() => &base.cells,
+            _ => &self.base.run.cells,
+        };
+        let sides =
+            [(BASE, &self.base, of_base), (CANDIDATE, &self.candidate, &self.candidate.run.cells)];
+        let told = sides.into_iter().filter_map(|(name, side, cells)| {
+            let runnable = cells.iter().filter(|planned| planned.status == Status::Runnable);
+            let wanted = runnable.count() * side.run.planned_boots();
+            let short = wanted.saturating_sub(side.records.len());
+            (short > 0).then(|| format!("{short} of {wanted} boots of the {name} left no record"))
+        });
+        told.collect()
+    }
+
     /// What must be known of the whole.
     pub(super) fn notes(&self) -> Vec<String> {
         let (base, candidate) = (self.base.run, self.candidate.run);
@@ -275,17 +292,28 @@ pub(super) struct Half<'a> {
     pub(super) measured: Vec<&'a Record>,
     /// Why the others failed.
     pub(super) failures: Vec<&'a str>,
-    /// Boots that were measured and are left out for noise.
-    pub(super) left_out: usize,
+    /// The blocks of those.
+    pub(super) failed_in: Vec<u32>,
+    /// The blocks of boots that were measured and are left out for noise.
+    pub(super) left_out: Vec<u32>,
 }
 
 impl<'a> Half<'a> {
     fn new(status: Option<&'a Status>, records: Vec<&'a Record>) -> Half<'a> {
-        let mut half = Half { status, measured: Vec::new(), failures: Vec::new(), left_out: 0 };
+        let mut half = Half {
+            status,
+            measured: Vec::new(),
+            failures: Vec::new(),
+            failed_in: Vec::new(),
+            left_out: Vec::new(),
+        };
         for record in records {
             match &record.outcome {
                 Outcome::Measured => half.measured.push(record),
-                Outcome::Failed { reason } => half.failures.push(reason),
+                Outcome::Failed { reason } => {
+                    half.failures.push(reason);
+                    half.failed_in.push(record.block);
+                }
             }
         }
         half
@@ -293,7 +321,7 @@ impl<'a> Half<'a> {
 
     /// Boots that left a record.
     pub(super) fn boots(&self) -> usize {
-        self.measured.len() + self.failures.len() + self.left_out
+        self.measured.len() + self.failures.len() + self.left_out.len()
     }
 }
 
@@ -313,9 +341,9 @@ impl<'a> Pair<'a> {
             return;
         }
         for half in [&mut self.base, &mut self.candidate] {
-            let before = half.measured.len();
+            let blocks = half.measured.iter().map(|record| record.block);
+            half.left_out = blocks.filter(|block| noisy.contains(block)).collect();
             half.measured.retain(|record| !noisy.contains(&record.block));
-            half.left_out = before - half.measured.len();
         }
         self.notes.push(format!(
             "`{}`: {} blocks left out, both sides, in which more than {} % of the time was stolen",

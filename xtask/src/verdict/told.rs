@@ -21,7 +21,11 @@ pub(super) struct Told {
     detectable: f64,
     boots_needed: Option<u32>,
     reason: String,
+    pub(super) gist: String,
 }
+
+/// Beyond so many boots a side their number is not told: nobody takes them, and it is a guess from a few.
+pub(super) const MANY_BOOTS: u32 = 1000;
 
 /// What is told of beside the numbers.
 struct Circumstances<'a> {
@@ -79,16 +83,20 @@ impl Told {
             detectable: figure(detectable),
             boots_needed: None,
             reason: String::new(),
+            gist: String::new(),
         };
         let mut hint = String::new();
-        let is_open = !stand.is_some_and(Stand::is_cleared);
-        if verdict == Verdict::Inconclusive && aspect != Aspect::BetweenBoot && is_open {
+        if about.is_open(verdict) {
             told.boots_needed = tested::boots_needed(tested, margin.ln());
             let size = ratio(figure(tested::wanted(tested, margin.ln())));
-            if let Some(needed) = told.boots_needed {
-                hint = format!("; about {needed} boots a side would show {size}");
-            }
+            hint = match told.boots_needed {
+                Some(needed) if needed <= MANY_BOOTS => {
+                    format!("; about {needed} boots a side would show {size}")
+                }
+                _ => format!("; it would take more than {MANY_BOOTS} boots a side to show {size}"),
+            };
         }
+        told.gist = told.gist(&about);
         told.reason = told.words(&about) + &hint;
         told
     }
@@ -106,56 +114,24 @@ impl Told {
             Aspect::BetweenBoot => "spread between boots",
         };
         let size = format!("{what} {} {}", ratio(self.ratio), interval(self.low, self.high));
-        let beyond = format!("margin ×{}", policy.margin(aspect));
-        let fresh = if matches!(stand, Some(Stand::Confirmed(..))) { "fresh " } else { "" };
-        let boots = format!("{base} + {candidate} {fresh}boots");
-        if aspect == Aspect::BetweenBoot {
-            return format!(
-                "{size}; {boots}: shown and not judged, because its test errs too often"
-            );
-        }
-        let open = match self.verdict {
-            Verdict::Regressed => return format!("{size}: worse beyond the {beyond}; {boots}"),
-            Verdict::Improved => return format!("{size}: better beyond the {beyond}; {boots}"),
-            Verdict::Equivalent => {
-                return format!("{size}: within the {beyond} either way; {boots}");
-            }
-            Verdict::Missing | Verdict::Inconclusive => match stand {
-                Some(Stand::Dismissed(find, of)) => {
-                    let find = if turned { 1.0 / find } else { find };
-                    return format!(
-                        "{size}: {} was suspected, and {} fresh boots a side speak against it; {boots}",
-                        ratio(find),
-                        of.fresh
-                    );
-                }
-                Some(Stand::Cleared(find)) => {
-                    // A rate that falls by a factor is its inverse of what it was.
-                    let find = if turned { 1.0 / find } else { find };
-                    return format!("{size}: no sign of {}; {boots}", ratio(find));
-                }
-                Some(Stand::Unconfirmed(of)) => {
-                    format!(
-                        "a change for the worse was suspected, and {} fresh boots a side cannot tell it from the {beyond}",
-                        of.fresh
-                    )
-                }
-                Some(Stand::Undecided) => {
-                    format!("the screen ended before it could be told from the {beyond}")
-                }
-                Some(Stand::Unfinished) => "the run ended before it could be told".to_owned(),
-                Some(Stand::Beside) => {
-                    "it came up after the screen, so that fresh boots were not asked for".to_owned()
-                }
-                Some(Stand::Confirmed(..)) | None => format!("cannot be told from the {beyond}"),
-            },
+        let margin = format!("margin ×{}", policy.margin(aspect));
+        let [find, fresh] = match stand {
+            Some(Stand::Cleared(find)) => [shown_find(find, turned), String::new()],
+            Some(Stand::Dismissed(find, of)) => [shown_find(find, turned), fresh_boots(of.fresh)],
+            Some(Stand::Unconfirmed(of)) => [String::new(), fresh_boots(of.fresh)],
+            _ => [String::new(), String::new()],
         };
-        let mut words = format!("{size}: {open}; {boots}");
+        let found = about.phrase(self.verdict, &margin, &find, &fresh);
+        let those = if matches!(stand, Some(Stand::Confirmed(..))) { "fresh " } else { "" };
+        let mut words = format!("{size}: {found}; {base} + {candidate} {those}boots");
+        if !about.is_open(self.verdict) {
+            return words;
+        }
         if few {
             let least = policy.least_boots(stand.is_some());
             words.push_str(&format!(", the policy asks for {least} a side"));
         }
-        if self.p <= policy.errors.screen && stand.is_none() {
+        if self.is_suspect(about) {
             words.push_str("; suspect");
         }
         words.push_str(&match self.detectable.is_finite() && self.detectable > 0.0 {
@@ -163,6 +139,25 @@ impl Told {
             false => "; so few boots show nothing".to_owned(),
         });
         words
+    }
+
+    /// What it has in common with others that end alike: the reason without the numbers of its own.
+    fn gist(&self, about: &Circumstances<'_>) -> String {
+        let mut gist =
+            about.phrase(self.verdict, "margin", "a change of the size to be found", "fresh boots");
+        if about.is_open(self.verdict) && about.few {
+            let least = about.policy.least_boots(about.stand.is_some());
+            gist.push_str(&format!("; the policy asks for {least} boots a side"));
+        }
+        if about.is_open(self.verdict) && self.is_suspect(about) {
+            gist.push_str("; suspect");
+        }
+        gist
+    }
+
+    /// Whether it looks worse or better, where nothing but that was asked.
+    fn is_suspect(&self, about: &Circumstances<'_>) -> bool {
+        self.p <= about.policy.errors.screen && about.stand.is_none()
     }
 
     /// Into a row of `results.json`.
@@ -181,7 +176,52 @@ impl Told {
     }
 }
 
+/// The factor that was to be found. A rate that falls by a factor is its inverse of what it was.
+fn shown_find(find: f64, turned: bool) -> String {
+    ratio(if turned { 1.0 / find } else { find })
+}
+
+fn fresh_boots(boots: u32) -> String {
+    format!("{boots} fresh boots a side")
+}
+
 impl Circumstances<'_> {
+    /// Whether there is more to say of why it is not told.
+    fn is_open(&self, verdict: Verdict) -> bool {
+        verdict == Verdict::Inconclusive
+            && self.aspect != Aspect::BetweenBoot
+            && !self.stand.is_some_and(Stand::is_cleared)
+    }
+
+    /// What came out, with words for the margin, the change that was to be found, and the fresh boots.
+    fn phrase(&self, verdict: Verdict, margin: &str, find: &str, fresh: &str) -> String {
+        if self.aspect == Aspect::BetweenBoot {
+            return "shown and not judged, because its test errs too often".to_owned();
+        }
+        match verdict {
+            Verdict::Regressed => format!("worse beyond the {margin}"),
+            Verdict::Improved => format!("better beyond the {margin}"),
+            Verdict::Equivalent => format!("within the {margin} either way"),
+            Verdict::Missing | Verdict::Inconclusive => match self.stand {
+                Some(Stand::Dismissed(..)) => {
+                    format!("{find} was suspected, and {fresh} speak against it")
+                }
+                Some(Stand::Cleared(_)) => format!("no sign of {find}"),
+                Some(Stand::Unconfirmed(_)) => format!(
+                    "a change for the worse was suspected, and {fresh} cannot tell it from the {margin}"
+                ),
+                Some(Stand::Undecided) => {
+                    format!("the screen ended before it could be told from the {margin}")
+                }
+                Some(Stand::Unfinished) => "the run ended before it could be told".to_owned(),
+                Some(Stand::Beside) => {
+                    "it came up after the screen, so that fresh boots were not asked for".to_owned()
+                }
+                Some(Stand::Confirmed(..)) | None => format!("cannot be told from the {margin}"),
+            },
+        }
+    }
+
     fn verdict(&self, tested: &Tested) -> Verdict {
         let errors = &self.policy.errors;
         if let Some(Stand::Confirmed(verdict, _)) = self.stand {

@@ -46,7 +46,7 @@ pub struct Interval {
 /// Why there is no interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoInterval {
-    /// A group has fewer than two observations.
+    /// A group has fewer observations than the interval takes: two, of a spread three. Who asked knows how many there are.
     TooFew,
     /// An observation is zero or below, or not finite: it has no logarithm.
     NotPositive,
@@ -57,7 +57,7 @@ pub enum NoInterval {
 impl fmt::Display for NoInterval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NoInterval::TooFew => "fewer than two boots a side",
+            NoInterval::TooFew => "too few boots of a side",
             NoInterval::NotPositive => "a boot's figure is not above zero",
             NoInterval::NoSpread => "all boots of each side have the same figure",
         })

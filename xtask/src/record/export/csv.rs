@@ -1,4 +1,5 @@
-//! `series,run,boot,value,unit,time,commit`: one row an observation, as `import csv` reads it.
+//! `series,run,boot,value,unit,time,commit`: one row an observation, as `import csv` reads it. A run with guests has an eighth column,
+//! `accelerator`: what was emulated must not come back as if it had not been.
 //!
 //! A transaction is written as the value that its bucket in the histogram stands for, three digits of it, and as often as the bucket
 //! counts: other readers of the file need not know of buckets. What only the histogram or the clock knew (windows, exact moments) does not travel.
@@ -10,7 +11,7 @@ use evenkeel_agent::samples::Unit;
 
 use super::{Found, series};
 use crate::record::figures::histogram;
-use crate::record::import::COMMIT;
+use crate::record::import::{ACCELERATOR, COMMIT};
 use crate::record::{CANDIDATE, Record, Run};
 
 /// Writes every measured observation of a run.
@@ -18,7 +19,13 @@ use crate::record::{CANDIDATE, Record, Run};
 /// # Errors
 /// Samples that cannot be decoded, or a sink that takes no more.
 pub fn write(run: &Run, records: &[Record], out: &mut dyn Write) -> Result<()> {
-    writeln!(out, "series,run,boot,value,unit,time,commit")?;
+    let accelerated = |record: &Record| record.instrument.get(ACCELERATOR).is_some();
+    let guests = records.iter().any(accelerated);
+    writeln!(
+        out,
+        "series,run,boot,value,unit,time,commit{}",
+        if guests { ",accelerator" } else { "" }
+    )?;
     let records: Vec<&Record> = records.iter().collect();
     let commit = run.facts.get(COMMIT).map_or("", String::as_str);
     for (name, boots) in series(&records) {
@@ -32,7 +39,13 @@ pub fn write(run: &Run, records: &[Record], out: &mut dyn Write) -> Result<()> {
                 0 => String::new(),
                 unix => unix.to_string(),
             };
-            let end = format!(",{},{time},{}\n", unit(samples.unit), field(commit));
+            let accelerator = record.instrument.get(ACCELERATOR).map_or("", String::as_str);
+            let accelerator = match guests {
+                true => format!(",{}", field(accelerator)),
+                false => String::new(),
+            };
+            let commit = field(commit);
+            let end = format!(",{},{time},{commit}{accelerator}\n", unit(samples.unit));
             let place = || format!("boot {} of `{name}`", record.boot);
             match histogram(samples).with_context(place)? {
                 Some(histogram) => {
@@ -95,15 +108,15 @@ mod tests {
         let mut run = run(&[cell]);
         run.facts.insert(COMMIT.into(), "a,b".into());
         insta::assert_snapshot!(written(&run, &[both, base]), @r#"
-        series,run,boot,value,unit,time,commit
-        running/netns/bridge/stock/idle:tcp-rr,ek0000:base,0,7,ns,1,"a,b"
-        running/netns/bridge/stock/idle:tcp-rr,ek0000,0,100,ns,1,"a,b"
-        running/netns/bridge/stock/idle:tcp-rr,ek0000,0,100,ns,1,"a,b"
-        running/netns/bridge/stock/idle:tcp-rr,ek0000,0,205,ns,1,"a,b"
-        running/netns/bridge/stock/idle:tcp-rr,ek0000,0,12348,ns,1,"a,b"
-        running/netns/bridge/stock/idle:tcp-stream,ek0000,0,1250000000,bytes/s,1,"a,b"
-        running/netns/bridge/stock/idle:tcp-stream,ek0000,0,0.1,bytes/s,1,"a,b"
-        "#);
+series,run,boot,value,unit,time,commit,accelerator
+running/netns/bridge/stock/idle:tcp-rr,ek0000:base,0,7,ns,1,"a,b",none
+running/netns/bridge/stock/idle:tcp-rr,ek0000,0,100,ns,1,"a,b",none
+running/netns/bridge/stock/idle:tcp-rr,ek0000,0,100,ns,1,"a,b",none
+running/netns/bridge/stock/idle:tcp-rr,ek0000,0,205,ns,1,"a,b",none
+running/netns/bridge/stock/idle:tcp-rr,ek0000,0,12348,ns,1,"a,b",none
+running/netns/bridge/stock/idle:tcp-stream,ek0000,0,1250000000,bytes/s,1,"a,b",none
+running/netns/bridge/stock/idle:tcp-stream,ek0000,0,0.1,bytes/s,1,"a,b",none
+"#);
     }
 
     #[test]
@@ -124,6 +137,7 @@ mod tests {
             name,
             0..3usize,
             prop::collection::btree_map(0..50u32, prop::collection::vec(0.0..1e15f64, 1..4), 1..4),
+            prop::option::of("kvm|tcg"),
         );
         let commit = prop::option::of("[0-9a-f\",]{0,7}[a-f]");
         (
@@ -133,17 +147,19 @@ mod tests {
             prop::collection::btree_map("[a-z]{0,3}x", series, 1..4),
         )
             .prop_map(|(run, started_unix, commit, series)| {
-                let boots = series.into_iter().flat_map(|(key, (name, unit, boots))| {
-                    let unit =
-                        [Unit::Nanoseconds, Unit::BytesPerSecond, Unit::TransactionsPerSecond]
-                            [unit];
-                    let series = series_of(&format!("{key} {}", name.trim()));
-                    boots.into_iter().map(move |(boot, values)| ForeignBoot {
-                        series: series.clone(),
-                        boot,
-                        samples: crate::record::import::samples(unit, values),
-                    })
-                });
+                let boots =
+                    series.into_iter().flat_map(|(key, (name, unit, boots, accelerator))| {
+                        let unit =
+                            [Unit::Nanoseconds, Unit::BytesPerSecond, Unit::TransactionsPerSecond]
+                                [unit];
+                        let series = series_of(&format!("{key} {}", name.trim()));
+                        boots.into_iter().map(move |(boot, values)| ForeignBoot {
+                            series: series.clone(),
+                            boot,
+                            accelerator: accelerator.clone(),
+                            samples: crate::record::import::samples(unit, values),
+                        })
+                    });
                 let boots = boots.collect();
                 Import { run: run.trim().to_owned(), format: "csv", started_unix, commit, boots }
             })

@@ -174,8 +174,14 @@ impl Pair<'_> {
                 notes.push(format!("no ratio: {} of a boot is not above zero", row.figure));
                 (None, None)
             }
-            Err(reason @ (NoInterval::TooFew | NoInterval::NoSpread)) => {
-                notes.push(format!("no interval: {reason}"));
+            Err(reason) => {
+                notes.push(match reason {
+                    NoInterval::TooFew => format!(
+                        "no interval: {} and {} boots have this figure, and it takes 2 a side",
+                        boots[0], boots[1]
+                    ),
+                    _ => format!("no interval: {reason}"),
+                });
                 (interval::ratio_of_geometric_means(&from.values, &to.values), None)
             }
         };

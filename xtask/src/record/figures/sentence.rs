@@ -5,14 +5,14 @@ use super::contrast::{EMULATED, is_emulated};
 use super::summary::{CellView, DIFFERS};
 use crate::record::Run;
 use crate::record::results::{AttributionResult, CellOutcome, ContrastResult, Overall};
+use crate::report::ratio as shown;
+
+mod contrast;
 
 /// So many knobs are named.
 const RANKED: usize = 4;
 
-/// The figure by which the sentence tells a contrast.
-const TOLD: &str = "mad";
-
-/// Says what was measured, and per contrast what it did to the dispersion of the first workload.
+/// Says what was measured and what of it is not there, and of each contrast what got worse and what better.
 pub(super) fn overall(
     run: &Run,
     views: &[CellView<'_>],
@@ -29,7 +29,6 @@ pub(super) fn overall(
     ]
     .map(with);
     let mut parts = vec![format!("{measured} of {} cells measured", views.len() - not_applicable)];
-    let failed_boots: usize = views.iter().map(|view| view.failed).sum();
     let emulated =
         views.iter().filter(|view| view.measured.iter().any(|record| is_emulated(record))).count();
     let cells = [
@@ -41,7 +40,13 @@ pub(super) fn overall(
     parts.extend(
         cells.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
     );
-    let incomplete: usize = views.iter().map(|view| view.incomplete).sum();
+    let count = |of: fn(&CellView<'_>) -> usize| views.iter().map(of).sum::<usize>();
+    let [failed_boots, missing, incomplete] =
+        [count(|view| view.failed), count(|view| view.missing), count(|view| view.incomplete)];
+    if missing > 0 {
+        let planned = measured_or_failed(views) * run.planned_boots();
+        parts.push(format!("incomplete: {missing} of {planned} planned boots left no record"));
+    }
     let asides = [
         (failed_boots, "failed boots"),
         (incomplete, "boots without some workload"),
@@ -56,9 +61,8 @@ pub(super) fn overall(
     let mut sentence = parts.join(", ");
     for contrast in &run.matrix.contrasts {
         let name = &contrast.name;
-        let rows: Vec<&ContrastResult> =
-            contrasts.iter().filter(|row| row.name == *name && row.figure == TOLD).collect();
-        if let Some(text) = contrast_told(&rows) {
+        let rows: Vec<&ContrastResult> = contrasts.iter().filter(|row| row.name == *name).collect();
+        if let Some(text) = contrast::told(&rows, |workload| is_rate(views, workload)) {
             let differs = rows
                 .iter()
                 .any(|row| row.note.as_deref().is_some_and(|note| note.contains(DIFFERS)));
@@ -72,12 +76,23 @@ pub(super) fn overall(
         let place = if several { format!(" in {}", table.place) } else { String::new() };
         sentence.push_str(&format!("; {}{}", ranking_told(table, &place), caution_told(table)));
     }
-    let verdict = match (measured, failed + skipped) {
+    let verdict = match (measured, failed + skipped + failed_boots + missing) {
         (0, _) => "failed",
         (_, 0) => "measured",
         _ => "incomplete",
     };
     Overall { verdict: verdict.to_owned(), sentence }
+}
+
+/// Cells that were to be measured and left a record.
+fn measured_or_failed(views: &[CellView<'_>]) -> usize {
+    views.iter().filter(|view| !view.measured.is_empty() || view.failed > 0).count()
+}
+
+/// Whether more of a workload is better.
+fn is_rate(views: &[CellView<'_>], workload: &str) -> bool {
+    let mut results = views.iter().flat_map(|view| &view.result.workloads);
+    results.any(|result| result.name == workload && result.better == "higher")
 }
 
 /// ` (instrument differs, emulated)`, of what holds for some effect of a table.
@@ -92,14 +107,14 @@ fn caution_told(table: &AttributionResult) -> String {
     if cautions.is_empty() { cautions } else { format!(" ({cautions})") }
 }
 
-/// `knobs of isolated by effect on tcp-rr: policy (tail x0.030), placement (dispersion x0.67)`.
+/// `knobs of isolated by effect on tcp-rr: policy (tail ×0.030), placement (dispersion ×0.67)`.
 fn ranking_told(table: &AttributionResult, place: &str) -> String {
     let AttributionResult { profile, workload, .. } = table;
     let ranked = table.knobs.iter().filter(|knob| knob.rank.is_some()).take(RANKED);
     let told: Vec<String> = ranked
         .filter_map(|knob| {
             let (aspect, ratio) = largest(knob)?;
-            Some(format!("{} ({aspect} x{})", knob.name, short(ratio)))
+            Some(format!("{} ({aspect} {})", knob.name, shown(ratio)))
         })
         .collect();
     let told = match told.is_empty() {
@@ -110,63 +125,4 @@ fn ranking_told(table: &AttributionResult, place: &str) -> String {
         false => told.join(", "),
     };
     format!("knobs of {profile} by effect on {workload}{place}: {told}")
-}
-
-/// `tcp-rr MAD x0.020 [0.010-0.040]`, or the middle and the range of several pairs and in how many the interval is clear of 1. Where
-/// there are pairs that were not emulated, and pairs with an interval, the others are not told.
-fn contrast_told(rows: &[&ContrastResult]) -> Option<String> {
-    let workload = &rows.first()?.workload;
-    let what = format!("{workload} {}", TOLD.to_uppercase());
-    let emulated =
-        |row: &&ContrastResult| row.note.as_deref().is_some_and(|n| n.contains(EMULATED));
-    let mut rows: Vec<&ContrastResult> = rows
-        .iter()
-        .copied()
-        .filter(|row| row.workload == *workload && row.ratio.is_some())
-        .collect();
-    rows = preferred(rows, |row| !emulated(row));
-    rows = preferred(rows, |row| row.low.is_some());
-    let aside = if rows.iter().any(emulated) { ", emulated" } else { "" };
-    let mut ratios: Vec<f64> = rows.iter().filter_map(|row| row.ratio).collect();
-    ratios.sort_unstable_by(f64::total_cmp);
-    let (Some(&least), Some(&most)) = (ratios.first(), ratios.last()) else {
-        return Some(format!("no ratio of {what}"));
-    };
-    if let [row] = rows[..] {
-        let ends = match (row.low, row.high) {
-            (Some(low), Some(high)) => format!(" [{}-{}]", short(low), short(high)),
-            _ => " (no interval)".to_owned(),
-        };
-        return Some(format!("{what} x{}{ends}{aside}", short(least)));
-    }
-    let middle = ratios[ratios.len() / 2];
-    let [lower, higher] = [
-        rows.iter().filter(|row| row.high.is_some_and(|high| high < 1.0)).count(),
-        rows.iter().filter(|row| row.low.is_some_and(|low| low > 1.0)).count(),
-    ];
-    Some(format!(
-        "{what} x{}, the middle of {} pairs from x{} to x{}{aside}; surely lower in {lower}, surely higher in {higher}",
-        short(middle),
-        rows.len(),
-        short(least),
-        short(most),
-    ))
-}
-
-/// The rows that are preferred, or all where none is.
-fn preferred<'a>(
-    rows: Vec<&'a ContrastResult>,
-    is: impl Fn(&&'a ContrastResult) -> bool,
-) -> Vec<&'a ContrastResult> {
-    match rows.iter().any(&is) {
-        true => rows.into_iter().filter(is).collect(),
-        false => rows,
-    }
-}
-
-/// A ratio with two significant digits below 10.
-fn short(ratio: f64) -> String {
-    let digits =
-        if ratio >= 10.0 { 0.0 } else { (1.0 - ratio.max(1e-9).log10().floor()).clamp(1.0, 4.0) };
-    format!("{ratio:.*}", digits as usize)
 }

@@ -65,6 +65,8 @@ pub(super) struct CellView<'a> {
     pub(super) measured: Vec<&'a Record>,
     /// Boots that failed.
     pub(super) failed: usize,
+    /// Planned boots that left no record, where others of the cell did.
+    pub(super) missing: usize,
     /// Boots that were measured but for a workload that failed.
     pub(super) incomplete: usize,
     /// Per workload of `result`, figures of each boot with its record.
@@ -90,12 +92,13 @@ impl<'a> CellView<'a> {
                 told(&failures)
             ));
         }
-        let missing = (run.matrix.measure.boots as usize).saturating_sub(records.len());
-        if missing > 0 && !records.is_empty() {
-            troubles.push(format!(
-                "{missing} of {} planned boots left no record",
-                run.matrix.measure.boots
-            ));
+        let planned_boots = run.planned_boots();
+        let missing = match records.len() {
+            0 => 0,
+            made => planned_boots.saturating_sub(made),
+        };
+        if missing > 0 {
+            troubles.push(format!("{missing} of {planned_boots} planned boots left no record"));
         }
         let mut workloads = Vec::new();
         let mut boots = Vec::new();
@@ -122,7 +125,7 @@ impl<'a> CellView<'a> {
             workloads,
         };
         let incomplete = measured.iter().filter(|record| !record.failed.is_empty()).count();
-        CellView { planned, result, measured, failed: failures.len(), incomplete, boots }
+        CellView { planned, result, measured, failed: failures.len(), missing, incomplete, boots }
     }
 
     /// Result and boots of one workload.

@@ -1,7 +1,8 @@
-//! Comma-separated values: `series,run,boot,value,unit`, optional `time` and `commit`, in any order, by the names in the first line.
+//! Comma-separated values: `series,run,boot,value,unit`, optional `time`, `commit` and `accelerator`, in any order, by the names in the first line.
 //!
 //! A row is an observation. `series` is `CELL:WORKLOAD` or any name, `run` any name, `boot` a whole number (a fresh start within the run),
-//! `value` a number that is not negative, `unit` as `unit.rs` lists them. Rows may come in any order. A file with several runs becomes several
+//! `value` a number that is not negative, `unit` as `unit.rs` lists them, `accelerator` what ran a guest's processors: `tcg` is an emulator, whose
+//! figures inform. Rows may come in any order. A file with several runs becomes several
 //! runs. Nothing but the values is held in memory: eight bytes a row.
 
 use std::collections::HashMap;
@@ -19,7 +20,8 @@ use crate::record::check::LARGEST;
 const LONGEST: usize = 200;
 
 /// The columns that must be there, and those that may.
-const COLUMNS: [&str; 7] = ["series", "run", "boot", "value", "unit", "time", "commit"];
+const COLUMNS: [&str; 8] =
+    ["series", "run", "boot", "value", "unit", "time", "commit", "accelerator"];
 const NEEDED: usize = 5;
 
 /// What is wrong with a file, and in which line.
@@ -144,8 +146,34 @@ struct SeriesRead {
     unit_name: Vec<u8>,
     unit: Unit,
     factor: f64,
-    boots: Vec<(u32, Vec<f64>)>,
+    boots: Vec<BootRead>,
     by_number: HashMap<u32, usize>,
+}
+
+#[derive(Default)]
+struct BootRead {
+    number: u32,
+    accelerator: Vec<u8>,
+    values: Vec<f64>,
+}
+
+impl BootRead {
+    /// Takes what a row says of the processors: all rows of a boot say the same.
+    fn learn(&mut self, accelerator: &[u8]) -> Result<(), String> {
+        if self.accelerator == accelerator {
+            return Ok(());
+        }
+        if !self.values.is_empty() {
+            let [was, is] =
+                [&self.accelerator[..], accelerator].map(|of| quoted(&String::from_utf8_lossy(of)));
+            return Err(format!(
+                "boot {} has accelerator {was} and accelerator {is}: a boot has one",
+                self.number
+            ));
+        }
+        self.accelerator = named(accelerator, "accelerator")?.into_bytes();
+        Ok(())
+    }
 }
 
 impl Runs {
@@ -153,7 +181,7 @@ impl Runs {
         if row.len() != columns.count {
             return Err(format!("{} fields, but {} columns", row.len(), columns.count));
         }
-        let [series, run, boot, value, unit_name, time, commit] =
+        let [series, run, boot, value, unit_name, time, commit, accelerator] =
             std::array::from_fn(|column| columns.field(row, column));
         let same = self
             .last
@@ -173,8 +201,10 @@ impl Runs {
         run.learn(time, commit)?;
         let of = &mut run.series[series_at];
         let factor = of.factor_of(unit_name)?;
-        of.boots[boot_at].1.push(number(value)? * factor);
-        let scaled = of.boots[boot_at].1.last().copied().unwrap_or_default();
+        let boot = &mut of.boots[boot_at];
+        boot.learn(accelerator)?;
+        let scaled = number(value)? * factor;
+        boot.values.push(scaled);
         if !(0.0..=LARGEST).contains(&scaled) {
             let unit = of.unit.symbol();
             return Err(format!("value {scaled:e} {unit} is not between 0 and {LARGEST:e} {unit}"));
@@ -223,7 +253,7 @@ impl Runs {
             format!("boot {shown} is no whole number from 0 to {}", u32::MAX)
         })?;
         let boot_at = *boots.by_number.entry(number).or_insert_with(|| {
-            boots.boots.push((number, Vec::new()));
+            boots.boots.push(BootRead { number, ..BootRead::default() });
             boots.boots.len() - 1
         });
         Ok((run_at, series_at, boot_at))
@@ -232,10 +262,12 @@ impl Runs {
     fn into_imports(self) -> Vec<Import> {
         let of_series = |of: SeriesRead| {
             let (series, unit) = (of.series, of.unit);
-            of.boots.into_iter().map(move |(boot, values)| ForeignBoot {
+            of.boots.into_iter().map(move |boot| ForeignBoot {
                 series: series.clone(),
-                boot,
-                samples: samples(unit, values),
+                boot: boot.number,
+                // It was read from a name, which is text.
+                accelerator: String::from_utf8(boot.accelerator).ok().filter(|of| !of.is_empty()),
+                samples: samples(unit, boot.values),
             })
         };
         let of_run = |run: RunRead| Import {
@@ -375,56 +407,58 @@ mod tests {
     fn what_is_wrong_is_told_with_its_line() {
         let of = |rows: &str| error(&format!("series,run,boot,value,unit\n{rows}"));
         insta::assert_snapshot!(
-            [
-                error(""),
-                error("series,run,boot,value\na,r,0,1\n"),
-                error("series,run,boot,valeu,unit\n"),
-                error("series,run,run,boot,value,unit\n"),
-                error("series,run,boot,value,unit\n"),
-                of("a,r,0,1,ns\na,r,0,1\n"),
-                of("a,r,0,1,ns\na,r,0,nan,ns\n"),
-                of("a,r,0,inf,ns"),
-                of("a,r,0,-1,ns"),
-                of("a,r,0,1e300,ns"),
-                of("a,r,0,1e12,s"),
-                of("a,r,0,1 000,ns"),
-                of("a,r,-1,1,ns"),
-                of("a,r,x,1,ns"),
-                of("a,r,0,1,nz"),
-                of("a,r,0,1,ns\na,r,0,1,bytes/s"),
-                of(",r,0,1,ns"),
-                of("a,,0,1,ns"),
-                of("\"a\nb\",r,0,1,ns"),
-                of("a,r,0,1,ns\n\"a,r,0,1,ns\na,r,0,1,ns\n"),
-                error("series,run,boot,value,unit,time\na,r,0,1,ns,noon\n"),
-                error("series,run,boot,value,unit,commit\na,r,0,1,ns,x\na,r,0,1,ns,y\n"),
-            ]
-            .join("\n"),
-            @r"
-        1: the file is empty
-        1: missing columns: unit; the first line must be: series,run,boot,value,unit
-        1: unknown column `valeu`: did you mean `value`? known: series, run, boot, value, unit, time, commit
-        1: column `run` is there twice
-        2: there is no row below the names of the columns
-        3: 4 fields, but 5 columns
-        3: value `nan` is not a finite number from 0 on
-        2: value `inf` is not a finite number from 0 on
-        2: value `-1` is not a finite number from 0 on
-        2: value 1e300 ns is not between 0 and 1e15 ns
-        2: value 1e21 ns is not between 0 and 1e15 ns
-        2: value `1 000` is no number
-        2: boot `-1` is no whole number from 0 to 4294967295
-        2: boot `x` is no whole number from 0 to 4294967295
-        2: unknown unit `nz`: did you mean `ns`?; ns, us, ms, s, bytes/s, Mbit/s and transactions/s are some that are known
-        3: series `a` is in `ns` and in `bytes/s`: a series has one unit
-        2: series is empty
-        2: run is empty
-        2: series `a�b` is no name: at most 200 bytes in one line
-        3: 1 fields, but 5 columns
-        2: time `noon` is neither seconds since 1970 nor as in 2026-11-01T10:42:00Z
-        3: run `r` has commit `x` and commit `y`: give each its own run
-        "
-        );
+                    [
+                        error(""),
+                        error("series,run,boot,value\na,r,0,1\n"),
+                        error("series,run,boot,valeu,unit\n"),
+                        error("series,run,run,boot,value,unit\n"),
+                        error("series,run,boot,value,unit\n"),
+                        of("a,r,0,1,ns\na,r,0,1\n"),
+                        of("a,r,0,1,ns\na,r,0,nan,ns\n"),
+                        of("a,r,0,inf,ns"),
+                        of("a,r,0,-1,ns"),
+                        of("a,r,0,1e300,ns"),
+                        of("a,r,0,1e12,s"),
+                        of("a,r,0,1 000,ns"),
+                        of("a,r,-1,1,ns"),
+                        of("a,r,x,1,ns"),
+                        of("a,r,0,1,nz"),
+                        of("a,r,0,1,ns\na,r,0,1,bytes/s"),
+                        of(",r,0,1,ns"),
+                        of("a,,0,1,ns"),
+                        of("\"a\nb\",r,0,1,ns"),
+                        of("a,r,0,1,ns\n\"a,r,0,1,ns\na,r,0,1,ns\n"),
+                        error("series,run,boot,value,unit,time\na,r,0,1,ns,noon\n"),
+                        error("series,run,boot,value,unit,commit\na,r,0,1,ns,x\na,r,0,1,ns,y\n"),
+                        error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,tcg\na,r,0,1,ns,\n"),
+                    ]
+                    .join("\n"),
+                    @r"
+1: the file is empty
+1: missing columns: unit; the first line must be: series,run,boot,value,unit
+1: unknown column `valeu`: did you mean `value`? known: series, run, boot, value, unit, time, commit, accelerator
+1: column `run` is there twice
+2: there is no row below the names of the columns
+3: 4 fields, but 5 columns
+3: value `nan` is not a finite number from 0 on
+2: value `inf` is not a finite number from 0 on
+2: value `-1` is not a finite number from 0 on
+2: value 1e300 ns is not between 0 and 1e15 ns
+2: value 1e21 ns is not between 0 and 1e15 ns
+2: value `1 000` is no number
+2: boot `-1` is no whole number from 0 to 4294967295
+2: boot `x` is no whole number from 0 to 4294967295
+2: unknown unit `nz`: did you mean `ns`?; ns, us, ms, s, bytes/s, Mbit/s and transactions/s are some that are known
+3: series `a` is in `ns` and in `bytes/s`: a series has one unit
+2: series is empty
+2: run is empty
+2: series `a�b` is no name: at most 200 bytes in one line
+3: 1 fields, but 5 columns
+2: time `noon` is neither seconds since 1970 nor as in 2026-11-01T10:42:00Z
+3: run `r` has commit `x` and commit `y`: give each its own run
+3: boot 0 has accelerator `tcg` and accelerator ``: a boot has one
+"
+                );
         let bytes = b"series,run,boot,value,unit\na,r,0,1,ns\n\xff,r,0,1,ns\n";
         assert_eq!(read(&bytes[..]).unwrap_err().to_string(), "3: series is not UTF-8");
     }

@@ -65,6 +65,7 @@ fn read_one(document: &Value, cell: &Cell, boot: u32) -> Result<ForeignBoot> {
     Ok(ForeignBoot {
         series: Series { cell: cell.clone(), workload: workload.to_owned(), foreign: None },
         boot,
+        accelerator: None,
         samples: Samples {
             measured_ns: (seconds.unwrap_or(0.0).max(0.0) * 1e9) as u64,
             loss: udp.then_some(loss).flatten().map(|(sent, lost)| Loss { sent, lost }),

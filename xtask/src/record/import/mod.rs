@@ -26,6 +26,12 @@ pub use series::{Series, cell_of, series_of, unknown_cell};
 /// The name of a fact of `run.json`: the commit that was measured.
 pub const COMMIT: &str = "commit";
 
+/// The name of a fact of a record's instrument, and of a run: where it was imported from.
+pub const SOURCE: &str = "source";
+
+/// The name of a fact of a record's instrument: what ran a guest's processors, `kvm` or `tcg`. Only guests have it.
+pub const ACCELERATOR: &str = "accelerator";
+
 /// What stands behind the commit of a run of ours, where a file differed from it.
 pub const DIRTY: &str = "-dirty";
 
@@ -54,6 +60,8 @@ pub struct ForeignBoot {
     pub series: Series,
     /// Which fresh start.
     pub boot: u32,
+    /// What ran a guest's processors, where the source says.
+    pub accelerator: Option<String>,
     /// Its samples.
     pub samples: Samples,
 }
@@ -63,10 +71,14 @@ impl Import {
     pub fn into_run(self, name: &str, version: &str) -> (Run, Vec<Record>) {
         let mut records: BTreeMap<(Cell, u32), Record> = BTreeMap::new();
         let (format, started_unix) = (self.format, self.started_unix);
-        for ForeignBoot { series, boot, samples } in self.boots {
+        for ForeignBoot { series, boot, accelerator, samples } in self.boots {
             let record = records
                 .entry((series.cell.clone(), boot))
                 .or_insert_with(|| empty(&series, boot, format, started_unix));
+            if let Some(accelerator) = accelerator {
+                record.instrument.insert(ACCELERATOR.to_owned(), accelerator);
+                record.fingerprint = fingerprint(&record.instrument);
+            }
             record.workloads.push(Measured { workload: series.workload, samples });
         }
         let mut boots_of: BTreeMap<&Cell, u32> = BTreeMap::new();
@@ -74,7 +86,7 @@ impl Import {
         // Nobody planned them: no boot is missing.
         let boots = boots_of.values().min().copied().unwrap_or(0);
         let cells: Vec<Cell> = boots_of.into_keys().cloned().collect();
-        let source = ("source".to_owned(), format!("imported from {format}"));
+        let source = (SOURCE.to_owned(), format!("imported from {format}"));
         let commit = self.commit.map(|commit| (COMMIT.to_owned(), commit));
         let run = Run {
             schema: SCHEMA,
@@ -124,7 +136,7 @@ impl Import {
 /// A record of a boot that nothing is known of yet.
 fn empty(series: &Series, boot: u32, format: &str, started_unix: u64) -> Record {
     let name = series.foreign.clone().map(|name| (SERIES.to_owned(), name));
-    let source = ("source".to_owned(), format.to_owned());
+    let source = (SOURCE.to_owned(), format.to_owned());
     let instrument: BTreeMap<String, String> = name.into_iter().chain([source]).collect();
     Record {
         schema: SCHEMA,
@@ -184,6 +196,7 @@ mod tests {
         let boot = |series: &str, boot| ForeignBoot {
             series: series_of(series),
             boot,
+            accelerator: None,
             samples: samples(Unit::Nanoseconds, vec![1.0, 2.0, 4.0]),
         };
         let a = "running/netns/veth/stock/idle";

@@ -153,6 +153,7 @@ impl Found {
                 foreign: None,
             },
             boot,
+            accelerator: None,
             samples: Samples {
                 measured_ns: (seconds * 1e9) as u64,
                 raw: Some(raw.join("\n").chars().take(KEPT).collect()),

@@ -149,7 +149,11 @@ fn one_boot_is_no_verdict() {
     assert_eq!(words(&verdicts), ["inconclusive"]);
     let [location, _] = of(&verdicts, Aspect::Location)[..] else { panic!() };
     assert!(location.row.ratio.is_some() && location.row.low.is_none());
-    assert!(location.row.reason.contains("fewer than two boots a side"), "{}", location.row.reason);
+    assert!(
+        location.row.reason.contains("1 + 1 boots have this figure, and it takes 2 a side"),
+        "{}",
+        location.row.reason
+    );
 }
 
 #[test]
@@ -304,9 +308,88 @@ fn nothing_at_all_is_said_to_be_nothing() {
     let verdicts = compared(&[(run.clone(), Vec::new()), (run, Vec::new())]);
     assert_eq!(
         verdicts.overall.sentence,
-        "nothing was compared; figures inform and do not gate: the two runs were not measured interleaved"
+        "nothing was compared; incomplete: 10 of 10 boots of the base left no record and 10 of 10 boots of the candidate left no record; figures inform and do not gate: the two runs were not measured interleaved"
     );
     assert_eq!((verdicts.end(false), verdicts.end(true)), (End::Fine, End::Inconclusive));
+}
+
+#[test]
+fn a_table_begins_with_what_must_be_known_and_tells_alike_what_ended_alike() {
+    let [base, mut candidate] = both();
+    let second = candidate.0.cells[1].cell.id();
+    candidate.1.retain(|record| record.cell != second || record.boot < 5);
+    candidate.1[0].outcome = Outcome::Failed { reason: "no answer".into() };
+    candidate.1[0].workloads.clear();
+    candidate.0.matrix.measure.windows += 1;
+    let verdicts = compared(&[base, candidate]);
+    let table = Table(&verdicts).to_string();
+    let (rows, _) = table.split_once("\npolicy ").unwrap();
+    insta::assert_snapshot!(rows, @r"
+inconclusive: no regression in 2 cells; some boots of 1 cell fail; of 11 verdicts that gate 2
+equivalent, 9 inconclusive; figures inform and do not gate: the two runs were not measured
+interleaved
+
+note: the sides were measured differently: windows was 50 and is 51
+
+inconclusive: not told from chance: 1 of 12 boots fail in the candidate, 0 of 12 in the base: no
+  answer
+  running/netns/bridge/stock/idle
+    tcp-rr    outcome       -                  1.000  12+12
+
+inconclusive: no transaction longer than 10 ms; the policy asks for 7 boots a side
+  running/netns/bridge/stock/noisy
+    tcp-rr    stall         -                  -      12+5
+
+inconclusive: one mode; the policy asks for 7 boots a side
+  running/netns/bridge/stock/noisy
+    tcp-rr    modes         -                  -      12+5
+
+inconclusive: cannot be told from the margin
+    workload  aspect        candidate / base   p      boots  visible  needed
+  running/netns/bridge/stock/idle
+    tcp-rr    tail          ×1.06 [0.92–1.23]  0.929  12+11  ×1.50    98
+    tcp-rr    dispersion    ×1.02 [0.90–1.15]  0.929  12+11  ×1.42    69
+    tcp-rr    location      ×1.01 [0.98–1.05]  0.929  12+11  ×1.09    102
+
+inconclusive: cannot be told from the margin; the policy asks for 7 boots a side
+    workload  aspect        candidate / base   p      boots  visible  needed
+  running/netns/bridge/stock/noisy
+    tcp-rr    tail          ×0.95 [0.80–1.14]  0.976  12+5   ×1.64    66
+    tcp-rr    location      ×1.03 [0.98–1.08]  0.768  12+5   ×1.14    84
+    tcp-rr    dispersion    ×0.98 [0.85–1.12]  0.996  12+5   ×1.52    42
+
+inconclusive (informs): shown and not judged, because its test errs too often
+    workload  aspect        candidate / base   p      boots  visible  needed
+  running/netns/bridge/stock/idle
+    tcp-rr    between-boot  ×1.28 [0.66–2.51]  0.768  12+11
+  running/netns/bridge/stock/noisy
+    tcp-rr    between-boot  ×0.97 [0.35–2.71]  0.955  12+5
+
+2 equivalent
+");
+    let markdown = Markdown(&verdicts).to_string();
+    let (rows, _) = markdown.split_once("<details>").unwrap();
+    insta::assert_snapshot!(rows, @r"
+**no regression in 2 cells; some boots of 1 cell fail; of 11 verdicts that gate 2 equivalent, 9 inconclusive; figures inform and do not gate: the two runs were not measured interleaved**
+
+> the sides were measured differently: windows was 50 and is 51
+
+| verdict | cell | workload | aspect | candidate / base | p | why |
+|---|---|---|---|--:|--:|---|
+| inconclusive | running/netns/bridge/stock/idle | tcp-rr | outcome | - | 1.000 | not told from chance: 1 of 12 boots fail in the candidate, 0 of 12 in the base: no answer |
+| inconclusive | running/netns/bridge/stock/noisy | tcp-rr | stall | - | - | no transaction longer than 10 ms in 17 boots |
+| inconclusive | running/netns/bridge/stock/noisy | tcp-rr | modes | - | - | one mode in 17 boots |
+| inconclusive | running/netns/bridge/stock/idle | tcp-rr | tail | ×1.06 [0.92–1.23] | 0.929 | tail ×1.06 \[0.92–1.23\]: cannot be told from the margin ×1.1; 12 + 11 boots; ×1.50 could be seen; about 98 boots a side would show ×1.21 |
+| inconclusive | running/netns/bridge/stock/noisy | tcp-rr | tail | ×0.95 [0.80–1.14] | 0.976 | tail ×0.95 \[0.80–1.14\]: cannot be told from the margin ×1.1; 12 + 5 boots, the policy asks for 7 a side; ×1.64 could be seen; about 66 boots a side would show ×1.21 |
+| inconclusive | running/netns/bridge/stock/noisy | tcp-rr | location | ×1.03 [0.98–1.08] | 0.768 | median ×1.03 \[0.98–1.08\]: cannot be told from the margin ×1.02; 12 + 5 boots, the policy asks for 7 a side; ×1.14 could be seen; about 84 boots a side would show ×1.04 |
+| inconclusive | running/netns/bridge/stock/noisy | tcp-rr | dispersion | ×0.98 [0.85–1.12] | 0.996 | spread inside a boot ×0.98 \[0.85–1.12\]: cannot be told from the margin ×1.1; 12 + 5 boots, the policy asks for 7 a side; ×1.52 could be seen; about 42 boots a side would show ×1.21 |
+| inconclusive | running/netns/bridge/stock/idle | tcp-rr | dispersion | ×1.02 [0.90–1.15] | 0.929 | spread inside a boot ×1.02 \[0.90–1.15\]: cannot be told from the margin ×1.1; 12 + 11 boots; ×1.42 could be seen; about 69 boots a side would show ×1.21 |
+| inconclusive | running/netns/bridge/stock/idle | tcp-rr | location | ×1.01 [0.98–1.05] | 0.929 | median ×1.01 \[0.98–1.05\]: cannot be told from the margin ×1.02; 12 + 11 boots; ×1.09 could be seen; about 102 boots a side would show ×1.04 |
+| inconclusive (informs) | running/netns/bridge/stock/idle | tcp-rr | between-boot | ×1.28 [0.66–2.51] | 0.768 | spread between boots ×1.28 \[0.66–2.51\]: shown and not judged, because its test errs too often; 12 + 11 boots |
+| inconclusive (informs) | running/netns/bridge/stock/noisy | tcp-rr | between-boot | ×0.97 [0.35–2.71] | 0.955 | spread between boots ×0.97 \[0.35–2.71\]: shown and not judged, because its test errs too often; 12 + 5 boots |
+
+2 equivalent.
+");
 }
 
 proptest! {
@@ -333,8 +416,54 @@ proptest! {
             prop_assert!(!row.reason.is_empty());
         }
         prop_assert!(json(&verdicts).is_ok());
-        prop_assert!(!Table(&verdicts).to_string().contains("NaN"));
+        let table = Table(&verdicts).to_string();
+        prop_assert!(!table.contains("NaN"));
+        prop_assert!(table.lines().all(|line| line.chars().count() <= 100), "{}", table);
         // The same input gives the same answer.
         prop_assert_eq!(&judged(&both), &verdicts);
     }
+}
+
+#[test]
+fn what_there_is_too_little_of_is_told_by_how_much_there_is() {
+    let told = |boots: [u32; 2], aspect: Aspect| {
+        let mut both = both();
+        for (at, (_, records)) in both.iter_mut().enumerate() {
+            records.retain(|record| record.boot < boots[at]);
+        }
+        of(&compared(&both), aspect)[0].row.reason.clone()
+    };
+    insta::assert_snapshot!(told([6, 1], Aspect::Dispersion), @"no interval: 6 + 1 boots have this figure, and it takes 2 a side");
+    insta::assert_snapshot!(told([2, 2], Aspect::BetweenBoot), @"no ratio: a side has 2 boots, and a spread takes 3");
+    // Boots of the host that differ between the sides, and of which one begins in a block of the other side's.
+    let (run, mut records) = interleaved(&cells()[..1], 12, 20, |_, _| STEADY);
+    for record in &mut records {
+        let later = if record.side == BASE { 0 } else { 2 };
+        record.host_boot = format!("{} {}", record.side, (record.block + later) / 4);
+    }
+    let verdicts = judged(&(run, records));
+    insta::assert_snapshot!(of(&verdicts, Aspect::Location)[0].row.reason, @"no interval: of 3 + 4 boots, fewer than two blocks hold both sides; 12 and 12 starts under different boots of the host, each of which counts once: 3 and 4");
+}
+
+#[test]
+fn what_somebody_else_measured_of_a_guest_informs_unless_it_says_what_ran_it() {
+    let imported = |accelerator: Option<&str>| {
+        let mut both = both();
+        for (_, records) in &mut both {
+            for record in records {
+                record.cell = record.cell.replace("netns", "qemu");
+                record.instrument = [("source".to_owned(), "csv".to_owned())].into();
+                let of = accelerator.map(|of| ("accelerator".to_owned(), of.to_owned()));
+                record.instrument.extend(of);
+            }
+        }
+        for (run, _) in &mut both {
+            run.cells.iter_mut().for_each(|planned| planned.cell.virtualization = "qemu".into());
+        }
+        compared(&both)
+    };
+    let gate = |verdicts: &Verdicts| verdicts.decisions.iter().any(|decision| decision.row.gates);
+    assert!(gate(&imported(Some("kvm"))));
+    assert!(!gate(&imported(Some("tcg"))) && !gate(&imported(None)));
+    assert!(reasons(&imported(None)).contains("imported without its accelerator"));
 }

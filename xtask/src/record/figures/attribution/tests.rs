@@ -119,7 +119,7 @@ fn knobs_are_ranked_by_what_they_do_beside_the_others_and_alone() {
     assert_eq!(table.tests, 6 * 4);
     let whole = table.whole.iter().find(|effect| effect.figure == "mad").unwrap();
     assert!((whole.ratio.unwrap() * 15.0 - 1.0).abs() < 0.1, "{whole:?}");
-    insta::assert_snapshot!(found.overall.sentence, @"7 of 7 cells measured, 1 not applicable; isolated: tcp-rr MAD x0.068 [0.055-0.083]; knobs of isolated by effect on tcp-rr: policy (dispersion x0.10), placement (tail x0.67)");
+    insta::assert_snapshot!(found.overall.sentence, @"7 of 7 cells measured, 1 not applicable; isolated: better: tcp-rr MAD ×0.068 [0.055–0.083], tcp-rr SD ×0.068 [0.055–0.083] and tcp-rr tail ×0.068 [0.056–0.083] in running/netns/bridge/isolated/idle; knobs of isolated by effect on tcp-rr: policy (dispersion ×0.10), placement (tail ×0.67)");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn the_sentence_says_that_a_ranking_is_of_an_emulator() {
         boot.instrument.insert("accelerator".to_owned(), "tcg".to_owned());
     }
     let sentence = results(&run, &records).unwrap().overall.sentence;
-    assert!(sentence.ends_with("placement (tail x0.67) (emulated)"), "{sentence}");
+    assert!(sentence.ends_with("placement (tail ×0.67) (emulated)"), "{sentence}");
 }
 
 #[test]

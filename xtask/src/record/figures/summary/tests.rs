@@ -6,7 +6,7 @@ use super::*;
 use crate::matrix::{Axis, Cell, Contrast};
 use crate::record::results::ContrastResult;
 use crate::record::testing::{bell, cell, failed, latencies, rates, record, run};
-use crate::record::{Evidence, Unmeasured};
+use crate::record::{Base, Evidence, Unmeasured};
 
 /// Boots of tcp-rr about 30 us; each a little different from the others, `width` apart on average.
 fn boots(cell: &Cell, width: f64, count: u32) -> Vec<Record> {
@@ -60,7 +60,7 @@ tcp-rr dispersion sd_within 0.050 [0.047 0.053] [5, 5]
 tcp-rr tail jitter 0.050 [0.047 0.054] [5, 5] 
 tcp-rr stall stall_share - [- -] [5, 5] no transaction longer than 10 ms on either side
 ");
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: tcp-rr MAD x0.050 [0.047-0.053]");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: better: tcp-rr SD ×0.050 [0.047–0.053], tcp-rr MAD ×0.050 [0.047–0.053] and tcp-rr tail ×0.050 [0.047–0.054] in running/docker/bridge/isolated/idle");
     assert_eq!(found.overall.verdict, "measured");
     assert_eq!(found.cells[0].workloads[0].count, 10_000);
 }
@@ -117,7 +117,7 @@ running/qemu/bridge/stock/idle NotApplicable 0 Some("no common port")
 running/gvisor/bridge/stock/idle Failed 0 Some("4 of 5 planned boots left no record; tcp-rr of boot 0 cannot be read: histogram is cut short")
 running/podman/bridge/stock/idle Failed 0 Some("no boot left a record: finish the run with --resume")
 "#);
-    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 4 failed, 1 skipped, 1 not applicable, failed boots: 3, cells recorded but not planned: 1; isolation: no ratio of tcp-rr MAD");
+    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 4 failed, 1 skipped, 1 not applicable, incomplete: 8 of 15 planned boots left no record, failed boots: 3, cells recorded but not planned: 1; isolation: no figure of both cells");
     assert_eq!(found.overall.verdict, "incomplete");
     assert_eq!(found.cells[0].workloads[0].boots, 3);
     let none = results(&run, &[]).unwrap();
@@ -142,9 +142,9 @@ fn what_makes_a_ratio_doubtful_is_said() {
     records.truncate(8);
     let found = results(&run, &records).unwrap();
     insta::assert_snapshot!(found.contrasts[0].note.as_deref().unwrap(), @"no interval: all boots of each side have the same figure; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, 1 emulated; isolation: tcp-rr MAD x0.050 [0.045-0.056], emulated (instrument differs)");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, 1 emulated, incomplete: 2 of 10 planned boots left no record; isolation: better: tcp-rr SD ×0.050 [0.045–0.056], tcp-rr MAD ×0.050 [0.045–0.056] and tcp-rr tail ×0.050 [0.044–0.057] in running/docker/bridge/isolated/idle; emulated (instrument differs)");
     let one = results(&run, &records[..6]).unwrap();
-    insta::assert_snapshot!(told(&one.contrasts[1..2]), @"tcp-rr dispersion mad 0.047 [- -] [5, 1] no interval: fewer than two boots a side; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
+    insta::assert_snapshot!(told(&one.contrasts[1..2]), @"tcp-rr dispersion mad 0.047 [- -] [5, 1] no interval: 5 and 1 boots have this figure, and it takes 2 a side; instrument differs: accelerator: none | tcg, cpu: none | x; path differs: bridge | bridge > tap; emulated: informs only");
     let side = results(&run, &records[..5]).unwrap();
     insta::assert_snapshot!(told(&side.contrasts[1..2]), @"tcp-rr dispersion mad - [- -] [5, 0] `running/docker/bridge/isolated/idle` has no boots");
 }
@@ -159,6 +159,72 @@ fn stalls_are_compared_also_where_a_side_has_none() {
     }
     let found = results(&run, &records).unwrap();
     insta::assert_snapshot!(told(&found.contrasts[4..]), @"tcp-rr stall stall_share 0.346 [- -] [5, 5] 5 of 5 boots of `running/docker/bridge/isolated/idle` have no stall: counted as one of 10 ms, which draws the ratio towards 1; one side has no stall at all: a bound, without an interval");
+}
+
+/// Two loads of both cells. Under one of them isolation brings a stall to every boot, so that the SD rises while the MAD falls.
+fn stalling() -> (Run, Vec<Record>) {
+    let load = |cell: Cell, load: &str| Cell { load: load.into(), ..cell };
+    let [stock, isolated] = two_cells();
+    let noisy = [stock.clone(), isolated.clone()].map(|cell| load(cell, "noisy"));
+    let run = run(&[stock.clone(), isolated.clone(), noisy[0].clone(), noisy[1].clone()]);
+    let mut records = [boots(&stock, 2000.0, 5), boots(&isolated, 100.0, 5)].concat();
+    records.extend(boots(&noisy[0], 9000.0, 5));
+    for mut record in boots(&noisy[1], 300.0, 5) {
+        let mut transactions = bell(30_000.0, 300.0 + f64::from(record.boot), 2000);
+        transactions[5] = 50_000_000 + 3_000_000 * u64::from(record.boot);
+        record.workloads[0].samples = latencies(&transactions);
+        records.push(record);
+    }
+    (run, records)
+}
+
+#[test]
+fn what_got_worse_is_told_first_and_nothing_else_of_its_cells_is_praised() {
+    let (run, records) = stalling();
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(found.overall.sentence, @"4 of 4 cells measured; isolation: worse in 1 of 2 pairs, where other figures are better: tcp-rr SD ×82.9 [74.7–92.0] and tcp-rr stall ×2.92 (no interval) in running/docker/bridge/isolated/noisy; better in 1 of 2 pairs with nothing worse: tcp-rr SD ×0.050 [0.047–0.053], tcp-rr MAD ×0.050 [0.047–0.053] and tcp-rr tail ×0.050 [0.047–0.054] in running/docker/bridge/isolated/idle");
+    // Alone, such a pair is not praised at all.
+    let (mut run, mut records) = stalling();
+    run.cells.drain(..2);
+    records.drain(..10);
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: worse, where other figures are better: tcp-rr SD ×82.9 [74.7–92.0] and tcp-rr stall ×2.92 (no interval) in running/docker/bridge/isolated/noisy");
+    assert!(!found.overall.sentence.contains("MAD"), "{}", found.overall.sentence);
+}
+
+#[test]
+fn a_run_that_was_cut_short_says_so_in_its_sentence() {
+    let (run, mut records) = isolated();
+    records.retain(|record| record.boot < 3);
+    records[1] = failed(&two_cells()[0], 1, "no packets on bridge");
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, incomplete: 4 of 10 planned boots left no record, failed boots: 1; isolation: better: tcp-rr SD ×0.050 [0.036–0.070], tcp-rr MAD ×0.050 [0.036–0.071] and tcp-rr tail ×0.050 [0.036–0.069] in running/docker/bridge/isolated/idle");
+    assert_eq!(found.overall.verdict, "incomplete");
+}
+
+#[test]
+fn what_a_gate_does_not_ask_for_is_not_missing() {
+    let (mut run, records) = isolated();
+    run.matrix.measure.boots = 40;
+    run.base = Some(Base {
+        revision: "main".into(),
+        commit: "c".into(),
+        matrix_text: String::new(),
+        matrix: run.matrix.clone(),
+        cells: run.cells.clone(),
+        by_policy: true,
+    });
+    let found = results(&run, &records).unwrap();
+    assert_eq!(found.overall.verdict, "measured", "{}", found.overall.sentence);
+    assert_eq!(found.cells[0].reason, None);
+}
+
+#[test]
+fn of_one_boot_a_side_ratios_are_told_as_what_they_are() {
+    let (run, mut records) = isolated();
+    records.retain(|record| record.boot == 0);
+    let found = results(&run, &records).unwrap();
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, incomplete: 8 of 10 planned boots left no record; isolation: better: tcp-rr tail ×0.050 (no interval), tcp-rr SD ×0.050 (no interval) and tcp-rr MAD ×0.050 (no interval) in running/docker/bridge/isolated/idle; too few boots for intervals");
 }
 
 #[test]
@@ -182,6 +248,7 @@ tcp-rr dispersion mad 1.961 [1.924 1.999] [5, 5]
 tcp-rr dispersion sd_within 1.961 [1.924 1.999] [5, 5] 
 tcp-rr tail jitter - [- -] [0, 0] 5 of 5 boots of `running/docker/bridge/stock/idle` have too few observations for jitter; 5 of 5 boots of `running/docker/bridge/isolated/idle` have too few observations for jitter
 ");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: worse, where other figures are better: tcp-rr MAD ×1.96 [1.92–2.00] at a rate ×1.96 and tcp-rr SD ×1.96 [1.92–2.00] at a rate ×1.96 in running/docker/bridge/isolated/idle");
 }
 
 #[test]
