@@ -207,7 +207,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("history add RUN", &["--history"]),
     ("history add NONE --history NONE", &["no run in"]),
     ("history add RUN --history NONE --keep 1", &["'1'", "--keep"]),
-    ("history check --history NONE", &["there is no history", "No such file"]),
+    ("history check --history NONE", &["there is no history", "history add RUN"]),
     ("history check --history /dev/null --accept NONE", &["failed to read file", "No such file"]),
     ("history check --history /dev/null --false-alarms nan", &["above 0"]),
     ("history check --history /dev/null --drift 5", &["--against"]),
