@@ -188,7 +188,7 @@ pub struct Selection {
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
     /// Fresh starts of every cell, instead of the matrix's number.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_parser = count)]
     pub boots: Option<u32>,
     /// Fewest boots and windows that still give every figure; marked as such.
     #[arg(long)]
@@ -208,7 +208,7 @@ pub struct Plan {
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub format: PlanFormat,
     /// Jobs that a CI system or a cluster measures it in; as many as there are kinds of runners that its kernels need, if not given.
-    #[arg(long, value_name = "N", conflicts_with_all = ["shard", "explain"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", conflicts_with_all = ["shard", "explain"], value_parser = count)]
     pub shards: Option<u32>,
     /// Labels that every runner of these jobs has (GitLab: tags, Slurm: features of nodes), with commas between. If not given:
     /// `self-hosted,linux,evenkeel` for GitHub, `evenkeel` for GitLab, none for Slurm.
@@ -217,10 +217,10 @@ pub struct Plan {
     /// Labels that runners have besides which measure guests, with commas between: `kvm`.
     #[arg(long, value_name = "LABEL", value_delimiter = ',')]
     pub guest_runner: Vec<String>,
-    /// Reckon with the boots of a gate: the jobs will measure `--against` another revision.
+    /// Tell it as a gate: what `bench --against` another revision takes, and the jobs that do so.
     #[arg(long)]
     pub gate: bool,
-    /// Leave out the cells that a gate of this time does not carry: `90s`, `30m`, `2h`.
+    /// Tell it as a gate, and leave out the cells that a gate of this time does not carry: `90s`, `30m`, `2h`.
     #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse)]
     pub budget: Option<Duration>,
     /// Print every step of this cell and what undoes it. Needs no root.
@@ -612,7 +612,7 @@ pub struct PublishPages {
     #[arg(long, value_name = "COMMIT")]
     pub commit: Option<String>,
     /// Reports that are kept of each kind.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 50, value_parser = kept_reports)]
     pub keep: u32,
     /// Show what would be written; change nothing.
     #[arg(long)]
@@ -637,7 +637,7 @@ pub struct HistoryAdd {
     #[arg(long, value_name = "NAME")]
     pub mark: Option<String>,
     /// Lines that are kept.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(40..))]
+    #[arg(long, default_value_t = 1000, value_parser = kept_lines)]
     pub keep: u32,
 }
 
@@ -684,6 +684,27 @@ pub struct HistoryPage {
     pub out: PathBuf,
 }
 
+/// A whole number between these.
+fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.parse::<u32>().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| match most {
+        u32::MAX => format!("it is a whole number, at least {least}"),
+        _ => format!("it is a whole number from {least} to {most}"),
+    })
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    whole(text, 1, 10_000)
+}
+
+fn kept_reports(text: &str) -> Result<u32, String> {
+    whole(text, 1, 1000)
+}
+
+fn kept_lines(text: &str) -> Result<u32, String> {
+    whole(text, 40, u32::MAX)
+}
+
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
     number
@@ -703,7 +724,7 @@ pub struct Calibrate {
     #[arg(default_value = "default")]
     pub matrix: String,
     /// Repetitions; as many as the budget carries where that is given, else 12, and 4 of each fault.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub runs: Option<u32>,
     /// Begin no repetition that is not expected to end within this time of the start: 90s, 10m, 2h. One is always made.
     #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse)]
@@ -721,7 +742,7 @@ pub struct Calibrate {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Fresh starts of every cell a side, instead of as many as the policy asks for.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_parser = count)]
     pub boots: Option<u32>,
     /// Seed of the order of boots in the first repetition; each further one has the next. The clock's if not given.
     #[arg(long)]

@@ -121,6 +121,8 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
         plan = plan.within_budget(budget, boots);
     }
     plan.gate = Some(plan.gate_cost(boots));
+    // A budget is a gate's.
+    plan.only_gate = told.gate || told.budget.is_some();
     match told.format {
         cli::PlanFormat::Table => print(Table(&plan))?,
         cli::PlanFormat::Json => print_by(|out| Json(&plan).write(out))?,

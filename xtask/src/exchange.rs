@@ -33,6 +33,13 @@ pub fn import(told: &cli::Import) -> anyhow::Result<Exit> {
     let folders = folders(&told.out, &imports)?;
     let name = told.files.first().and_then(|file| file.file_stem());
     let name = printable(&name.unwrap_or_default().to_string_lossy());
+    // Nothing can be added to a run, so nothing is written where one of several is there.
+    if let Some(there) = folders.iter().find(|folder| folder.join(store::RUN).exists()) {
+        return Err(wrong(format!(
+            "`{}` holds a run already, and an import adds to none: choose another --out",
+            there.display()
+        )));
+    }
     for (import, folder) in imports.into_iter().zip(folders) {
         let (run, records) = import.into_run(&name, env!("CARGO_PKG_VERSION"));
         let mut store = Store::create(&folder, &run)?;

@@ -168,11 +168,11 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("plan defualt", &["no matrix `defualt`", "did you mean `default`?", "known: default, knobs, preempt, smoke, thesis"]),
     ("bench defualt --out NONE", &["no matrix `defualt`", "did you mean `default`?"]),
     ("plan default smoke", &["unexpected argument 'smoke'"]),
-    ("plan --boots 0", &["'0'", "--boots", "1..=10000"]),
+    ("plan --boots 0", &["'0'", "--boots", "1 to 10000"]),
     ("plan --boots=-1", &["'-1'", "--boots"]),
     ("plan --boots 1000000000000000000", &["--boots", "10000"]),
     ("plan --boots nan", &["'nan'", "--boots"]),
-    ("bench --boots 0 --out NONE", &["'0'", "--boots", "1..=10000"]),
+    ("bench --boots 0 --out NONE", &["'0'", "--boots", "1 to 10000"]),
     ("plan --seed x", &["'x'", "--seed"]),
     ("plan --seed=-1", &["'-1'", "--seed"]),
     ("plan --seed 18446744073709551616", &["--seed"]),
@@ -207,11 +207,11 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("history add RUN", &["--history"]),
     ("history add NONE --history NONE", &["no run in"]),
     ("history add RUN --history NONE --keep 1", &["'1'", "--keep"]),
-    ("history check --history NONE", &["failed to read history", "No such file"]),
+    ("history check --history NONE", &["there is no history", "history add RUN"]),
     ("history check --history /dev/null --accept NONE", &["failed to read file", "No such file"]),
     ("history check --history /dev/null --false-alarms nan", &["above 0"]),
     ("history check --history /dev/null --drift 5", &["--against"]),
-    ("history check --history /dev/null --against v1", &["no run of the history has the name or commit `v1`"]),
+    ("history check --history /dev/null --against v1", &["no run of the history has the mark or commit `v1`"]),
     ("report", &["<RUN>"]),
     ("report NONE", &["no run in", "`run.json` is missing"]),
     ("report /dev/null", &["no run in `/dev/null`"]),
@@ -244,4 +244,33 @@ fn wrong_command_lines_are_refused() {
         run(xtask(&arguments).env("EVENKEEL_STATE", at("state"))).is_refused_with(words);
         assert!(!Path::new(&at("NONE")).exists(), "{line} made a run");
     }
+}
+
+#[test]
+fn what_is_refused_says_what_would_do() {
+    let place = tempfile::tempdir().unwrap();
+    let refused = |line: &str, words: &[&str]| {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        run(xtask(&arguments).current_dir(place.path())).is_refused_with(words);
+    };
+    refused("plan --boots abc", &["'abc'", "it is a whole number from 1 to 10000"]);
+    refused("plan --boots 0", &["it is a whole number from 1 to 10000"]);
+    refused("plan --budget 30", &["`30` has no unit: 30s are seconds, 30m minutes, 30h hours"]);
+    refused(
+        "history check --history nope",
+        &["there is no history `nope`: `history add RUN --history nope` begins one"],
+    );
+    let rows = "series,run,boot,value,unit\na,r,0,1,ns\n";
+    std::fs::write(place.path().join("rows.csv"), rows).unwrap();
+    run(xtask(&["import", "csv", "rows.csv", "--out", "D"]).current_dir(place.path())).ends_with(0);
+    refused(
+        "import csv rows.csv --out D",
+        &["`D` holds a run already, and an import adds to none: choose another --out"],
+    );
+    let add = ["history", "add", "D", "--history", "h.jsonl", "--mark", "v1.0"];
+    run(xtask(&add).current_dir(place.path())).ends_with(0);
+    refused(
+        "history check --history h.jsonl --against v1.1",
+        &["no run of the history has the mark or commit `v1.1`", "did you mean `v1.0`?"],
+    );
 }

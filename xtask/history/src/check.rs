@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use evenkeel_plan::matrix::{quoted, suggestion};
 use evenkeel_stats::changes::{Change, Kind, NoAnswer, changes, drift};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -346,7 +347,13 @@ fn reference(history: &History, name: &str) -> Result<Vec<usize>, String> {
     };
     let runs: Vec<usize> = (0..history.runs.len()).filter(|&at| is(&history.runs[at])).collect();
     if runs.is_empty() {
-        Err(format!("no run of the history has the name or commit `{name}`"))
+        let marks: BTreeSet<&str> =
+            history.runs.iter().filter_map(|run| run.mark.as_deref()).collect();
+        let help = match suggestion(name, marks) {
+            Some(help) => help,
+            None => "no run of it has a mark: `history add --mark NAME` gives one".to_owned(),
+        };
+        Err(format!("no run of the history has the mark or commit {}; {help}", quoted(name)))
     } else {
         Ok(runs)
     }
@@ -499,7 +506,7 @@ mod tests {
         let unknown = Question { reference: Some("v2".into()), ..question() };
         assert_eq!(
             check(&history(30, |_| 0.0), &unknown).unwrap_err(),
-            "no run of the history has the name or commit `v2`"
+            "no run of the history has the mark or commit `v2`; did you mean `v1`? known: v1"
         );
     }
 

@@ -148,8 +148,12 @@ fn whole_lines(path: &Path, file: &mut File) -> Result<(Vec<Head>, Vec<Vec<u8>>,
 /// No such file, or a line that is no run; names file and line.
 pub fn read(path: &Path) -> Result<(History, Vec<String>)> {
     let name = path.display();
-    let file = File::open(path)
-        .map_err(|error| wrong(format!("failed to read history `{name}`: {error}")))?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => wrong(format!(
+            "there is no history `{name}`: `history add RUN --history {name}` begins one"
+        )),
+        _ => wrong(format!("failed to read history `{name}`: {error}")),
+    })?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let (mut builder, mut notes, mut number) = (Builder::default(), Vec::new(), 0);
     loop {

@@ -271,7 +271,7 @@ fn other_version(what: &str, found: u32) -> anyhow::Error {
 fn occupied(dir: &Path) -> anyhow::Error {
     let dir = dir.display();
     wrong(format!(
-        "`{dir}` holds a run already: go on with it by --resume {dir}, or choose another --out"
+        "`{dir}` holds a run already: choose another --out, or go on with it by `bench --resume {dir}`"
     ))
 }
 

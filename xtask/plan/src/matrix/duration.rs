@@ -27,6 +27,9 @@ pub fn parse(text: &str) -> Result<Duration, String> {
             .and_then(|number: u64| number.checked_mul(per_unit))
             .map(Duration::from_nanos)
             .ok_or_else(|| "a duration of more than 500 years".to_owned()),
+        (false, None) if unit.is_empty() => Err(format!(
+            "`{number}` has no unit: {number}s are seconds, {number}m minutes, {number}h hours"
+        )),
         _ => {
             Err("a duration is a whole number and one of the units ns, us, ms, s, m, h: \"200ms\""
                 .to_owned())

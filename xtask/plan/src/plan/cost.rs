@@ -1,5 +1,6 @@
 //! What a gate costs, and which cells a time carries. Pure.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,53 @@ pub struct GateCost {
     pub suspect: Duration,
 }
 
+/// What a time carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The time.
+    pub given: Duration,
+    /// Cells that it carries.
+    pub carried: usize,
+    /// Cells that could be measured.
+    pub of: usize,
+    /// Which time carries more of them.
+    pub remedy: String,
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Budget { given, carried, of, remedy } = self;
+        let given = human(*given);
+        match (carried, of) {
+            (0, 0) => write!(f, "a budget of {given}, and no cell that can be measured"),
+            (0, _) => write!(f, "a budget of {given} carries no cell as a gate: {remedy}"),
+            (all, of) if all == of => write!(f, "a budget of {given} carries all {of} cells"),
+            _ => write!(f, "a budget of {given} carries {carried} of {of} cells: {remedy}"),
+        }
+    }
+}
+
+/// The times that carry the first of some cells, and all, of which a boot of both sides takes so long.
+fn needed(times: impl Iterator<Item = Duration>, boots: GateBoots) -> Option<[Duration; 2]> {
+    let (mut first, mut sum, mut longest) = (None, Duration::ZERO, Duration::ZERO);
+    for time in times {
+        sum = sum.saturating_add(time.saturating_mul(boots.usual()));
+        longest = longest.max(time);
+        let so_far = sum.saturating_add(longest.saturating_mul(boots.fresh));
+        first.get_or_insert(so_far);
+    }
+    Some([first?, sum.saturating_add(longest.saturating_mul(boots.fresh))])
+}
+
+/// A time as `--budget` takes it, never less.
+fn as_budget(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        _ => format!("{}m", seconds.div_ceil(60)),
+    }
+}
+
 impl Plan<'_> {
     /// What the cells that can be measured cost as a gate.
     pub fn gate_cost(&self, boots: GateBoots) -> GateCost {
@@ -57,20 +105,36 @@ impl Plan<'_> {
         let (mut spent, mut longest) = (Duration::ZERO, Duration::ZERO);
         let mut full = false;
         let reason = format!("the budget of {} does not carry it", human(budget));
-        for (cells, time) in self.pairs() {
+        let pairs = self.pairs();
+        let needed = needed(pairs.iter().map(|(_, time)| *time), boots);
+        let remedy = match needed {
+            Some([first, all]) if first < all => {
+                let [first, all] = [first, all].map(as_budget);
+                format!(
+                    "--budget {all} carries all cells, {first} the first; or choose some with --only"
+                )
+            }
+            Some([_, all]) => format!("--budget {} carries it", as_budget(all)),
+            None => String::new(),
+        };
+        let (given, of) = (budget, pairs.len());
+        let mut carried = 0;
+        for (cells, time) in pairs {
             let screen = spent.saturating_add(time.saturating_mul(boots.usual()));
             let suspect = longest.max(time).saturating_mul(boots.fresh);
             full |= screen.saturating_add(suspect) > budget;
+            carried += usize::from(!full);
             if full {
                 for at in cells {
-                    let remedy = "a longer --budget, or choose cells with --only".to_owned();
-                    let status = Status::Skipped { reason: reason.clone(), remedy };
+                    let (reason, remedy) = (reason.clone(), remedy.clone());
+                    let status = Status::Skipped { reason, remedy };
                     self.cells[at].status = Arc::new(status);
                 }
             } else {
                 (spent, longest) = (screen, longest.max(time));
             }
         }
+        self.budget = Some(Budget { given, carried, of, remedy });
         self
     }
 
@@ -134,5 +198,15 @@ mod tests {
         assert_eq!(carried(for_cells(1)), 1);
         assert_eq!(carried(Duration::ZERO), 0);
         assert_eq!(carried(Duration::MAX), 6);
+        let told = |budget: Duration| {
+            planned(&matrix).within_budget(budget, BOOTS).budget.map(|budget| budget.to_string())
+        };
+        let none = told(Duration::from_secs(1)).unwrap();
+        insta::assert_snapshot!(none, @"a budget of 1 s carries no cell as a gate: --budget 57m carries all cells, 9m the first; or choose some with --only");
+        insta::assert_snapshot!(told(for_cells(2)).unwrap(), @"a budget of 10 min 5 s carries 2 of 6 cells: --budget 57m carries all cells, 9m the first; or choose some with --only");
+        insta::assert_snapshot!(told(Duration::from_secs(86_400)).unwrap(), @"a budget of 1 d carries all 6 cells");
+        // What it says would do, does.
+        let all = none.split("--budget ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        assert_eq!(carried(crate::matrix::duration::parse(all).unwrap()), 6);
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 
 use alike::{Alike, Last};
 pub use alike::{Judge, Judged, Scope};
-pub use cost::{GateBoots, GateCost};
+pub use cost::{Budget, GateBoots, GateCost};
 pub use estimate::{Limits, TooLarge, boot_time, human};
 pub use filter::{BadFilter, Filter};
 pub use json::Json;
@@ -65,6 +65,10 @@ pub struct Plan<'m> {
     lab_starts: Duration,
     /// What it would cost as a gate, where that is to be told.
     pub gate: Option<GateCost>,
+    /// What a budget carries of it as a gate, where one was given.
+    pub budget: Option<Budget>,
+    /// Whether it is told as a gate alone: the boots that its matrix asks for are then none of its.
+    pub only_gate: bool,
 }
 
 /// A cell of a plan.
@@ -169,7 +173,15 @@ impl<'m> Plan<'m> {
                 let boot_time = boot_time(&matrix.measure, overhead);
                 Planned { cell, status, boot_time, side: Side::Candidate, lab }
             });
-        Ok(Plan { matrix, cells: cells.collect(), options, lab_starts: Duration::ZERO, gate: None })
+        Ok(Plan {
+            matrix,
+            cells: cells.collect(),
+            options,
+            lab_starts: Duration::ZERO,
+            gate: None,
+            budget: None,
+            only_gate: false,
+        })
     }
 
     /// The same plan beside another revision of its matrix: each cell is there for both, as each has it. What only one of both has is

@@ -27,16 +27,21 @@ impl fmt::Display for Table<'_> {
             write!(f, ", shard {shard}")?;
         }
         writeln!(f, ": {}", counts(&plan.cells))?;
-        writeln!(
-            f,
-            "{} boots ({} of each cell), seed {}, about {}",
-            plan.boot_count(),
-            plan.matrix.measure.boots,
-            plan.options.seed,
-            human(plan.estimate())
-        )?;
-        if plan.cells.is_empty() {
-            return Ok(());
+        if !plan.only_gate {
+            writeln!(
+                f,
+                "{} boots ({} of each cell), seed {}, about {}",
+                plan.boot_count(),
+                plan.matrix.measure.boots,
+                plan.options.seed,
+                human(plan.estimate())
+            )?;
+        }
+        if let Some(budget) = &plan.budget {
+            writeln!(f, "{budget}")?;
+        }
+        if plan.cells.is_empty() || plan.only_gate && plan.boot_count() == 0 {
+            return write_groups(f, plan, groups);
         }
         if let Some(GateCost { boots, screen: [least, most], suspect }) = plan.gate {
             writeln!(
@@ -50,27 +55,39 @@ impl fmt::Display for Table<'_> {
                 human(suspect)
             )?;
         }
-        let ids = plan.cells.iter().map(|planned| planned.cell.id_len());
-        let named = |axis: &Axis| plan.cells.iter().any(|planned| planned.cell.names(*axis));
-        let names = Axis::ALL.into_iter().filter(named).map(Axis::name);
-        let heading = names.collect::<Vec<_>>().join("/");
-        let width = ids.max().unwrap_or(0).max(heading.len());
-        writeln!(f, "\n  {heading:width$}  a boot")?;
-        for Group { status, cells } in groups {
-            match status {
-                Status::Runnable => writeln!(f, "runnable")?,
-                Status::Skipped { reason, remedy } => {
-                    writeln!(f, "\nskipped: {}", one_line(reason))?;
-                    writeln!(f, "  remedy: {}", one_line(remedy))?;
-                }
-                Status::NotApplicable { reason } => {
-                    writeln!(f, "\nnot applicable: {}", one_line(reason))?;
-                }
-            }
-            write_cells(f, &cells, width)?;
-        }
-        Ok(())
+        write_groups(f, plan, groups)
     }
+}
+
+/// The cells by what became of them; nothing where there are none.
+fn write_groups(
+    f: &mut fmt::Formatter<'_>,
+    plan: &Plan<'_>,
+    groups: Vec<Group<'_>>,
+) -> fmt::Result {
+    if plan.cells.is_empty() {
+        return Ok(());
+    }
+    let ids = plan.cells.iter().map(|planned| planned.cell.id_len());
+    let named = |axis: &Axis| plan.cells.iter().any(|planned| planned.cell.names(*axis));
+    let names = Axis::ALL.into_iter().filter(named).map(Axis::name);
+    let heading = names.collect::<Vec<_>>().join("/");
+    let width = ids.max().unwrap_or(0).max(heading.len());
+    writeln!(f, "\n  {heading:width$}  a boot")?;
+    for Group { status, cells } in groups {
+        match status {
+            Status::Runnable => writeln!(f, "runnable")?,
+            Status::Skipped { reason, remedy } => {
+                writeln!(f, "\nskipped: {}", one_line(reason))?;
+                writeln!(f, "  remedy: {}", one_line(remedy))?;
+            }
+            Status::NotApplicable { reason } => {
+                writeln!(f, "\nnot applicable: {}", one_line(reason))?;
+            }
+        }
+        write_cells(f, &cells, width)?;
+    }
+    Ok(())
 }
 
 /// One line a cell, with the time of a boot where there is one. Without `write!`, which a million cells would feel.

@@ -19,7 +19,7 @@ use crate::record::{CANDIDATE, Record, Run};
 /// # Errors
 /// Samples that cannot be decoded, or a sink that takes no more.
 pub fn write(run: &Run, records: &[Record], out: &mut dyn Write) -> Result<()> {
-    let accelerated = |record: &Record| record.instrument.get(ACCELERATOR).is_some();
+    let accelerated = |record: &Record| record.instrument.contains_key(ACCELERATOR);
     let guests = records.iter().any(accelerated);
     writeln!(
         out,

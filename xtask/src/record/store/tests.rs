@@ -53,7 +53,7 @@ fn what_is_written_is_read() {
 fn a_run_is_never_overwritten() {
     let (dir, run) = written(&[boot(0)]);
     let error = Store::create(dir.path(), &run).unwrap_err();
-    insta::assert_snapshot!(plain(&dir, error), @"`DIR` holds a run already: go on with it by --resume DIR, or choose another --out");
+    insta::assert_snapshot!(plain(&dir, error), @"`DIR` holds a run already: choose another --out, or go on with it by `bench --resume DIR`");
     assert_eq!(read(dir.path()).unwrap().1.len(), 1);
     std::fs::remove_file(dir.path().join(RUN)).unwrap();
     assert!(Store::create(dir.path(), &run).is_err(), "records without a header are a run, too");

@@ -174,20 +174,20 @@ impl<'a> Labs<'a> {
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<Lab> {
         let kernel = &cell.kernel;
+        let failures = self.failures.entry(kernel.to_string()).or_default();
+        ensure!(*failures < FAILURES, "{failures} labs with this kernel failed before it");
+        watcher.see(&Event::Lab { kernel: kernel.to_string(), block });
+        let began = Instant::now();
         let kit = match self.kits.get(&**kernel) {
             Some(Ok(kit)) => kit,
             Some(Err(reason)) => bail!("{reason}"),
             None => bail!("nothing was prepared for kernel `{kernel}`"),
         };
-        let order = self.order(kernel, kit)?;
-        let failures = self.failures.entry(kernel.to_string()).or_default();
-        ensure!(*failures < FAILURES, "{failures} labs with this kernel failed before it");
-        watcher.see(&Event::Lab { kernel: kernel.to_string(), block });
-        let began = Instant::now();
         *failures += 1;
+        let order = self.order(kernel, kit)?;
         let mut lab = Lab::start(kit, self.host, self.tag)?;
         let says = lab.begin(kit, order, stop, watcher)?;
-        *failures = 0;
+        self.failures.remove(&**kernel);
         watcher.see(&Event::LabUp { kernel: kernel.to_string(), says, took: began.elapsed() });
         Ok(lab)
     }
