@@ -96,6 +96,10 @@ while [ "$code" -gt 128 ] && [ -e "/proc/$bench" ]; do
 done
 # 1 and 3 are verdicts, which `merge` gives of the whole; anything else is this task's own failure.
 case $code in
-  0 | 1 | 3) mv "$mine" "$out/$shard" ;;
+  0 | 1 | 3)
+    # At once or not at all: into a folder that is there nothing is moved.
+    mv --no-target-directory "$mine" "$out/$shard" ||
+      { [ -e "$out/$shard/run.json" ] && echo "another node has measured shard $shard meanwhile: this one's stays in $mine"; }
+    ;;
   *) exit "$code" ;;
 esac

@@ -590,6 +590,9 @@ fn a_merge_request_of_gitlab_has_one_note_and_figures_beside() {
     let shown = publish("both", &["--dry-run"]);
     assert!(shown.ends_with(1).stdout.contains("== note\n<!-- evenkeel: two -->"), "{shown}");
     assert!(server.with(|state| state.calls.is_empty()));
+    run(job("both", &[]).env_remove("EVENKEEL_TOKEN").env_remove("GITLAB_TOKEN"))
+        .ends_with(1)
+        .says(&["warning: note: no token", "EVENKEEL_TOKEN"]);
     run(job("both", &[]).env("CI_MERGE_REQUEST_IID", "x")).is_refused_with(&["is no number"]);
     // A branch has nobody to tell, and its figures all the same.
     run(job("both", &[]).env_remove("CI_MERGE_REQUEST_IID")).is_refused_with(&["nothing to tell"]);

@@ -32,7 +32,7 @@ fn real_a_pipeline_measures_two_shards_and_its_site_holds_branch_and_merge_reque
     .unwrap();
     std::fs::write(
         repository.join(".gitignore"),
-        ".evenkeel/\n.gitlab-ci-local/\nevenkeel-*\npublic/\n",
+        ".evenkeel/\n.gitlab-ci-local*\nevenkeel-*\npublic/\n",
     )
     .unwrap();
     let git = |words: &[&str]| {
@@ -49,9 +49,11 @@ fn real_a_pipeline_measures_two_shards_and_its_site_holds_branch_and_merge_reque
         let mut command = assert_cmd::Command::new("gitlab-ci-local");
         command.args(["--force-shell-executor", "--concurrency", "1"]).current_dir(&repository);
         command.env("EVENKEEL_STATE", host.state.path());
-        for variable in variables.iter().chain([&format!("EVENKEEL_REMOTE={origin}")]) {
-            command.args(["--variable", variable]);
-        }
+        // As variables of the project, which reach child pipelines.
+        let remote = format!("EVENKEEL_REMOTE=file://{origin}");
+        let lines = variables.iter().chain([&remote]);
+        let lines: String = lines.map(|of| of.replacen('=', ": \"", 1) + "\"\n").collect();
+        std::fs::write(repository.join(".gitlab-ci-local-variables.yml"), lines).unwrap();
         run(command.timeout(PATIENCE))
     };
     let site = |file: &str| std::fs::read_to_string(repository.join("public").join(file));

@@ -183,13 +183,15 @@ fn real_an_array_loses_a_node_and_the_shard_that_is_missing_is_submitted_once_mo
     assert!(told.contains(": shards 1,2,3 on nodes with bench\n"), "{told}");
     let job = told.split([' ', ':']).nth(1).unwrap().to_owned();
 
-    let on = || {
+    let on = |lost: &str| {
         let parts = std::fs::read_dir(out.join("unfinished")).into_iter().flatten().flatten();
         let second = parts.filter(|part| part.path().join("boots.jsonl").exists());
         let names = second.filter_map(|part| part.file_name().into_string().ok());
-        Ok(names.filter_map(|name| Some(name.strip_prefix("2-")?.to_owned())).next())
+        let mut nodes = names.filter_map(|name| Some(name.strip_prefix("2-")?.to_owned()));
+        Ok(nodes.find(|node| node != lost))
     };
-    let node = wait::until("the second shard to be measured", LONG, on).unwrap();
+    let second = "the second shard to be measured";
+    let node = wait::until(second, LONG, || on("")).unwrap();
     cluster.kill_node(&node, host.state.path());
     // It is queued again by itself; here somebody gives it up.
     cluster.ask(&["scancel", &format!("{job}_2")]);
@@ -206,8 +208,13 @@ fn real_an_array_loses_a_node_and_the_shard_that_is_missing_is_submitted_once_mo
 
     let told = submit(&["2"]);
     assert!(told.contains(": shards 2 on nodes with bench\n"), "{told}");
+    // It is queued again in the middle: it ends well, and goes on or begins anew, as the node is.
+    let job = told.split([' ', ':']).nth(1).unwrap();
+    wait::until(second, LONG, || on(&node)).unwrap();
+    cluster.ask(&["scontrol", "requeue", &format!("{job}_2")]);
     cluster.is_over();
     let log = std::fs::read_to_string(out.join("log/2.txt")).unwrap_or_default();
+    assert!(log.contains("interrupted: the host is as it was"), "{log}");
     assert!(out.join("2/run.json").exists(), "{log}");
     // What the node that died had changed was brought back by the task that came next.
     let logs: String = ["1", "2", "3"]

@@ -43,6 +43,14 @@ impl Forge {
         }
     }
 
+    /// What is to be done where the job has no token; nothing where it has one.
+    pub(in crate::publish) fn lacks_token(self) -> Option<String> {
+        let (names, remedy) = self.token();
+        let there = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let found = names.into_iter().any(there);
+        (!found).then(|| format!("no token: {remedy}"))
+    }
+
     /// Headers that every call has.
     fn headers(self, token: &str) -> String {
         match self {
@@ -160,7 +168,7 @@ impl Api {
             return Err(wrong(format!("{name} is no address that begins with https://")));
         }
         if token.is_empty() && !dry {
-            return Err(wrong(format!("no token: {}", forge.token().1)));
+            return Err(wrong(forge.lacks_token().unwrap_or_else(|| "no token".to_owned())));
         }
         // Nothing in it may end the line that it stands in.
         if !token.bytes().all(|c| c.is_ascii_graphic() && c != b'"' && c != b'\\') {

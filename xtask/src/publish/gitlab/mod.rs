@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli;
 use crate::publish::api::{Api, Forge};
 use crate::publish::checked_link;
+use crate::streams::say;
 use crate::wrong::wrong;
 
 use super::Sink;
@@ -36,6 +37,11 @@ pub fn sinks(told: &cli::PublishGitlab) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         }
         return Ok(sinks);
     };
+    // Nobody gives a job of GitLab one by itself: a project without it has its other reports.
+    if let (Some(why), false) = (Forge::Gitlab.lacks_token(), told.dry_run) {
+        say(format_args!("warning: note: {why}"));
+        return Ok(sinks);
+    }
     let api = Api::of_environment(Forge::Gitlab, told.dry_run)?;
     sinks.push(Box::new(Note { api, request, link }));
     Ok(sinks)
