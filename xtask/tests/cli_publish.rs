@@ -645,6 +645,17 @@ fn a_site_keeps_reports_apart_and_is_bounded() {
     let index = text(&place, "site/index.html");
     assert_eq!((index.matches("runs/").count(), index.matches("pr/7/").count()), (1, 1), "{index}");
     assert_eq!(text(&place, "site/history.jsonl").lines().count(), 1);
+    // The list leads to the history, the history to the run, and a run to its results and back.
+    let at = index.split("href=\"runs/").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let [history, report] =
+        ["history.html", &format!("runs/{at}")].map(|page| text(&place, &format!("site/{page}")));
+    assert!(
+        index.contains("href=\"history.html\"") && history.contains("href=\"runs/"),
+        "{history}"
+    );
+    assert!(
+        report.contains("href=\"results.json\"") && report.contains("href=\"../../index.html\"")
+    );
     for number in 0..4 {
         let dir = place.path().join(format!("n{number}"));
         write(&dir, &[(BASE, STEADY), (CANDIDATE, WIDE)], 1_800_000_100 + number);

@@ -269,3 +269,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_line_as_we_write_it_is_read_quickly_and_any_other_is_read_as_well() {
+    for record in [boot(0), failed(&cell("netns", "stock"), 1, "\"workloads\":[ \\")] {
+        let line = serde_json::to_string(&record).unwrap();
+        assert_eq!(read_quickly(line.as_bytes()).as_ref(), Some(&record));
+        let other = line.replace("\"workloads\":[", "\"workloads\" : [");
+        assert_eq!(read_quickly(other.as_bytes()), None);
+        assert_eq!(read_record(other.as_bytes()).ok(), Some(record));
+    }
+}

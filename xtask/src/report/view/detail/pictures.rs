@@ -39,7 +39,7 @@ pub(super) fn charts(
     if quantity == Quantity::Time {
         found.push(chart::percentiles(name, &series)?);
     }
-    if all || quantity != Quantity::Time {
+    if all {
         found.push(chart::ecdf(name, quantity, &series)?);
     }
     let sides = sides(source, cell, name);
