@@ -64,18 +64,19 @@ fi
 mine=$out/unfinished/$shard-${SLURMD_NODENAME:-$(hostname)}
 mkdir -p "$out/unfinished"
 
+# Words and no function: that would be a shell of its own in the background, which a signal ends.
 if [ "$(id -u)" != 0 ] && sudo -n --preserve-env=SLURM_JOB_ID "$tool" --version > /dev/null 2>&1; then
-  elevated() { sudo -n --preserve-env=SLURM_JOB_ID "$tool" "$@"; }
+  set -- sudo -n --preserve-env=SLURM_JOB_ID "$tool"
 else
-  elevated() { "$tool" "$@"; }
+  set -- "$tool"
 fi
 # What a node that failed has left. Nothing else is measured on it now: it is this task's.
-elevated restore
+"$@" restore
 
 if [ -e "$mine/run.json" ]; then
-  set -- --resume "$mine"
+  set -- "$@" bench --resume "$mine"
 else
-  set --
+  set -- "$@" bench
   IFS='
 '
   for word in $(words); do set -- "$@" "$word"; done
@@ -86,7 +87,7 @@ else
 fi
 # A task that is cancelled is told so, as its program is: it waits until the host is restored.
 trap : TERM
-elevated bench "$@" &
+"$@" &
 bench=$!
 code=0
 wait "$bench" || code=$?

@@ -4,9 +4,12 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 
-use common::{Host, Quick, Said, run, xtask};
+use common::{Host, PATIENCE, Quick, Said, run, xtask};
+use evenkeel_agent::wait;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -89,6 +92,45 @@ fn jobs_of_a_plan_are_one_line_of_json() {
     plan(&["--runner", "$(id)"]).is_refused_with(&["`$(id)` is no label of a runner"]);
     plan(&["--shards", "257"]).is_refused_with(&["--shards 257"]);
     run(&mut xtask(&["plan", "--shards", "2"])).is_refused_with(&["--format github"]);
+}
+
+/// The script of a plan for Slurm, in a folder of its own.
+fn script(place: &TempDir, more: &[&str]) -> String {
+    let matrix = two().write(place.path()).to_string_lossy().into_owned();
+    let plan = [&["plan", &matrix, "--format", "slurm"][..], more].concat();
+    let script = place.path().join("array.sh");
+    std::fs::write(&script, &run(&mut xtask(&plan)).ends_with(0).stdout).unwrap();
+    script.to_string_lossy().into_owned()
+}
+
+/// A program of a few lines of a shell.
+fn program(place: &TempDir, name: &str, lines: &str) -> String {
+    let path = place.path().join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_task_that_is_cancelled_ends_after_its_program() {
+    let place = TempDir::new().unwrap();
+    let script = script(&place, &[]);
+    // As the real one: told to end, it restores and says that it was interrupted.
+    let tool = "[ \"$1\" = bench ] || exit 0\ntrap ': > restored; exit 130' TERM\n\
+        tail -f /dev/null & : > measuring\nwait $!";
+    let tool = program(&place, "tool", tool);
+    #[expect(clippy::disallowed_methods, reason = "it gets a signal while it runs")]
+    let mut command = std::process::Command::new("sh");
+    command.args([&script, "out", &tool, "", ""]).env("SLURM_ARRAY_TASK_ID", "1");
+    let mut task = command.current_dir(place.path()).process_group(0).spawn().unwrap();
+    let measures = || Ok(place.path().join("measuring").exists().then_some(()));
+    wait::until("a task that measures", PATIENCE, measures).unwrap();
+    // Slurm tells all processes of a task.
+    let group = nix::unistd::Pid::from_raw(task.id().try_into().unwrap());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let ended = task.wait().unwrap();
+    assert_eq!((ended.code(), ended.signal()), (Some(130), None));
+    assert!(place.path().join("restored").exists());
 }
 
 #[test]
