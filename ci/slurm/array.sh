@@ -48,6 +48,17 @@ if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
   # Every task means the same commit, whatever is committed meanwhile.
   if [ -n "${AGAINST:-}" ]; then against=$(git rev-parse --verify --end-of-options "$AGAINST^{commit}"); fi
   mkdir -p "$out/log"
+  # What is measured there already is this: another plan, commit or base would be told what that one found.
+  asked=$(
+    words
+    printf '%s\n' "shards $shards" "against ${against:-nothing}" "commit $(git rev-parse --verify --quiet HEAD || echo none)"
+  )
+  if [ ! -e "$out/asked" ]; then
+    printf '%s\n' "$asked" > "$out/asked"
+  elif [ "$asked" != "$(cat "$out/asked")" ]; then
+    echo "error: $out is of another plan, commit or base: choose another EVENKEEL_OUT, or remove it" >&2
+    exit 2
+  fi
   arrays
   echo "when they have ended: $tool merge $out --out $out-whole"
   exit 0

@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 
 use common::{Host, PATIENCE, Quick, Said, run, xtask};
-use evenkeel_agent::wait;
+use evenkeel_agent::{command, wait};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -109,6 +109,47 @@ fn program(place: &TempDir, name: &str, lines: &str) -> String {
     std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
     path.to_string_lossy().into_owned()
+}
+
+/// A script that is submitted to a cluster which takes everything.
+fn submitted(place: &TempDir, script: &str, more: &[&str], against: &str) -> Said {
+    let bin = place.path().join("bin");
+    if !bin.exists() {
+        std::fs::create_dir(&bin).unwrap();
+        program(place, "bin/sbatch", "echo 7");
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut command = assert_cmd::Command::new("sh");
+    command.arg(script).args(more).current_dir(place.path()).timeout(PATIENCE);
+    command.env("PATH", path).env("EVENKEEL", "/bin/true").env("EVENKEEL_OUT", "out");
+    run(command.env("AGAINST", against))
+}
+
+#[test]
+fn a_folder_of_shards_takes_no_other_plan_commit_or_base() {
+    let place = TempDir::new().unwrap();
+    let git = |words: &[&str]| {
+        let own = ["git", "-C", place.path().to_str().unwrap(), "-c", "user.name=a"];
+        let words = [&own[..], &["-c", "user.email=a@example.org"], words].concat();
+        assert_eq!(command::run(&words, PATIENCE).unwrap().code, Some(0), "{words:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", "one"]);
+    let script_of = |more: &[&str]| script(&place, more);
+    let first = script_of(&[]);
+    for more in [&[][..], &["1"]] {
+        let said = submitted(&place, &first, more, "");
+        assert!(said.ends_with(0).stdout.starts_with("job 7: shards 1\n"), "{said}");
+    }
+    let refused = |said: Said| {
+        said.ends_with(2).says(&["choose another EVENKEEL_OUT"]);
+        assert!(!said.stdout.contains("job"), "{said}");
+    };
+    refused(submitted(&place, &first, &[], "HEAD"));
+    refused(submitted(&place, &script_of(&["--seed", "2"]), &[], ""));
+    let first = script_of(&[]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", "two"]);
+    refused(submitted(&place, &first, &[], ""));
 }
 
 #[test]
