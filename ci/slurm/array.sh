@@ -90,7 +90,10 @@ else
   set -- "$@" bench
   IFS='
 '
+  # A filter is no pattern of files.
+  set -f
   for word in $(words); do set -- "$@" "$word"; done
+  set +f
   unset IFS
   set -- "$@" --shard "$shard/$shards" --out "$mine"
   if [ -n "$against" ]; then set -- "$@" --against "$against"; fi

@@ -153,6 +153,20 @@ fn a_folder_of_shards_takes_no_other_plan_commit_or_base() {
 }
 
 #[test]
+fn a_task_measures_the_filter_that_was_planned_whatever_files_are_called() {
+    let place = TempDir::new().unwrap();
+    let script = script(&place, &["--only", "*veth*"]);
+    let tool =
+        program(&place, "tool", "printf '%s\\n' \"$@\" > words\n[ \"$1\" != bench ] || exit 4");
+    std::fs::write(place.path().join("a-veth-b"), "").unwrap();
+    let mut command = assert_cmd::Command::new("sh");
+    command.args([&script, "out", &tool, "", ""]).env("SLURM_ARRAY_TASK_ID", "1");
+    run(command.current_dir(place.path()).timeout(PATIENCE)).ends_with(4);
+    let words = std::fs::read_to_string(place.path().join("words")).unwrap();
+    assert!(words.contains("\n--only\n*veth*\n--shard\n1/1\n"), "{words}");
+}
+
+#[test]
 fn a_task_that_is_cancelled_ends_after_its_program() {
     let place = TempDir::new().unwrap();
     let script = script(&place, &[]);
