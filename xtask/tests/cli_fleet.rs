@@ -429,6 +429,36 @@ fn of_shards_there_are_no_more_than_jobs() {
 }
 
 #[test]
+fn pages_of_a_branch_that_nobody_wrote_yet_name_the_token_and_are_no_failure() {
+    let place = TempDir::new().unwrap();
+    let origin = place.path().join("origin").to_string_lossy().into_owned();
+    let git = |words: &[&str]| {
+        let own = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"];
+        let ended = command::run(&[&own[..], words].concat(), PATIENCE).unwrap();
+        assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.last_words());
+    };
+    git(&["init", "--quiet", "--initial-branch", "main", &origin]);
+    let (_, text) =
+        include_str!("../../ci/gitlab/evenkeel.yml").split_once(".evenkeel-pages:").unwrap();
+    let (_, text) = text.split_once("- |\n").unwrap();
+    let (step, _) = text.split_once("  artifacts:").unwrap();
+    let page = |remote: &str, code: i32| {
+        let mut command = assert_cmd::Command::new("bash");
+        command.args(["-eo", "pipefail", "-c", step]).current_dir(place.path()).timeout(PATIENCE);
+        command.env("EVENKEEL_REMOTE", remote).env("EVENKEEL_PAGES", "site");
+        run(&mut command).ends_with(code);
+        std::fs::read_to_string(place.path().join("public/index.html")).unwrap_or_default()
+    };
+    assert!(page(&origin, 0).contains("EVENKEEL_TOKEN"));
+    std::fs::write(place.path().join("origin/index.html"), "reports").unwrap();
+    git(&["-C", &origin, "checkout", "--quiet", "-b", "site"]);
+    git(&["-C", &origin, "add", "index.html"]);
+    git(&["-C", &origin, "commit", "--quiet", "-m", "one"]);
+    assert_eq!(page(&origin, 0), "reports");
+    assert_eq!(page("nowhere", 128), "");
+}
+
+#[test]
 fn every_command_of_the_guides_is_one() {
     use clap::Parser as _;
     for guide in [
