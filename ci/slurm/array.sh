@@ -25,6 +25,11 @@ arrays() {
 submit() {
   features=$1 minutes=$2
   shift 2
+  # First it is only asked which there are.
+  if [ -z "$known" ]; then
+    found="$found $* "
+    return 0
+  fi
   tasks=
   for shard in "$@"; do
     case " $wanted " in
@@ -42,6 +47,15 @@ submit() {
 if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
   self=$0
   wanted=$*
+  known='' found=
+  arrays
+  known=$found
+  for shard in "$@"; do
+    case $known in
+      *" $shard "*) ;;
+      *) echo "error: no shard $shard to submit: there are$known" >&2 && exit 2 ;;
+    esac
+  done
   tool=${EVENKEEL:-$(command -v evenkeel || echo evenkeel)}
   out=${EVENKEEL_OUT:-$PWD/out/slurm-$matrix}
   against=

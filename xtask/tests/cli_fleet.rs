@@ -141,6 +141,9 @@ fn a_folder_of_shards_takes_no_other_plan_commit_or_base() {
         let said = submitted(&place, &first, more, "");
         assert!(said.ends_with(0).stdout.starts_with("job 7: shards 1\n"), "{said}");
     }
+    let said = submitted(&place, &first, &["1", "9"], "");
+    said.ends_with(2).says(&["no shard 9 to submit: there are 1"]);
+    assert_eq!(said.stdout, "");
     let refused = |said: Said| {
         said.ends_with(2).says(&["choose another EVENKEEL_OUT"]);
         assert!(!said.stdout.contains("job"), "{said}");
