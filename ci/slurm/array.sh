@@ -25,6 +25,11 @@ arrays() {
 submit() {
   features=$1 minutes=$2
   shift 2
+  # First it is only asked which there are.
+  if [ -z "$known" ]; then
+    found="$found $* "
+    return 0
+  fi
   tasks=
   for shard in "$@"; do
     case " $wanted " in
@@ -42,12 +47,32 @@ submit() {
 if [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
   self=$0
   wanted=$*
+  known='' found=
+  arrays
+  known=$found
+  for shard in "$@"; do
+    case $known in
+      *" $shard "*) ;;
+      *) echo "error: no shard $shard to submit: there are$known" >&2 && exit 2 ;;
+    esac
+  done
   tool=${EVENKEEL:-$(command -v evenkeel || echo evenkeel)}
   out=${EVENKEEL_OUT:-$PWD/out/slurm-$matrix}
   against=
   # Every task means the same commit, whatever is committed meanwhile.
   if [ -n "${AGAINST:-}" ]; then against=$(git rev-parse --verify --end-of-options "$AGAINST^{commit}"); fi
   mkdir -p "$out/log"
+  # What is measured there already is this: another plan, commit or base would be told what that one found.
+  asked=$(
+    words
+    printf '%s\n' "shards $shards" "against ${against:-nothing}" "commit $(git rev-parse --verify --quiet HEAD || echo none)"
+  )
+  if [ ! -e "$out/asked" ]; then
+    printf '%s\n' "$asked" > "$out/asked"
+  elif [ "$asked" != "$(cat "$out/asked")" ]; then
+    echo "error: $out is of another plan, commit or base: choose another EVENKEEL_OUT, or remove it" >&2
+    exit 2
+  fi
   arrays
   echo "when they have ended: $tool merge $out --out $out-whole"
   exit 0
@@ -64,21 +89,25 @@ fi
 mine=$out/unfinished/$shard-${SLURMD_NODENAME:-$(hostname)}
 mkdir -p "$out/unfinished"
 
+# Words and no function: that would be a shell of its own in the background, which a signal ends.
 if [ "$(id -u)" != 0 ] && sudo -n --preserve-env=SLURM_JOB_ID "$tool" --version > /dev/null 2>&1; then
-  elevated() { sudo -n --preserve-env=SLURM_JOB_ID "$tool" "$@"; }
+  set -- sudo -n --preserve-env=SLURM_JOB_ID "$tool"
 else
-  elevated() { "$tool" "$@"; }
+  set -- "$tool"
 fi
 # What a node that failed has left. Nothing else is measured on it now: it is this task's.
-elevated restore
+"$@" restore
 
 if [ -e "$mine/run.json" ]; then
-  set -- --resume "$mine"
+  set -- "$@" bench --resume "$mine"
 else
-  set --
+  set -- "$@" bench
   IFS='
 '
+  # A filter is no pattern of files.
+  set -f
   for word in $(words); do set -- "$@" "$word"; done
+  set +f
   unset IFS
   set -- "$@" --shard "$shard/$shards" --out "$mine"
   if [ -n "$against" ]; then set -- "$@" --against "$against"; fi
@@ -86,7 +115,7 @@ else
 fi
 # A task that is cancelled is told so, as its program is: it waits until the host is restored.
 trap : TERM
-elevated bench "$@" &
+"$@" &
 bench=$!
 code=0
 wait "$bench" || code=$?

@@ -134,7 +134,7 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
             print(gitlab::pipeline(&plan, &wanted(told, boots)).map_err(wrong)?)?;
         }
         cli::PlanFormat::Slurm => {
-            let script = slurm::script(&plan, &wanted(told, boots), &told.selection);
+            let script = slurm::script(&plan, &wanted(told, boots), &told.selection, told.lab);
             print(script.map_err(wrong)?)?;
         }
     }

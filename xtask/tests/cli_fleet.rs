@@ -4,9 +4,12 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 
-use common::{Host, Quick, Said, run, xtask};
+use common::{Host, PATIENCE, Quick, Said, run, xtask};
+use evenkeel_agent::{command, wait};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -89,6 +92,103 @@ fn jobs_of_a_plan_are_one_line_of_json() {
     plan(&["--runner", "$(id)"]).is_refused_with(&["`$(id)` is no label of a runner"]);
     plan(&["--shards", "257"]).is_refused_with(&["--shards 257"]);
     run(&mut xtask(&["plan", "--shards", "2"])).is_refused_with(&["--format github"]);
+}
+
+/// The script of a plan for Slurm, in a folder of its own.
+fn script(place: &TempDir, more: &[&str]) -> String {
+    let matrix = two().write(place.path()).to_string_lossy().into_owned();
+    let plan = [&["plan", &matrix, "--format", "slurm"][..], more].concat();
+    let script = place.path().join("array.sh");
+    std::fs::write(&script, &run(&mut xtask(&plan)).ends_with(0).stdout).unwrap();
+    script.to_string_lossy().into_owned()
+}
+
+/// A program of a few lines of a shell.
+fn program(place: &TempDir, name: &str, lines: &str) -> String {
+    let path = place.path().join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+/// A script that is submitted to a cluster which takes everything.
+fn submitted(place: &TempDir, script: &str, more: &[&str], against: &str) -> Said {
+    let bin = place.path().join("bin");
+    if !bin.exists() {
+        std::fs::create_dir(&bin).unwrap();
+        program(place, "bin/sbatch", "echo 7");
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut command = assert_cmd::Command::new("sh");
+    command.arg(script).args(more).current_dir(place.path()).timeout(PATIENCE);
+    command.env("PATH", path).env("EVENKEEL", "/bin/true").env("EVENKEEL_OUT", "out");
+    run(command.env("AGAINST", against))
+}
+
+#[test]
+fn a_folder_of_shards_takes_no_other_plan_commit_or_base() {
+    let place = TempDir::new().unwrap();
+    let git = |words: &[&str]| {
+        let own = ["git", "-C", place.path().to_str().unwrap(), "-c", "user.name=a"];
+        let words = [&own[..], &["-c", "user.email=a@example.org"], words].concat();
+        assert_eq!(command::run(&words, PATIENCE).unwrap().code, Some(0), "{words:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", "one"]);
+    let script_of = |more: &[&str]| script(&place, more);
+    let first = script_of(&[]);
+    for more in [&[][..], &["1"]] {
+        let said = submitted(&place, &first, more, "");
+        assert!(said.ends_with(0).stdout.starts_with("job 7: shards 1\n"), "{said}");
+    }
+    let said = submitted(&place, &first, &["1", "9"], "");
+    said.ends_with(2).says(&["no shard 9 to submit: there are 1"]);
+    assert_eq!(said.stdout, "");
+    let refused = |said: Said| {
+        said.ends_with(2).says(&["choose another EVENKEEL_OUT"]);
+        assert!(!said.stdout.contains("job"), "{said}");
+    };
+    refused(submitted(&place, &first, &[], "HEAD"));
+    refused(submitted(&place, &script_of(&["--seed", "2"]), &[], ""));
+    let first = script_of(&[]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", "two"]);
+    refused(submitted(&place, &first, &[], ""));
+}
+
+#[test]
+fn a_task_measures_the_filter_that_was_planned_whatever_files_are_called() {
+    let place = TempDir::new().unwrap();
+    let script = script(&place, &["--only", "*veth*"]);
+    let tool =
+        program(&place, "tool", "printf '%s\\n' \"$@\" > words\n[ \"$1\" != bench ] || exit 4");
+    std::fs::write(place.path().join("a-veth-b"), "").unwrap();
+    let mut command = assert_cmd::Command::new("sh");
+    command.args([&script, "out", &tool, "", ""]).env("SLURM_ARRAY_TASK_ID", "1");
+    run(command.current_dir(place.path()).timeout(PATIENCE)).ends_with(4);
+    let words = std::fs::read_to_string(place.path().join("words")).unwrap();
+    assert!(words.contains("\n--only\n*veth*\n--shard\n1/1\n"), "{words}");
+}
+
+#[test]
+fn a_task_that_is_cancelled_ends_after_its_program() {
+    let place = TempDir::new().unwrap();
+    let script = script(&place, &[]);
+    // As the real one: told to end, it restores and says that it was interrupted.
+    let tool = "[ \"$1\" = bench ] || exit 0\ntrap ': > restored; exit 130' TERM\n\
+        tail -f /dev/null & : > measuring\nwait $!";
+    let tool = program(&place, "tool", tool);
+    #[expect(clippy::disallowed_methods, reason = "it gets a signal while it runs")]
+    let mut command = std::process::Command::new("sh");
+    command.args([&script, "out", &tool, "", ""]).env("SLURM_ARRAY_TASK_ID", "1");
+    let mut task = command.current_dir(place.path()).process_group(0).spawn().unwrap();
+    let measures = || Ok(place.path().join("measuring").exists().then_some(()));
+    wait::until("a task that measures", PATIENCE, measures).unwrap();
+    // Slurm tells all processes of a task.
+    let group = nix::unistd::Pid::from_raw(task.id().try_into().unwrap());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let ended = task.wait().unwrap();
+    assert_eq!((ended.code(), ended.signal()), (Some(130), None));
+    assert!(place.path().join("restored").exists());
 }
 
 #[test]
@@ -329,6 +429,36 @@ fn of_shards_there_are_no_more_than_jobs() {
         std::fs::write(folder.join("run.json"), "{}").unwrap();
     }
     refused(&["holds more than 256 runs"]);
+}
+
+#[test]
+fn pages_of_a_branch_that_nobody_wrote_yet_name_the_token_and_are_no_failure() {
+    let place = TempDir::new().unwrap();
+    let origin = place.path().join("origin").to_string_lossy().into_owned();
+    let git = |words: &[&str]| {
+        let own = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"];
+        let ended = command::run(&[&own[..], words].concat(), PATIENCE).unwrap();
+        assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.last_words());
+    };
+    git(&["init", "--quiet", "--initial-branch", "main", &origin]);
+    let (_, text) =
+        include_str!("../../ci/gitlab/evenkeel.yml").split_once(".evenkeel-pages:").unwrap();
+    let (_, text) = text.split_once("- |\n").unwrap();
+    let (step, _) = text.split_once("  artifacts:").unwrap();
+    let page = |remote: &str, code: i32| {
+        let mut command = assert_cmd::Command::new("bash");
+        command.args(["-eo", "pipefail", "-c", step]).current_dir(place.path()).timeout(PATIENCE);
+        command.env("EVENKEEL_REMOTE", remote).env("EVENKEEL_PAGES", "site");
+        run(&mut command).ends_with(code);
+        std::fs::read_to_string(place.path().join("public/index.html")).unwrap_or_default()
+    };
+    assert!(page(&origin, 0).contains("EVENKEEL_TOKEN"));
+    std::fs::write(place.path().join("origin/index.html"), "reports").unwrap();
+    git(&["-C", &origin, "checkout", "--quiet", "-b", "site"]);
+    git(&["-C", &origin, "add", "index.html"]);
+    git(&["-C", &origin, "commit", "--quiet", "-m", "one"]);
+    assert_eq!(page(&origin, 0), "reports");
+    assert_eq!(page("nowhere", 128), "");
 }
 
 #[test]

@@ -15,9 +15,17 @@ const SCRIPT: &str = include_str!("../../../ci/slurm/array.sh");
 /// The script.
 ///
 /// # Errors
-/// As of [`parts`], or a label that is no name of a feature.
-pub fn script(plan: &Plan<'_>, wanted: &Wanted, told: &Selection) -> Result<String, String> {
+/// As of [`parts`], or a label that is no name of a feature, or nothing that anybody could measure.
+pub fn script(
+    plan: &Plan<'_>,
+    wanted: &Wanted,
+    told: &Selection,
+    lab: bool,
+) -> Result<String, String> {
     let parts = parts(plan, wanted)?;
+    if parts.iter().all(|part| part.cells == 0) {
+        return Err("no cell of this plan can be measured: there is nothing to submit".to_owned());
+    }
     let shards = parts.first().map_or(0, |part| part.shard.of());
     let mut arrays: Vec<(String, u64, Vec<u32>)> = Vec::new();
     for part in &parts {
@@ -39,7 +47,7 @@ pub fn script(plan: &Plan<'_>, wanted: &Wanted, told: &Selection) -> Result<Stri
         write!(lines, "{end}submit '{features}' {minutes} {}", shards.join(" "))
             .map_err(|error| error.to_string())?;
     }
-    Ok(filled(&plan.matrix.name, shards, &words(plan, told)?, &lines))
+    Ok(filled(&plan.matrix.name, shards, &words(plan, told, lab)?, &lines))
 }
 
 /// The script with what is asked for in it.
@@ -70,7 +78,7 @@ fn features(part: &Part) -> Result<String, String> {
 }
 
 /// What every task tells `bench`, so that all are shards of this plan.
-fn words(plan: &Plan<'_>, told: &Selection) -> Result<String, String> {
+fn words(plan: &Plan<'_>, told: &Selection, lab: bool) -> Result<String, String> {
     let mut words = vec![told.matrix.clone(), "--seed".to_owned(), plan.options.seed.to_string()];
     if let Some(only) = &told.only {
         words.extend(["--only".to_owned(), only.to_string()]);
@@ -80,6 +88,9 @@ fn words(plan: &Plan<'_>, told: &Selection) -> Result<String, String> {
     }
     if told.quick {
         words.push("--quick".to_owned());
+    }
+    if lab {
+        words.push("--lab".to_owned());
     }
     // Words come back from the script line by line.
     if words.iter().any(|word| word.chars().any(char::is_control)) {
@@ -95,8 +106,11 @@ fn in_shell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::parts::testing::{MATRIX, planned};
     use super::*;
+    use crate::record::Status;
 
     fn told(matrix: &str, runner: &[&str]) -> Result<String, String> {
         let runner: Vec<String> = runner.iter().map(|label| (*label).to_owned()).collect();
@@ -109,7 +123,7 @@ mod tests {
             boots: Some(2),
             quick: true,
         };
-        planned(MATRIX, |plan| script(plan, &wanted, &told))
+        planned(MATRIX, |plan| script(plan, &wanted, &told, true))
     }
 
     #[test]
@@ -123,10 +137,32 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r"
         matrix='fleet'
         shards=3
-          set -- 'it'\''s $(id)' '--seed' '0' '--only' 'netns,!noisy' '--boots' '2' '--quick'
+          set -- 'it'\''s $(id)' '--seed' '0' '--only' 'netns,!noisy' '--boots' '2' '--quick' '--lab'
           submit 'bench' 60 1 2
           submit 'bench&rt' 60 3
         ");
+    }
+
+    #[test]
+    fn a_plan_that_nobody_can_measure_is_no_script() {
+        let wanted = Wanted { shards: None, runner: Vec::new(), guests: Vec::new(), gate: None };
+        let told = Selection {
+            matrix: "m".to_owned(),
+            seed: 1,
+            only: None,
+            shard: None,
+            boots: None,
+            quick: false,
+        };
+        let made = planned(MATRIX, |plan| {
+            let mut plan = plan.clone();
+            let never = Arc::new(Status::NotApplicable { reason: "never".to_owned() });
+            for planned in &mut plan.cells {
+                planned.status = Arc::clone(&never);
+            }
+            script(&plan, &wanted, &told, false)
+        });
+        assert!(made.unwrap_err().contains("nothing to submit"));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! commit of the branch has a parent, so that it never grows further than the site.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use evenkeel_agent::command::{self, Ended};
+use evenkeel_agent::wait;
 
 use super::Sink;
 use super::pages::Site;
@@ -19,6 +20,9 @@ const SOON: Duration = Duration::from_secs(300);
 
 /// How often a push that was refused is made anew.
 const TRIES: u32 = 8;
+
+/// The longest pause after the first try. Each next one may be twice as long, and every writer's is another, so that they do not meet again.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Who the commit is of.
 const AUTHOR: [&str; 4] =
@@ -106,7 +110,13 @@ impl Sink for Branch {
             }
         };
         let origin = absolute(origin.trim());
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if let Some(before) = attempt.checked_sub(1) {
+                let until =
+                    Instant::now() + PAUSE.mul_f64(f64::from(1 << before) * fastrand::f64());
+                let over = || Ok((Instant::now() >= until).then_some(()));
+                wait::until("the next try", SOON, over)?;
+            }
             let folder = tempfile::tempdir().context("failed to make a temporary folder")?;
             if let Some(told) = self.once(said, &origin, &folder.path().join("site"))? {
                 let inside = format!("{}/", folder.path().join("site").display());

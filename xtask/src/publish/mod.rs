@@ -2,7 +2,7 @@
 //!
 //! What is told is made here of the records alone ([`said`]): whatever verdict or report lies beside them is not looked at. Each place is
 //! a [`Sink`] with its own budget of bytes and its own escaping. A sink that fails is a warning: the verdict and the exit code are the
-//! records', and stay.
+//! records', and stay. Only a site, which nobody can fetch again once its job was green, ends with an exit code of its own.
 
 use std::path::Path;
 
@@ -40,26 +40,30 @@ pub trait Sink {
     fn send(&self, said: &Said) -> anyhow::Result<String>;
 }
 
-/// Tells a run everywhere. A sink that fails is said, and the next one gets its turn.
+/// Tells a run everywhere, and answers whether every sink did. One that fails is said, and the next one gets its turn.
 ///
 /// # Errors
 /// Only what keeps us from printing.
-pub fn tell(sinks: &[Box<dyn Sink>], said: &Said, dry: bool) -> anyhow::Result<()> {
+pub fn tell(sinks: &[Box<dyn Sink>], said: &Said, dry: bool) -> anyhow::Result<bool> {
+    let mut whole = true;
     for sink in sinks {
         let name = sink.name();
         match if dry { sink.shows(said) } else { sink.send(said) } {
             Ok(text) if dry => print(format_args!("== {name}\n{}\n", text.trim_end()))?,
             Ok(done) => say(format_args!("{name}: {done}")),
-            Err(error) => say(format_args!("warning: {name}: {error:#}")),
+            Err(error) => {
+                whole = false;
+                say(format_args!("warning: {name}: {error:#}"));
+            }
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
 /// `publish`.
 ///
 /// # Errors
-/// The run cannot be read, or the input is wrong. Never a sink.
+/// The run cannot be read, or the input is wrong. Never a sink: of a site that is not written the exit code is 4.
 pub fn publish(told: &cli::Publish) -> anyhow::Result<Exit> {
     match told {
         cli::Publish::Github(told) => {
@@ -80,8 +84,8 @@ pub fn publish(told: &cli::Publish) -> anyhow::Result<Exit> {
                 Some(branch) => Box::new(branch::Branch::new(branch, told.remote.clone(), site)?),
                 None => Box::new(site),
             };
-            tell(std::slice::from_ref(&site), &said, told.dry_run)?;
-            Ok(Exit::Fine)
+            let written = tell(std::slice::from_ref(&site), &said, told.dry_run)?;
+            Ok(if written { Exit::Fine } else { Exit::Host })
         }
     }
 }
