@@ -135,7 +135,7 @@ pub struct Decision {
     pub harm: Option<f64>,
     /// Whether a gate that took boots until it knew saw no sign of a change of the size that its policy is to find.
     pub cleared: bool,
-    /// Of an improvement, what speaks against it: the SD of a dispersion whose MAD fell.
+    /// What keeps it from being an improvement: the SD of a dispersion whose MAD fell.
     pub contrary: Option<String>,
     /// Why, as it is true of others that ended alike: without the numbers of its own.
     pub gist: String,
@@ -387,7 +387,7 @@ impl Verdicts {
         let uncalibrated = matches!(self.gate, Gate::Uncalibrated { .. });
         let open = |decision: &Decision| {
             let undecided = matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing);
-            decision.row.gates && (undecided && !decision.cleared || decision.contrary.is_some())
+            decision.row.gates && undecided && !decision.cleared
         };
         let nothing = self.decisions.is_empty();
         let undecided = void || nothing || flagged || self.decisions.iter().any(open);

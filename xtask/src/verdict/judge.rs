@@ -461,14 +461,16 @@ fn decision(
     if let Some(Stand::Confirmed(confirmed, of)) = stand {
         (verdict, row.p, row.p_corrected) = (confirmed, Some(of.p), Some(of.p_corrected));
     }
-    let gist = gist.unwrap_or_else(|| row.reason.clone());
     let mut notes = asked.notes;
     let contrary = beside.filter(|_| verdict == Verdict::Improved);
     let contrary = contrary.and_then(|sds| risen(&sds, policy));
-    let against = contrary.iter();
-    notes.extend(
-        against.map(|risen| format!("but the {risen}: far values, which a MAD does not feel")),
-    );
+    let mut gist = gist.unwrap_or_else(|| row.reason.clone());
+    if let Some(risen) = &contrary {
+        // Neither better nor worse: whoever reads the word alone must not read praise.
+        (verdict, cleared) = (Verdict::Inconclusive, false);
+        notes.push(format!("but the {risen}: far values, which a MAD does not feel"));
+        gist.push_str(", but the SD rose");
+    }
     for note in &notes {
         row.reason.push_str("; ");
         row.reason.push_str(note);
