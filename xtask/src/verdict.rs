@@ -4,6 +4,7 @@
 //! statistics, `judge` turns their answers into words, `validity` asks whether the run can be trusted, `sentence` tells the whole. The
 //! [`policy`] holds every threshold.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use rayon::prelude::*;
@@ -137,6 +138,8 @@ pub struct Decision {
     pub cleared: bool,
     /// What keeps it from being an improvement: the SD of a dispersion whose MAD fell.
     pub contrary: Option<String>,
+    /// Whether the sides were measured on different instruments, and compared all the same.
+    pub instruments_differ: bool,
     /// Why, as it is true of others that ended alike: without the numbers of its own.
     pub gist: String,
     /// What must be known beside.
@@ -165,6 +168,7 @@ impl Decision {
             harm: None,
             cleared: false,
             contrary: None,
+            instruments_differ: false,
             gist: reason.to_owned(),
             notes: Vec::new(),
             row,
@@ -280,6 +284,8 @@ pub struct Verdicts {
     pub checks: Vec<Check>,
     /// What must be known beside.
     pub notes: Vec<String>,
+    /// Cells of which some boots fail, and not certainly more often on one side.
+    pub failing: BTreeSet<String>,
     /// Which boots were planned and left no record, by side; in the sentence.
     pub incomplete: Vec<String>,
     /// The policy.
@@ -330,14 +336,25 @@ impl Verdicts {
         let matter = sentence::Matter {
             decisions: &decisions,
             gate: &gate,
-            notes: &notes,
+            failing: &failing.cells,
             incomplete: &incomplete,
             policy,
         };
         let overall = sentence::overall(&matter);
+        let failing = failing.cells;
         notes.dedup();
         let policy = policy.clone();
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
+        Verdicts {
+            decisions,
+            overall,
+            gate,
+            could_flag,
+            checks,
+            notes,
+            failing,
+            incomplete,
+            policy,
+        }
     }
 
     /// Puts them into results, the sentence in front of what was measured.

@@ -37,6 +37,8 @@ pub(super) struct Asked<'a> {
     pub(super) matter: Matter,
     /// Of a dispersion, the SDs: far values, which a MAD does not feel, move them.
     pub(super) beside: Option<Series>,
+    /// Whether instruments differ whose figures are compared all the same.
+    pub(super) instruments_differ: bool,
     /// Both sides' records with their logarithms of the figure, for the checks of the run: side, block, position, logarithm.
     pub(super) course: Vec<(usize, u32, u32, f64)>,
 }
@@ -70,6 +72,7 @@ pub(super) fn ask<'a>(
             notes: Vec::new(),
             matter: Matter::Decided(decided.verdict, None, decided.reason.clone()),
             beside: None,
+            instruments_differ: false,
             course: Vec::new(),
         };
         return decided.workloads.into_iter().map(asked).collect();
@@ -111,6 +114,7 @@ pub(super) fn ask<'a>(
             notes,
             matter,
             beside: None,
+            instruments_differ: false,
             course,
         };
         let counts = sides.map(<[_]>::len);
@@ -221,6 +225,7 @@ pub(super) fn ask<'a>(
             all.push(Asked {
                 unit: Some(unit),
                 beside,
+                instruments_differ: matches!(instruments, Instruments::Differ { .. }),
                 ..asked(aspect, counts, notes, matter, course)
             });
         }
@@ -477,7 +482,19 @@ fn decision(
     }
     row.verdict = verdict.name().to_owned();
     let (cell, aspect) = (asked.cell.clone(), asked.aspect);
-    Decision { cell, aspect, verdict, harm, cleared, contrary, gist, notes, row }
+    let instruments_differ = asked.instruments_differ;
+    Decision {
+        cell,
+        aspect,
+        verdict,
+        harm,
+        cleared,
+        contrary,
+        instruments_differ,
+        gist,
+        notes,
+        row,
+    }
 }
 
 /// Why so many boots of base and candidate have no interval.
