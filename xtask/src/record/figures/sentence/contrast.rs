@@ -82,11 +82,17 @@ pub(super) fn told(rows: &[&ContrastResult], is_rate: impl Fn(&str) -> bool) -> 
         let beside = if spoilt.is_empty() { "" } else { " with nothing worse" };
         parts.push(format!("better{}{beside}: {}", of(calm.len()), grouped(&better, &BETTER)));
     }
-    if parts.is_empty() {
+    let any = !parts.is_empty();
+    if !any {
         parts.push(format!("nothing clearly worse or better{}", of(pairs.len())));
     }
     if look {
         parts.push("too few boots for intervals".to_owned());
+    }
+    // Of so many, some hold no 1 by chance alone.
+    let intervals = rows.iter().filter(|row| row.low.is_some()).count();
+    if intervals > 1 && any {
+        parts.push(format!("by 95 % intervals, uncorrected for {intervals} comparisons"));
     }
     if rows.iter().any(emulated) {
         parts.push("emulated".to_owned());
