@@ -428,36 +428,36 @@ mod tests {
     fn what_is_wrong_is_told_with_its_line() {
         let of = |rows: &str| error(&format!("series,run,boot,value,unit\n{rows}"));
         insta::assert_snapshot!(
-                                                                    [
-                                                                        error(""),
-                                                                        error("series,run,boot,value\na,r,0,1\n"),
-                                                                        error("series,run,boot,valeu,unit\n"),
-                                                                        error("series,run,run,boot,value,unit\n"),
-                                                                        error("series,run,boot,value,unit\n"),
-                                                                        of("a,r,0,1,ns\na,r,0,1\n"),
-                                                                        of("a,r,0,1,ns\na,r,0,nan,ns\n"),
-                                                                        of("a,r,0,inf,ns"),
-                                                                        of("a,r,0,-1,ns"),
-                                                                        of("a,r,0,1e300,ns"),
-                                                                        of("a,r,0,1e12,s"),
-                                                                        of("a,r,0,1 000,ns"),
-                                                                        of("a,r,-1,1,ns"),
-                                                                        of("a,r,x,1,ns"),
-                                                                        of("a,r,0,1,nz"),
-                                                                        of("a,r,0,1,ns\na,r,0,1,bytes/s"),
-                                                                        of(",r,0,1,ns"),
-                                                                        of("a,,0,1,ns"),
-                                                                        of("\"a\nb\",r,0,1,ns"),
-                                                                        of("a,r,0,1,ns\n\"a,r,0,1,ns\na,r,0,1,ns\n"),
-                                                                        error("series,run,boot,value,unit,time\na,r,0,1,ns,noon\n"),
-                                                                        error("series,run,boot,value,unit,commit\na,r,0,1,ns,x\na,r,0,1,ns,y\n"),
-                                                                        error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,tcg\na,r,0,1,ns,\n"),
-                                                                        error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,TCG\n"),
-                                                                        error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,qemu-emulated\n"),
-                                                                        error("series,run,boot,value,unit,accelerator\nrunning/qemu/tap/stock/idle:tcp-rr,r,0,1,ns,tcg\nrunning/qemu/tap/stock/idle:udp-rr,r,0,1,ns,kvm\n"),
-                                                                    ]
-                                                                    .join("\n"),
-                                                                    @r"
+                                                                            [
+                                                                                error(""),
+                                                                                error("series,run,boot,value\na,r,0,1\n"),
+                                                                                error("series,run,boot,valeu,unit\n"),
+                                                                                error("series,run,run,boot,value,unit\n"),
+                                                                                error("series,run,boot,value,unit\n"),
+                                                                                of("a,r,0,1,ns\na,r,0,1\n"),
+                                                                                of("a,r,0,1,ns\na,r,0,nan,ns\n"),
+                                                                                of("a,r,0,inf,ns"),
+                                                                                of("a,r,0,-1,ns"),
+                                                                                of("a,r,0,1e300,ns"),
+                                                                                of("a,r,0,1e12,s"),
+                                                                                of("a,r,0,1 000,ns"),
+                                                                                of("a,r,-1,1,ns"),
+                                                                                of("a,r,x,1,ns"),
+                                                                                of("a,r,0,1,nz"),
+                                                                                of("a,r,0,1,ns\na,r,0,1,bytes/s"),
+                                                                                of(",r,0,1,ns"),
+                                                                                of("a,,0,1,ns"),
+                                                                                of("\"a\nb\",r,0,1,ns"),
+                                                                                of("a,r,0,1,ns\n\"a,r,0,1,ns\na,r,0,1,ns\n"),
+                                                                                error("series,run,boot,value,unit,time\na,r,0,1,ns,noon\n"),
+                                                                                error("series,run,boot,value,unit,commit\na,r,0,1,ns,x\na,r,0,1,ns,y\n"),
+                                                                                error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,tcg\na,r,0,1,ns,\n"),
+                                                                                error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,TCG\n"),
+                                                                                error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,qemu-emulated\n"),
+                                                                                error("series,run,boot,value,unit,accelerator\nrunning/qemu/tap/stock/idle:tcp-rr,r,0,1,ns,tcg\nrunning/qemu/tap/stock/idle:udp-rr,r,0,1,ns,kvm\n"),
+                                                                            ]
+                                                                            .join("\n"),
+                                                                            @r"
 1: the file is empty
 1: missing columns: unit; the first line must be: series,run,boot,value,unit
 1: unknown column `valeu`: did you mean `value`? known: series, run, boot, value, unit, time, commit, accelerator
@@ -485,7 +485,7 @@ mod tests {
 2: unknown accelerator `qemu-emulated`: known: kvm, tcg, none; leave it empty where it is another
 3: boot 0 has accelerator `tcg` and accelerator `kvm`: a boot has one
 "
-                                                                );
+                                                                        );
         let bytes = b"series,run,boot,value,unit\na,r,0,1,ns\n\xff,r,0,1,ns\n";
         assert_eq!(read(&bytes[..]).unwrap_err().to_string(), "3: series is not UTF-8");
     }
