@@ -4,6 +4,7 @@
 //! statistics, `judge` turns their answers into words, `validity` asks whether the run can be trusted, `sentence` tells the whole. The
 //! [`policy`] holds every threshold.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use rayon::prelude::*;
@@ -135,8 +136,10 @@ pub struct Decision {
     pub harm: Option<f64>,
     /// Whether a gate that took boots until it knew saw no sign of a change of the size that its policy is to find.
     pub cleared: bool,
-    /// Of an improvement, what speaks against it: the SD of a dispersion whose MAD fell.
+    /// What keeps it from being an improvement: the SD of a dispersion whose MAD fell.
     pub contrary: Option<String>,
+    /// Whether the sides were measured on different instruments, and compared all the same.
+    pub instruments_differ: bool,
     /// Why, as it is true of others that ended alike: without the numbers of its own.
     pub gist: String,
     /// What must be known beside.
@@ -165,6 +168,7 @@ impl Decision {
             harm: None,
             cleared: false,
             contrary: None,
+            instruments_differ: false,
             gist: reason.to_owned(),
             notes: Vec::new(),
             row,
@@ -280,6 +284,8 @@ pub struct Verdicts {
     pub checks: Vec<Check>,
     /// What must be known beside.
     pub notes: Vec<String>,
+    /// Cells of which some boots fail, and not certainly more often on one side.
+    pub failing: BTreeSet<String>,
     /// Which boots were planned and left no record, by side; in the sentence.
     pub incomplete: Vec<String>,
     /// The policy.
@@ -330,14 +336,25 @@ impl Verdicts {
         let matter = sentence::Matter {
             decisions: &decisions,
             gate: &gate,
-            notes: &notes,
+            failing: &failing.cells,
             incomplete: &incomplete,
             policy,
         };
         let overall = sentence::overall(&matter);
+        let failing = failing.cells;
         notes.dedup();
         let policy = policy.clone();
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
+        Verdicts {
+            decisions,
+            overall,
+            gate,
+            could_flag,
+            checks,
+            notes,
+            failing,
+            incomplete,
+            policy,
+        }
     }
 
     /// Puts them into results, the sentence in front of what was measured.
@@ -387,7 +404,7 @@ impl Verdicts {
         let uncalibrated = matches!(self.gate, Gate::Uncalibrated { .. });
         let open = |decision: &Decision| {
             let undecided = matches!(decision.verdict, Verdict::Inconclusive | Verdict::Missing);
-            decision.row.gates && (undecided && !decision.cleared || decision.contrary.is_some())
+            decision.row.gates && undecided && !decision.cleared
         };
         let nothing = self.decisions.is_empty();
         let undecided = void || nothing || flagged || self.decisions.iter().any(open);

@@ -9,8 +9,9 @@ use crate::samples::Samples;
 /// What comes before them in a line. Inside of a text its quotes would be escaped.
 const KEY: &[u8] = b"\"workloads\":[";
 
-/// What one workload left.
+/// What one workload left. A field that is not here would be lost: its line is read another way.
 #[derive(Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct Part {
     /// The workload.
     pub workload: String,
@@ -52,5 +53,30 @@ mod tests {
         ] {
             assert_eq!(workloads(line), None);
         }
+    }
+
+    #[test]
+    fn a_field_that_is_not_known_here_is_not_dropped() {
+        let samples = crate::samples::Samples {
+            unit: crate::samples::Unit::Nanoseconds,
+            moments: crate::samples::Moments { count: 1, mean: 1.0, m2: 0.0 },
+            histogram: None,
+            min: 1.0,
+            max: 1.0,
+            values: vec![1.0],
+            windows: Vec::new(),
+            began_monotonic_ns: 0,
+            measured_ns: 0,
+            crossed_operations: 0,
+            crossed_bytes: 0,
+            closed_view: None,
+            loss: None,
+            raw: None,
+        };
+        let mut part = serde_json::json!({ "workload": "tcp-rr", "samples": samples });
+        let line = |part: &serde_json::Value| format!(r#"{{"workloads":[{part}]}}"#);
+        assert!(workloads(line(&part).as_bytes()).is_some());
+        part["new"] = 1.into();
+        assert_eq!(workloads(line(&part).as_bytes()), None);
     }
 }

@@ -54,6 +54,8 @@ fn looks(policy: &Policy) -> Vec<Look> {
 pub(super) struct Failing {
     pub(super) decisions: Vec<Decision>,
     pub(super) notes: Vec<String>,
+    /// Of which it is not told from chance that one side fails more often.
+    pub(super) cells: BTreeSet<String>,
 }
 
 /// Boots of one side.
@@ -122,7 +124,7 @@ pub(super) fn wanted(
 /// Decides of all cells of which some boots fail: of a gate that took boots until it knew by its looks, and of a number of boots that was fixed by all of
 /// them.
 pub(super) fn decide(pairs: &[Pair<'_>], by_looks: bool, policy: &Policy) -> Failing {
-    let mut failing = Failing { decisions: Vec::new(), notes: Vec::new() };
+    let mut failing = Failing { decisions: Vec::new(), notes: Vec::new(), cells: BTreeSet::new() };
     let (subjects, tests) = subjects(pairs);
     let looks = looks(policy);
     for subject in subjects {
@@ -138,9 +140,13 @@ pub(super) fn decide(pairs: &[Pair<'_>], by_looks: bool, policy: &Policy) -> Fai
             }
             _ => {
                 failing.notes.push(format!("`{}`: {counted}", subject.pair.id));
+                failing.cells.insert(subject.pair.id.clone());
                 continue;
             }
         };
+        if verdict == Verdict::Inconclusive {
+            failing.cells.insert(subject.pair.id.clone());
+        }
         // That the candidate fails less often is no sign of a regression.
         let cleared = verdict == Verdict::Inconclusive && fails_less(&subject);
         failing.decisions.extend(subject.decisions(verdict, cleared, [p[way], corrected], &reason));

@@ -37,6 +37,8 @@ pub(super) struct Asked<'a> {
     pub(super) matter: Matter,
     /// Of a dispersion, the SDs: far values, which a MAD does not feel, move them.
     pub(super) beside: Option<Series>,
+    /// Whether instruments differ whose figures are compared all the same.
+    pub(super) instruments_differ: bool,
     /// Both sides' records with their logarithms of the figure, for the checks of the run: side, block, position, logarithm.
     pub(super) course: Vec<(usize, u32, u32, f64)>,
 }
@@ -70,6 +72,7 @@ pub(super) fn ask<'a>(
             notes: Vec::new(),
             matter: Matter::Decided(decided.verdict, None, decided.reason.clone()),
             beside: None,
+            instruments_differ: false,
             course: Vec::new(),
         };
         return decided.workloads.into_iter().map(asked).collect();
@@ -111,6 +114,7 @@ pub(super) fn ask<'a>(
             notes,
             matter,
             beside: None,
+            instruments_differ: false,
             course,
         };
         let counts = sides.map(<[_]>::len);
@@ -221,6 +225,7 @@ pub(super) fn ask<'a>(
             all.push(Asked {
                 unit: Some(unit),
                 beside,
+                instruments_differ: matches!(instruments, Instruments::Differ { .. }),
                 ..asked(aspect, counts, notes, matter, course)
             });
         }
@@ -461,21 +466,35 @@ fn decision(
     if let Some(Stand::Confirmed(confirmed, of)) = stand {
         (verdict, row.p, row.p_corrected) = (confirmed, Some(of.p), Some(of.p_corrected));
     }
-    let gist = gist.unwrap_or_else(|| row.reason.clone());
     let mut notes = asked.notes;
     let contrary = beside.filter(|_| verdict == Verdict::Improved);
     let contrary = contrary.and_then(|sds| risen(&sds, policy));
-    let against = contrary.iter();
-    notes.extend(
-        against.map(|risen| format!("but the {risen}: far values, which a MAD does not feel")),
-    );
+    let mut gist = gist.unwrap_or_else(|| row.reason.clone());
+    if let Some(risen) = &contrary {
+        // Neither better nor worse: whoever reads the word alone must not read praise.
+        (verdict, cleared) = (Verdict::Inconclusive, false);
+        notes.push(format!("but the {risen}: far values, which a MAD does not feel"));
+        gist.push_str(", but the SD rose");
+    }
     for note in &notes {
         row.reason.push_str("; ");
         row.reason.push_str(note);
     }
     row.verdict = verdict.name().to_owned();
     let (cell, aspect) = (asked.cell.clone(), asked.aspect);
-    Decision { cell, aspect, verdict, harm, cleared, contrary, gist, notes, row }
+    let instruments_differ = asked.instruments_differ;
+    Decision {
+        cell,
+        aspect,
+        verdict,
+        harm,
+        cleared,
+        contrary,
+        instruments_differ,
+        gist,
+        notes,
+        row,
+    }
 }
 
 /// Why so many boots of base and candidate have no interval.

@@ -1,5 +1,7 @@
 //! Verdicts of parts of a plan, each judged by itself, as those of the whole.
 
+use std::collections::BTreeSet;
+
 use super::{Decision, Gate, Policy, Verdict, Verdicts, sentence};
 use crate::matrix::Cell;
 
@@ -14,15 +16,26 @@ impl Verdicts {
         let decisions: Vec<Decision> = cells.map(decision).collect();
         let (gate, notes) = (Gate::Gates, Vec::new());
         let (could_flag, checks, incomplete) = (false, Vec::new(), Vec::new());
+        let failing = BTreeSet::new();
         let overall = sentence::overall(&sentence::Matter {
             decisions: &decisions,
             gate: &gate,
-            notes: &notes,
+            failing: &failing,
             incomplete: &incomplete,
             policy,
         });
         let policy = policy.clone();
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
+        Verdicts {
+            decisions,
+            overall,
+            gate,
+            could_flag,
+            checks,
+            notes,
+            failing,
+            incomplete,
+            policy,
+        }
     }
 
     /// The whole of parts, each with its name; `policy` is that of the whole. Where one of them gates and another may not, what the
@@ -35,7 +48,7 @@ impl Verdicts {
         let several = parts.len() > 1;
         let could_flag = parts.iter().any(|(_, part)| part.could_flag);
         let (mut decisions, mut checks) = (Vec::new(), Vec::new());
-        let (mut notes, mut incomplete) = (Vec::new(), Vec::new());
+        let (mut notes, mut incomplete, mut failing) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut worst = Gate::Gates;
         for (name, mut part) in parts {
             let of_part = |text: String| match several {
@@ -58,13 +71,14 @@ impl Verdicts {
             }
             notes.extend(part.notes.into_iter().map(&of_part));
             incomplete.extend(part.incomplete.into_iter().map(&of_part));
+            failing.extend(part.failing);
             checks.extend(part.checks);
             decisions.extend(part.decisions);
         }
         let mut overall = sentence::overall(&sentence::Matter {
             decisions: &decisions,
             gate: &worst,
-            notes: &notes,
+            failing: &failing,
             incomplete: &incomplete,
             policy,
         });
@@ -73,7 +87,17 @@ impl Verdicts {
         }
         let policy = policy.clone();
         let gate = worst;
-        Verdicts { decisions, overall, gate, could_flag, checks, notes, incomplete, policy }
+        Verdicts {
+            decisions,
+            overall,
+            gate,
+            could_flag,
+            checks,
+            notes,
+            failing,
+            incomplete,
+            policy,
+        }
     }
 }
 

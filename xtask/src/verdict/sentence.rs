@@ -18,7 +18,8 @@ const NAMED: usize = 3;
 pub(super) struct Matter<'a> {
     pub(super) decisions: &'a [Decision],
     pub(super) gate: &'a Gate,
-    pub(super) notes: &'a [String],
+    /// Cells of which some boots fail, and not certainly more often on one side.
+    pub(super) failing: &'a BTreeSet<String>,
     /// Which boots were planned and left no record, by side.
     pub(super) incomplete: &'a [String],
     pub(super) policy: &'a Policy,
@@ -27,7 +28,7 @@ pub(super) struct Matter<'a> {
 /// Tells it: what got worse first, then what may have, what is not there and what failed, and only then what is better, of cells in which nothing got
 /// worse.
 pub(super) fn overall(of: &Matter<'_>) -> Overall {
-    let Matter { decisions, gate, notes, incomplete, policy } = *of;
+    let Matter { decisions, gate, failing, incomplete, policy } = *of;
     let gating = || decisions.iter().filter(|decision| decision.row.gates);
     // What a gate has cleared is open for a change smaller than it is to find, and for nothing else.
     let is_cleared =
@@ -59,10 +60,8 @@ pub(super) fn overall(of: &Matter<'_>) -> Overall {
     parts.extend(
         (!incomplete.is_empty()).then(|| format!("incomplete: {}", incomplete.join(" and "))),
     );
-    let failing = notes.iter().filter(|note| note.contains(" boots fail in the candidate")).count()
-        + sometimes_failing(decisions);
-    if failing > 0 {
-        parts.push(format!("some boots of {} fail", counted(failing, "cell")));
+    if !failing.is_empty() {
+        parts.push(format!("some boots of {} fail", counted(failing.len(), "cell")));
     }
     if !plain.is_empty() {
         parts.push(format!("improved: {}", grouped(&plain, decisions)));
@@ -89,8 +88,7 @@ pub(super) fn overall(of: &Matter<'_>) -> Overall {
     if accepted > 0 {
         parts.push(format!("{accepted} accepted by the policy"));
     }
-    let differing = decisions.iter().any(|d| d.row.reason.contains("on a different instrument"));
-    if differing {
+    if decisions.iter().any(|decision| decision.instruments_differ) {
         parts.push(
             "the sides were measured on different instruments (--allow-different-host)".to_owned(),
         );
@@ -168,15 +166,6 @@ fn lacking(decisions: &[Decision]) -> Option<String> {
     let told = decisions.iter().filter(|d| d.verdict == Verdict::Missing);
     let cells: BTreeSet<&Cell> = told.map(|decision| &decision.cell).collect();
     (!cells.is_empty()).then(|| format!("missing: {}", cells_told(&cells, decisions)))
-}
-
-/// Cells of which boots fail, of which it is not told from chance that one side does more often.
-fn sometimes_failing(decisions: &[Decision]) -> usize {
-    let open = decisions.iter().filter(|decision| {
-        let counted = decision.aspect == Aspect::Outcome && decision.row.figure.is_some();
-        counted && decision.verdict == Verdict::Inconclusive
-    });
-    open.map(|decision| &decision.cell).collect::<BTreeSet<_>>().len()
 }
 
 /// `2 of 24 cells regressed: ...`, or that none did.

@@ -1,8 +1,8 @@
 //! Comma-separated values: `series,run,boot,value,unit`, optional `time`, `commit` and `accelerator`, in any order, by the names in the first line.
 //!
 //! A row is an observation. `series` is `CELL:WORKLOAD` or any name, `run` any name, `boot` a whole number (a fresh start within the run),
-//! `value` a number that is not negative, `unit` as `unit.rs` lists them, `accelerator` what ran a guest's processors: `tcg` is an emulator, whose
-//! figures inform. Rows may come in any order. A file with several runs becomes several
+//! `value` a number that is not negative, `unit` as `unit.rs` lists them, `accelerator` what ran a guest's processors: `kvm`, `none`, or `tcg`, an
+//! emulator, whose figures inform. Rows may come in any order. A file with several runs becomes several
 //! runs. Nothing but the values is held in memory: eight bytes a row.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use ::csv::{ByteRecord, ReaderBuilder, Trim};
 use evenkeel_agent::samples::Unit;
 
 use super::{ForeignBoot, Import, Series, read_time, samples, series_of, unit};
-use crate::matrix::{quoted, suggestion};
+use crate::matrix::{Cell, quoted, suggestion};
 use crate::record::check::LARGEST;
 
 /// Bytes of a name; a longer one is a mistake, such as a quote that is not closed.
@@ -23,6 +23,9 @@ const LONGEST: usize = 200;
 const COLUMNS: [&str; 8] =
     ["series", "run", "boot", "value", "unit", "time", "commit", "accelerator"];
 const NEEDED: usize = 5;
+
+/// What may have run a guest's processors. Any other word could be an emulator's, and would gate.
+const ACCELERATORS: [&str; 3] = ["kvm", "tcg", "none"];
 
 /// What is wrong with a file, and in which line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +139,8 @@ struct RunRead {
     name: String,
     started_unix: Option<u64>,
     commit: Option<String>,
+    /// By cell and boot, of which every series makes one record.
+    accelerators: HashMap<(Cell, u32), Vec<u8>>,
     series: Vec<SeriesRead>,
     by_name: HashMap<Vec<u8>, usize>,
 }
@@ -164,16 +169,25 @@ impl BootRead {
             return Ok(());
         }
         if !self.values.is_empty() {
-            let [was, is] =
-                [&self.accelerator[..], accelerator].map(|of| quoted(&String::from_utf8_lossy(of)));
+            return Err(two_accelerators(self.number, [&self.accelerator, accelerator]));
+        }
+        let name = text(accelerator, "accelerator")?;
+        if !ACCELERATORS.contains(&name) {
+            let near = suggestion(name, ACCELERATORS).map(|near| format!(": {near}"));
+            let near = near.unwrap_or_default();
             return Err(format!(
-                "boot {} has accelerator {was} and accelerator {is}: a boot has one",
-                self.number
+                "unknown accelerator {}{near}; leave it empty where it is another",
+                quoted(name)
             ));
         }
-        self.accelerator = named(accelerator, "accelerator")?.into_bytes();
+        self.accelerator = accelerator.to_owned();
         Ok(())
     }
+}
+
+fn two_accelerators(boot: u32, both: [&[u8]; 2]) -> String {
+    let [was, is] = both.map(|of| quoted(&String::from_utf8_lossy(of)));
+    format!("boot {boot} has accelerator {was} and accelerator {is}: a boot has one")
 }
 
 impl Runs {
@@ -203,6 +217,13 @@ impl Runs {
         let factor = of.factor_of(unit_name)?;
         let boot = &mut of.boots[boot_at];
         boot.learn(accelerator)?;
+        if boot.values.is_empty() && !accelerator.is_empty() {
+            let of_record = run.accelerators.entry((of.series.cell.clone(), boot.number));
+            let known = of_record.or_insert_with(|| accelerator.to_owned());
+            if known != accelerator {
+                return Err(two_accelerators(boot.number, [known, accelerator]));
+            }
+        }
         let scaled = number(value)? * factor;
         boot.values.push(scaled);
         if !(0.0..=LARGEST).contains(&scaled) {
@@ -406,6 +427,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_line() {
         let of = |rows: &str| error(&format!("series,run,boot,value,unit\n{rows}"));
+        let cell = "running/qemu/tap/stock/idle";
+        let two = format!(
+            "series,run,boot,value,unit,accelerator\n\
+             {cell}:tcp-rr,r,0,1,ns,tcg\n{cell}:udp-rr,r,0,1,ns,kvm\n"
+        );
         let all = [
             error(""),
             error("series,run,boot,value\na,r,0,1\n"),
@@ -430,6 +456,9 @@ mod tests {
             error("series,run,boot,value,unit,time\na,r,0,1,ns,noon\n"),
             error("series,run,boot,value,unit,commit\na,r,0,1,ns,x\na,r,0,1,ns,y\n"),
             error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,tcg\na,r,0,1,ns,\n"),
+            error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,TCG\n"),
+            error("series,run,boot,value,unit,accelerator\na,r,0,1,ns,qemu-emulated\n"),
+            error(&two),
         ]
         .join("\n");
         insta::assert_snapshot!(all, @r"
@@ -456,6 +485,9 @@ mod tests {
 2: time `noon` is neither seconds since 1970 nor as in 2026-11-01T10:42:00Z
 3: run `r` has commit `x` and commit `y`: give each its own run
 3: boot 0 has accelerator `tcg` and accelerator ``: a boot has one
+2: unknown accelerator `TCG`: did you mean `tcg`? known: kvm, tcg, none; leave it empty where it is another
+2: unknown accelerator `qemu-emulated`: known: kvm, tcg, none; leave it empty where it is another
+3: boot 0 has accelerator `tcg` and accelerator `kvm`: a boot has one
 ");
         let bytes = b"series,run,boot,value,unit\na,r,0,1,ns\n\xff,r,0,1,ns\n";
         assert_eq!(read(&bytes[..]).unwrap_err().to_string(), "3: series is not UTF-8");

@@ -115,6 +115,25 @@ fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
 }
 
 #[test]
+fn each_cell_of_which_boots_fail_or_lack_a_workload_is_counted_once() {
+    let [mut base, mut candidate] = both();
+    let lacking = base.1.iter_mut().chain(&mut candidate.1);
+    for record in lacking.filter(|record| record.boot == 3) {
+        let workload = record.workloads[0].workload.clone();
+        record.failed.push(Unmeasured { workload, reason: "refused".into() });
+        record.workloads[0].workload = "udp-rr".into();
+    }
+    let id = candidate.1[0].cell.clone();
+    for record in candidate.1.iter_mut().filter(|r| r.cell == id && r.boot < 2) {
+        record.outcome = Outcome::Failed { reason: "no answer".into() };
+        record.workloads.clear();
+    }
+    let verdicts = compared(&[base, candidate]);
+    let sentence = &verdicts.overall.sentence;
+    assert!(sentence.contains("some boots of 2 cells fail"), "{sentence}\n{:?}", verdicts.notes);
+}
+
+#[test]
 fn a_cell_that_a_revision_takes_away_is_missing_and_one_that_the_host_lacks_is_not() {
     let cells = cells();
     let (mut run, mut records) = interleaved(&cells[..3], 12, 21, |_, _| STEADY);

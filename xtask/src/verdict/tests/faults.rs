@@ -443,14 +443,16 @@ fn mad_falls_and_stalls_come(boots: u32) -> (Run, Vec<Record>) {
 fn what_is_better_is_not_praised_where_something_got_worse() {
     let run = mad_falls_and_stalls_come(12);
     let verdicts = judged(&run);
-    insta::assert_snapshot!(verdicts.overall.sentence, @"1 of 3 cells regressed: tcp-rr stall ×1.87 [1.87–1.88] in running/netns/bridge/stock/noisy; rose while the MAD fell: tcp-rr SD ×1,008 [922–1,101] in running/netns/bridge/stock/noisy; improved: tcp-rr dispersion ×0.047 [0.043–0.053] and tcp-rr tail ×0.074 [0.067–0.081] in running/netns/nat/stock/idle; better in some figures and worse in others: running/netns/bridge/stock/noisy; of 15 verdicts that gate 5 equivalent, 5 inconclusive");
+    insta::assert_snapshot!(verdicts.overall.sentence, @"1 of 3 cells regressed: tcp-rr stall ×1.87 [1.87–1.88] in running/netns/bridge/stock/noisy; rose while the MAD fell: tcp-rr SD ×1,008 [922–1,101] in running/netns/bridge/stock/noisy; improved: tcp-rr dispersion ×0.047 [0.043–0.053] and tcp-rr tail ×0.074 [0.067–0.081] in running/netns/nat/stock/idle; better in some figures and worse in others: running/netns/bridge/stock/noisy; of 15 verdicts that gate 5 equivalent, 6 inconclusive");
     let spreads = of(&verdicts, Aspect::Dispersion);
     let mixed = spreads.iter().find(|d| d.contrary.is_some()).unwrap();
     insta::assert_snapshot!(mixed.row.reason, @"spread inside a boot ×0.048 [0.043–0.054]: better beyond the margin ×1.1; 12 + 12 boots; but the SD ×1,008 [922–1,101]: far values, which a MAD does not feel");
+    // Nor where a verdict stands alone: in a table, in a map of the cells.
+    assert_eq!((mixed.verdict, &*mixed.row.verdict), (Verdict::Inconclusive, "inconclusive"));
     // A regression that somebody accepted is one.
     let text = "schema = 1\n[[accept]]\naspect = 'stall'\nratio = 1000\nreason = 'known'\nuntil = '2099-01-01'\n";
     let policy = policy::parse(text, "policy").unwrap();
-    insta::assert_snapshot!(judged_by((&run.0, &run.1), &policy).overall.sentence, @"no regression in 3 cells; rose while the MAD fell: tcp-rr SD ×1,008 [922–1,101] in running/netns/bridge/stock/noisy; improved: tcp-rr dispersion ×0.047 [0.043–0.053] and tcp-rr tail ×0.074 [0.067–0.081] in running/netns/nat/stock/idle; better in some figures and worse in others: running/netns/bridge/stock/noisy; of 15 verdicts that gate 5 equivalent, 5 inconclusive; 1 accepted by the policy");
+    insta::assert_snapshot!(judged_by((&run.0, &run.1), &policy).overall.sentence, @"no regression in 3 cells; rose while the MAD fell: tcp-rr SD ×1,008 [922–1,101] in running/netns/bridge/stock/noisy; improved: tcp-rr dispersion ×0.047 [0.043–0.053] and tcp-rr tail ×0.074 [0.067–0.081] in running/netns/nat/stock/idle; better in some figures and worse in others: running/netns/bridge/stock/noisy; of 15 verdicts that gate 5 equivalent, 6 inconclusive; 1 accepted by the policy");
     // Few boots of runs that were cut short.
     let [mut base, mut candidate] = apart(&mad_falls_and_stalls_come(6));
     base.0.matrix.measure.boots = 12;

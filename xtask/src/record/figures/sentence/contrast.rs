@@ -49,17 +49,20 @@ pub(super) fn told(rows: &[&ContrastResult], is_rate: impl Fn(&str) -> bool) -> 
     }
     // Of one boot a side nothing has an interval: all that there is to tell are the ratios.
     let look = rows.iter().all(|row| row.low.is_none());
-    let rate = |row: &ContrastResult| {
-        let is_it = |other: &&&ContrastResult| {
-            other.figure == MEDIAN && other.workload == row.workload && pair(other) == pair(row)
-        };
-        rows.iter().find(is_it).filter(|_| is_rate(&row.workload))?.ratio
-    };
-    let changes = || rows.iter().filter_map(|row| change(row, rate(row), look));
-    let worse: Vec<Change<'_>> = changes().filter(|change| change.harm > 0.0).collect();
+    let workloads: BTreeSet<&str> = rows.iter().map(|row| &*row.workload).collect();
+    let rates: BTreeSet<&str> = workloads.into_iter().filter(|name| is_rate(name)).collect();
+    let medians = rows.iter().filter(|row| row.figure == MEDIAN);
+    let medians: BTreeMap<(Pair<'_>, &str), f64> = medians
+        .filter(|row| rates.contains(&*row.workload))
+        .filter_map(|row| Some(((pair(row), &*row.workload), row.ratio?)))
+        .collect();
+    let rate = |row: &ContrastResult| medians.get(&(pair(row), &*row.workload)).copied();
+    let changes = rows.iter().filter_map(|row| change(row, rate(row), look));
+    let (worse, others): (Vec<Change<'_>>, Vec<Change<'_>>) =
+        changes.partition(|change| change.harm > 0.0);
     let spoilt: BTreeSet<Pair<'_>> = worse.iter().map(|change| pair(change.row)).collect();
     let (mixed, better): (Vec<Change<'_>>, Vec<Change<'_>>) =
-        changes().filter(|c| c.harm < 0.0).partition(|c| spoilt.contains(&pair(c.row)));
+        others.into_iter().partition(|c| spoilt.contains(&pair(c.row)));
     let mixed: BTreeSet<Pair<'_>> = mixed.iter().map(|change| pair(change.row)).collect();
     let calm: BTreeSet<Pair<'_>> = better.iter().map(|change| pair(change.row)).collect();
     let of = |count: usize| match (count, pairs.len()) {
@@ -79,11 +82,17 @@ pub(super) fn told(rows: &[&ContrastResult], is_rate: impl Fn(&str) -> bool) -> 
         let beside = if spoilt.is_empty() { "" } else { " with nothing worse" };
         parts.push(format!("better{}{beside}: {}", of(calm.len()), grouped(&better, &BETTER)));
     }
-    if parts.is_empty() {
+    let any = !parts.is_empty();
+    if !any {
         parts.push(format!("nothing clearly worse or better{}", of(pairs.len())));
     }
     if look {
         parts.push("too few boots for intervals".to_owned());
+    }
+    // Of so many, some hold no 1 by chance alone.
+    let intervals = rows.iter().filter(|row| row.low.is_some()).count();
+    if intervals > 1 && any {
+        parts.push(format!("by 95 % intervals, uncorrected for {intervals} comparisons"));
     }
     if rows.iter().any(emulated) {
         parts.push("emulated".to_owned());
