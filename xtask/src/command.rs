@@ -109,6 +109,15 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
             "--shards is for `--format github`, `gitlab` or `slurm`: `--shard I/N` shows one of them",
         ));
     }
+    if told.format.runners().is_some()
+        && let Some(shard) = told.selection.shard
+    {
+        let of = shard.to_string();
+        let count = of.rsplit('/').next().unwrap_or_default();
+        return Err(wrong(format!(
+            "jobs are planned for the whole matrix, and --shard {of} is a part of it: did you mean `--shards {count}`?"
+        )));
+    }
     if let Some(id) = &told.explain {
         print(run::explain(id, &matrix, &host).map_err(wrong)?)?;
         return Ok(Exit::Fine);

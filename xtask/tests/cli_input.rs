@@ -188,6 +188,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("plan --only virtualisation=docker", &["unknown axis `virtualisation`", "did you mean `virtualization`?"]),
     ("plan --only docker,!docker", &["the filter takes no cell"]),
     ("plan --format yaml", &["'yaml'", "table", "json"]),
+    ("plan --format github --shard 1/2", &["--shard 1/2 is a part of it", "did you mean `--shards 2`?"]),
     ("plan --explain running/docker/bridge/isolated/nosiy", &["no cell `running/docker/bridge/isolated/nosiy`", "did you mean `running/docker/bridge/isolated/noisy`?"]),
     ("bench HUGE --out NONE", &["boots, which take about", "--only", "--shard"]),
     ("bench --out RUN", &["holds a run already", "--resume"]),
