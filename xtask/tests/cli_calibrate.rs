@@ -25,7 +25,7 @@ fn what_makes_no_calibration_is_refused() {
     let few = calibrate(&["--boots", "3"]);
     few.is_refused_with(&["3 boots of each cell cannot give a verdict", "add `--boots 7`"]);
     calibrate(&["--runs", "0"]).is_refused_with(&["--runs"]);
-    calibrate(&["--budget", "10"]).is_refused_with(&["--budget", "one of the units"]);
+    calibrate(&["--budget", "10"]).is_refused_with(&["--budget", "`10` has no unit"]);
     calibrate(&["--only", "dcoker"]).is_refused_with(&["dcoker"]);
     let typo = calibrate(&["--inject", "tial=1us/4"]);
     typo.is_refused_with(&["no fault `tial`", "did you mean `tail`?"]);

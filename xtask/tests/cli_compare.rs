@@ -102,7 +102,10 @@ fn a_report_of_two_sides_has_the_verdicts() {
     // Figures are of the candidate alone: half of the boots.
     assert_eq!(json["cells"][0]["workloads"][0]["boots"], 12);
     for (name, words) in [
-        ("report/index.html", &["Verdicts against the base", "The policy", "location ×1.02"][..]),
+        (
+            "report/index.html",
+            &["Candidate against base", "by which policy was it judged?", "location ×1.02"][..],
+        ),
         ("summary.md", &["### Against the base", "<summary>Policy</summary>"]),
         ("junit.xml", &["<failure type=\"regressed\"", "name=\"tcp-stream dispersion\""]),
     ] {
