@@ -112,10 +112,9 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     if told.format.runners().is_some()
         && let Some(shard) = told.selection.shard
     {
-        let of = shard.to_string();
-        let count = of.rsplit('/').next().unwrap_or_default();
         return Err(wrong(format!(
-            "jobs are planned for the whole matrix, and --shard {of} is a part of it: did you mean `--shards {count}`?"
+            "jobs are planned for the whole matrix, and --shard {shard} is a part of it: did you mean `--shards {}`?",
+            shard.of()
         )));
     }
     if let Some(id) = &told.explain {

@@ -292,6 +292,43 @@ pub struct Verdicts {
     pub policy: Policy,
 }
 
+/// Verdicts without their sentence.
+#[derive(Debug)]
+struct Untold {
+    decisions: Vec<Decision>,
+    gate: Gate,
+    could_flag: bool,
+    checks: Vec<Check>,
+    notes: Vec<String>,
+    failing: BTreeSet<String>,
+    incomplete: Vec<String>,
+}
+
+impl Untold {
+    /// With it.
+    fn told(self, policy: &Policy) -> Verdicts {
+        let Untold { decisions, gate, could_flag, checks, notes, failing, incomplete } = self;
+        let overall = sentence::overall(&sentence::Matter {
+            decisions: &decisions,
+            gate: &gate,
+            failing: &failing,
+            incomplete: &incomplete,
+            policy,
+        });
+        Verdicts {
+            decisions,
+            overall,
+            gate,
+            could_flag,
+            checks,
+            notes,
+            failing,
+            incomplete,
+            policy: policy.clone(),
+        }
+    }
+}
+
 /// What the caller decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -333,28 +370,9 @@ impl Verdicts {
         let could_flag = decisions.iter().any(|decision| decision.could_flag(least));
         let gate = gate(comparison, &checks, policy);
         let incomplete = comparison.incomplete();
-        let matter = sentence::Matter {
-            decisions: &decisions,
-            gate: &gate,
-            failing: &failing.cells,
-            incomplete: &incomplete,
-            policy,
-        };
-        let overall = sentence::overall(&matter);
-        let failing = failing.cells;
         notes.dedup();
-        let policy = policy.clone();
-        Verdicts {
-            decisions,
-            overall,
-            gate,
-            could_flag,
-            checks,
-            notes,
-            failing,
-            incomplete,
-            policy,
-        }
+        let failing = failing.cells;
+        Untold { decisions, gate, could_flag, checks, notes, failing, incomplete }.told(policy)
     }
 
     /// Puts them into results, the sentence in front of what was measured.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Decision, Gate, Policy, Verdict, Verdicts, sentence};
+use super::{Decision, Gate, Policy, Untold, Verdict, Verdicts};
 use crate::matrix::Cell;
 
 impl Verdicts {
@@ -17,25 +17,7 @@ impl Verdicts {
         let (gate, notes) = (Gate::Gates, Vec::new());
         let (could_flag, checks, incomplete) = (false, Vec::new(), Vec::new());
         let failing = BTreeSet::new();
-        let overall = sentence::overall(&sentence::Matter {
-            decisions: &decisions,
-            gate: &gate,
-            failing: &failing,
-            incomplete: &incomplete,
-            policy,
-        });
-        let policy = policy.clone();
-        Verdicts {
-            decisions,
-            overall,
-            gate,
-            could_flag,
-            checks,
-            notes,
-            failing,
-            incomplete,
-            policy,
-        }
+        Untold { decisions, gate, could_flag, checks, notes, failing, incomplete }.told(policy)
     }
 
     /// The whole of parts, each with its name; `policy` is that of the whole. Where one of them gates and another may not, what the
@@ -75,29 +57,14 @@ impl Verdicts {
             checks.extend(part.checks);
             decisions.extend(part.decisions);
         }
-        let mut overall = sentence::overall(&sentence::Matter {
-            decisions: &decisions,
-            gate: &worst,
-            failing: &failing,
-            incomplete: &incomplete,
-            policy,
-        });
-        if several && decisions.is_empty() {
-            overall.verdict = Verdict::Inconclusive.name().to_owned();
-        }
-        let policy = policy.clone();
+        let is_empty = several && decisions.is_empty();
         let gate = worst;
-        Verdicts {
-            decisions,
-            overall,
-            gate,
-            could_flag,
-            checks,
-            notes,
-            failing,
-            incomplete,
-            policy,
+        let whole = Untold { decisions, gate, could_flag, checks, notes, failing, incomplete };
+        let mut whole = whole.told(policy);
+        if is_empty {
+            whole.overall.verdict = Verdict::Inconclusive.name().to_owned();
         }
+        whole
     }
 }
 
