@@ -3,7 +3,7 @@
 //! `evenkeel-agent`, so host, container and guest run one and the same file.
 
 use evenkeel_engine::sys;
-pub use evenkeel_engine::{clock, engine, lines, noise, part, samples, wait, wire};
+pub use evenkeel_engine::{clock, engine, lines, noise, samples, wait, wire};
 
 mod burn;
 pub mod command;

@@ -9,7 +9,6 @@ pub mod clock;
 pub mod engine;
 pub mod lines;
 pub mod noise;
-pub mod part;
 pub mod samples;
 pub mod sys;
 pub mod wait;

@@ -9,13 +9,13 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use evenkeel_agent::part::{self, Part};
+use evenkeel_record::line::{self, Unreadable};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::check::check;
 use super::results::Results;
-use super::{Lost, Measured, Record, Run, SCHEMA};
+use super::{Lost, Record, Run, SCHEMA};
 use crate::wrong::wrong;
 
 /// Name of the run's header in its directory.
@@ -137,14 +137,18 @@ fn read_records(path: &Path) -> Result<Option<(Vec<Record>, Vec<String>)>> {
         Err(error) => return Err(error).with_context(|| format!("failed to open file `{name}`")),
     };
     let mut lines = BufReader::new(file);
+    let mut next =
+        || batch(&mut lines, BATCH).with_context(|| format!("failed to read file `{name}`"));
     let (mut records, mut warnings, mut number) = (Vec::new(), Vec::new(), 0);
-    loop {
-        let batch = batch(&mut lines).with_context(|| format!("failed to read file `{name}`"))?;
-        if batch.is_empty() {
-            return Ok(Some((records, warnings)));
-        }
-        let read: Vec<_> = batch.par_iter().map(|line| read_line(line)).collect();
-        for (line, read) in batch.iter().zip(read) {
+    let mut batch = next()?;
+    while !batch.is_empty() {
+        // The next lines come from the disk while these are read.
+        let lines: Vec<&[u8]> = batch.split_inclusive(|&byte| byte == b'\n').collect();
+        let (read, following) = rayon::join(
+            || lines.par_iter().map(|line| read_line(line)).collect::<Vec<_>>(),
+            &mut next,
+        );
+        for (line, read) in lines.into_iter().zip(read) {
             number += 1;
             match read {
                 None => {}
@@ -162,27 +166,28 @@ fn read_records(path: &Path) -> Result<Option<(Vec<Record>, Vec<String>)>> {
                 }
             }
         }
+        batch = following?;
     }
+    Ok(Some((records, warnings)))
 }
 
-/// The next lines, about so many bytes of them that all processors have something to do; none at the end.
-fn batch(lines: &mut impl BufRead) -> std::io::Result<Vec<Vec<u8>>> {
-    const BYTES: usize = 16 << 20;
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while bytes < BYTES {
-        let mut line = Vec::new();
-        if lines.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        bytes += line.len();
-        batch.push(line);
+/// Bytes of lines that are read at once: so many that all processors have something to do.
+const BATCH: usize = 16 << 20;
+
+/// The next whole lines, of at least so many bytes where there are as many; nothing at the end.
+fn batch(lines: &mut impl BufRead, bytes: usize) -> std::io::Result<Vec<u8>> {
+    const ROOM: usize = 1 << 20;
+    let mut batch = Vec::with_capacity(bytes + ROOM);
+    lines.by_ref().take(bytes as u64).read_to_end(&mut batch)?;
+    if !batch.ends_with(b"\n") {
+        lines.read_until(b'\n', &mut batch)?;
     }
     Ok(batch)
 }
 
 /// The record of a line; nothing where it is empty.
 fn read_line(line: &[u8]) -> Option<Result<Record, Unreadable>> {
-    (!line.trim_ascii().is_empty()).then(|| read_record(line))
+    (!line.trim_ascii().is_empty()).then(|| line::record(line))
 }
 
 /// Writes `results.json` into a run's directory, whole or not at all.
@@ -225,7 +230,7 @@ pub(crate) fn parse_run(text: &[u8], name: &str) -> Result<Run> {
 /// # Errors
 /// It is of another version.
 pub(crate) fn parse_record(line: &[u8], place: &str) -> Result<Result<Record, String>> {
-    match read_record(line) {
+    match line::record(line) {
         Ok(record) => Ok(Ok(record)),
         Err(Unreadable::Version(found)) => Err(other_version(place, found)),
         Err(Unreadable::Corrupt(error)) => Ok(Err(format!("{place} is left out: {error:#}"))),
@@ -256,47 +261,6 @@ fn runs_below(dir: &Path) -> Option<String> {
 #[derive(Deserialize)]
 struct Header {
     schema: u32,
-}
-
-/// Why a line is no record.
-enum Unreadable {
-    Version(u32),
-    Corrupt(anyhow::Error),
-}
-
-fn read_record(line: &[u8]) -> Result<Record, Unreadable> {
-    let corrupt = |error: serde_json::Error| {
-        // The line that the error names is always the first of this one.
-        let text = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let what = text.strip_suffix(&place).unwrap_or(&text);
-        Unreadable::Corrupt(anyhow!("not a record: {what} (column {})", error.column()))
-    };
-    if let Some(record) = read_quickly(line) {
-        check(&record).map_err(Unreadable::Corrupt)?;
-        return Ok(record);
-    }
-    let header: Header = serde_json::from_slice(line).map_err(corrupt)?;
-    if header.schema != SCHEMA {
-        return Err(Unreadable::Version(header.schema));
-    }
-    let record = serde_json::from_slice(line).map_err(corrupt)?;
-    check(&record).map_err(Unreadable::Corrupt)?;
-    Ok(record)
-}
-
-/// A record as we write it: its samples are read apart, by what is compiled for speed. Nothing where there is anything else about it.
-fn read_quickly(line: &[u8]) -> Option<Record> {
-    let (parts, at) = part::workloads(line)?;
-    let rest = [&line[..at.start], b"[]", &line[at.end..]].concat();
-    let mut record: Record = serde_json::from_slice(&rest).ok()?;
-    if record.schema != SCHEMA || !record.workloads.is_empty() {
-        return None;
-    }
-    let measured =
-        parts.into_iter().map(|Part { workload, samples }| Measured { workload, samples });
-    record.workloads = measured.collect();
-    Some(record)
 }
 
 fn other_version(what: &str, found: u32) -> anyhow::Error {

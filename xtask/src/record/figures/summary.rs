@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
+use evenkeel_record::observed::Observed;
 use rayon::prelude::*;
 
-use super::observed::Observed;
-use super::{BootFigures, Pooled, attribution, boot_figures, contrast, sentence};
+use super::{BootFigures, Pooled, attribution, contrast, sentence};
 use crate::record::results::{CellOutcome, CellResult, Results, WorkloadResult};
 use crate::record::{CANDIDATE, Outcome, PlannedCell, Record, Run, SCHEMA, Status};
 
@@ -170,7 +170,7 @@ fn pool<'a>(
             troubles.push(format!("boot {} left no {name}", record.boot));
             continue;
         };
-        let read = Observed::of(&found.samples).and_then(|one| Ok((boot_figures(&one)?, one)));
+        let read = Observed::of(&found.samples).and_then(|one| Ok((one.figures()?, one)));
         match read {
             Ok((figures, one)) => {
                 boots.push((record, figures));
@@ -191,8 +191,8 @@ fn pool<'a>(
     let pooled = Pooled::of(&observed.iter().collect::<Vec<_>>())?;
     let result = WorkloadResult {
         name: name.to_owned(),
-        unit: pooled.unit.symbol().to_owned(),
-        better: pooled.unit.better().to_owned(),
+        unit: pooled.unit().symbol().to_owned(),
+        better: pooled.unit().better().to_owned(),
         boots: u32::try_from(boots.len()).context("too many boots")?,
         count: pooled.count(),
         figures: pooled.figures(),

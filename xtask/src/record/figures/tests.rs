@@ -1,5 +1,8 @@
 //! Figures of samples against the transactions they came from.
 
+use evenkeel_agent::samples::Samples;
+use evenkeel_stats::components::components;
+use evenkeel_stats::moments::Moments;
 use evenkeel_stats::quantile::{iqr, mad, median};
 use proptest::prelude::*;
 

@@ -271,12 +271,17 @@ proptest! {
 }
 
 #[test]
-fn a_line_as_we_write_it_is_read_quickly_and_any_other_is_read_as_well() {
-    for record in [boot(0), failed(&cell("netns", "stock"), 1, "\"workloads\":[ \\")] {
-        let line = serde_json::to_string(&record).unwrap();
-        assert_eq!(read_quickly(line.as_bytes()).as_ref(), Some(&record));
-        let other = line.replace("\"workloads\":[", "\"workloads\" : [");
-        assert_eq!(read_quickly(other.as_bytes()), None);
-        assert_eq!(read_record(other.as_bytes()).ok(), Some(record));
+fn batches_end_with_lines_and_lose_none() {
+    let text = b"a\nbc\n\ndefg\nh";
+    for bytes in 1..=text.len() + 1 {
+        let mut lines = text.as_slice();
+        let batches = std::iter::from_fn(|| {
+            let batch = batch(&mut lines, bytes).unwrap();
+            (!batch.is_empty()).then_some(batch)
+        });
+        let batches: Vec<Vec<u8>> = batches.collect();
+        assert_eq!(batches.concat(), text);
+        let (_, before) = batches.split_last().unwrap();
+        assert!(before.iter().all(|batch| batch.len() >= bytes && batch.ends_with(b"\n")));
     }
 }

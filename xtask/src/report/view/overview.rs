@@ -1,5 +1,7 @@
 //! The pictures at the top: what the contrasts changed most, and the spread between fresh starts.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::contrasts::axis_of;
@@ -99,26 +101,31 @@ fn mean_boxes(source: &Source<'_>, workload: &str) -> anyhow::Result<Vec<Chart>>
         [Axis::Kernel, Axis::Virtualization, Axis::Network]
             .map(|axis| cell.axes.on(axis).to_owned())
     };
+    let contrasts = source.results.contrasts.iter();
+    let compared_from: HashSet<&str> = contrasts.map(|c| c.from_cell.as_str()).collect();
     let mut groups: Vec<([String; 3], &CellResult, Quantity, Vec<BoxRow>)> = Vec::new();
     for cell in &source.results.cells {
+        let place = place(cell);
+        let known = groups.iter().position(|(of, ..)| *of == place);
+        let room = known.map_or(groups.len() < GROUPS, |at| groups[at].3.len() < BOXES);
+        if !room {
+            continue;
+        }
         let samples = source.samples(&cell.id, workload);
         let means = samples.iter().map(|samples| samples.moments.mean).collect();
         let (Some(five), Some(unit)) = (five_numbers(means), samples.first().map(|s| s.unit))
         else {
             continue;
         };
-        let compared_from = source.results.contrasts.iter().any(|c| c.from_cell == cell.id);
+        let from = compared_from.contains(cell.id.as_str());
         let row = BoxRow {
             label: format!("{} / {}", cell.axes.tuning, cell.axes.load),
-            ink: if compared_from { Ink::Second } else { Ink::First },
+            ink: if from { Ink::Second } else { Ink::First },
             five,
         };
-        match groups.iter().position(|(of, ..)| *of == place(cell)) {
-            Some(at) if groups[at].3.len() < BOXES => groups[at].3.push(row),
-            None if groups.len() < GROUPS => {
-                groups.push((place(cell), cell, Quantity::of(unit), vec![row]));
-            }
-            _ => {}
+        match known {
+            Some(at) => groups[at].3.push(row),
+            None => groups.push((place, cell, Quantity::of(unit), vec![row])),
         }
     }
     let text = "Minimum, quartiles and maximum of the means of fresh starts.";

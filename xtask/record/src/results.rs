@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::Cell;
+use evenkeel_plan::matrix::Cell;
 
 /// The whole file.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -120,7 +120,7 @@ pub struct Figures {
     pub p99_999: Option<f64>,
     /// Largest observation.
     pub max: Option<f64>,
-    /// Share of time spent inside transactions longer than [`super::figures::STALL_THRESHOLD_NS`]; absent for rates.
+    /// Share of time spent inside transactions longer than [`crate::figures::STALL_THRESHOLD_NS`]; absent for rates.
     pub stall_share: Option<f64>,
 }
 

@@ -1,9 +1,9 @@
 //! Whether a record's numbers can be true. A record that fails is left out with a warning, never repaired.
 
 use anyhow::{Context, Result, ensure};
-use evenkeel_agent::samples::{Moments, Samples};
+use evenkeel_engine::samples::{Moments, Samples};
 
-use super::{Evidence, Record};
+use crate::boot::{Evidence, Record};
 
 /// No duration in nanoseconds (eleven days) or rate in bytes a second (a petabyte) of a boot is larger.
 pub const LARGEST: f64 = 1e15;
