@@ -1,5 +1,7 @@
 //! A line of `boots.jsonl`. It may come from another machine, or from a boot that was killed while it was written.
 
+use std::io::BufRead as _;
+
 use anyhow::anyhow;
 use evenkeel_plan::plan::SCHEMA;
 use serde::Deserialize;
@@ -20,6 +22,19 @@ pub enum Unreadable {
     Version(u32),
     /// It is damaged, or its numbers cannot be true.
     Corrupt(anyhow::Error),
+}
+
+/// Lines of a text, each with its end.
+pub fn split(mut text: &[u8]) -> Vec<&[u8]> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    // A slice is always readable.
+    while let Ok(length @ 1..) = rest.skip_until(b'\n') {
+        let (line, behind) = text.split_at(length);
+        lines.push(line);
+        text = behind;
+    }
+    lines
 }
 
 /// The record of a line.

@@ -10,16 +10,13 @@ use evenkeel_stats::moments::Moments;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
-use self::latencies::Latencies;
+use self::latencies::{HEADER_BYTES, Latencies};
 
 mod latencies;
 
 /// The first bytes of a compressed and of a plain V2 histogram.
 const COMPRESSED: [u8; 4] = 0x1c84_9314_u32.to_be_bytes();
 const PLAIN: [u8; 4] = 0x1c84_9313_u32.to_be_bytes();
-
-/// Bytes before the counts of a plain V2 histogram.
-const HEADER_BYTES: usize = 40;
 
 /// More than a histogram of three digits over all of `u64` takes unpacked; a larger one is not ours.
 const UNPACKED_BYTES: u64 = 1 << 20;
@@ -51,8 +48,15 @@ impl Observed {
     /// # Errors
     /// As [`histogram`].
     pub fn of(samples: &Samples) -> Result<Observed> {
-        let shape = match histogram(samples)? {
-            Some(histogram) => Shape::Transactions(Latencies::of(&histogram)),
+        let shape = match unpacked(samples)? {
+            Some(plain) => {
+                let latencies = match Latencies::read(&plain) {
+                    Some(latencies) => latencies,
+                    None => Latencies::of(&decode(&plain)?),
+                };
+                holds(latencies.count(), samples)?;
+                Shape::Transactions(latencies)
+            }
             None => Shape::Values(samples.values.clone()),
         };
         let sd_windows = match &shape {
@@ -79,6 +83,21 @@ impl Observed {
 /// # Errors
 /// Nothing was observed, or the samples disagree with themselves. Says what is wrong with them, not whose they are.
 pub fn histogram(samples: &Samples) -> Result<Option<Histogram<u64>>> {
+    let Some(plain) = unpacked(samples)? else { return Ok(None) };
+    let histogram = decode(&plain)?;
+    holds(histogram.len(), samples)?;
+    Ok(Some(histogram))
+}
+
+fn holds(held: u64, samples: &Samples) -> Result<()> {
+    let count = samples.moments.count;
+    ensure!(held == count, "histogram holds {held} transactions, its moments {count}");
+    Ok(())
+}
+
+/// The plain V2 histogram of samples that have one, as bytes. Their text, a base64 HdrHistogram (V2, compressed), may come from another machine: no
+/// length in it is believed.
+fn unpacked(samples: &Samples) -> Result<Option<Vec<u8>>> {
     let count = samples.moments.count;
     ensure!(count > 0, "nothing was observed");
     let Some(text) = &samples.histogram else {
@@ -88,14 +107,6 @@ pub fn histogram(samples: &Samples) -> Result<Option<Histogram<u64>>> {
     };
     let unit = samples.unit.symbol();
     ensure!(samples.unit == Unit::Nanoseconds, "a histogram holds nanoseconds, not {unit}");
-    let histogram = decode(text)?;
-    let held = histogram.len();
-    ensure!(held == count, "histogram holds {held} transactions, its moments {count}");
-    Ok(Some(histogram))
-}
-
-/// Decodes a base64 HdrHistogram (V2, compressed). The text may come from another machine: no length in it is believed.
-fn decode(text: &str) -> Result<Histogram<u64>> {
     let bytes = STANDARD.decode(text).context("histogram is not base64")?;
     let Some((cookie, rest)) = bytes.split_first_chunk::<4>() else {
         bail!("histogram is cut short")
@@ -114,7 +125,12 @@ fn decode(text: &str) -> Result<Histogram<u64>> {
     let fits =
         length.is_some_and(|length| length as usize <= plain.len().saturating_sub(HEADER_BYTES));
     ensure!(fits, "histogram is cut short");
+    Ok(Some(plain))
+}
+
+/// A plain V2 histogram, decoded.
+fn decode(mut plain: &[u8]) -> Result<Histogram<u64>> {
     Deserializer::new()
-        .deserialize(&mut plain.as_slice())
+        .deserialize(&mut plain)
         .map_err(|error| anyhow::anyhow!("histogram cannot be read: {error}"))
 }

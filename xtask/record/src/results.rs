@@ -37,6 +37,16 @@ pub struct Results {
     pub overall: Overall,
 }
 
+impl Results {
+    /// `results.json`, but for the line feed at its end.
+    ///
+    /// # Errors
+    /// None that is known of: every value has a form in JSON.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self)
+    }
+}
+
 /// A cell's outcome and figures.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct CellResult {

@@ -137,16 +137,17 @@ fn read_records(path: &Path) -> Result<Option<(Vec<Record>, Vec<String>)>> {
         Err(error) => return Err(error).with_context(|| format!("failed to open file `{name}`")),
     };
     let mut lines = BufReader::new(file);
-    let mut next =
-        || batch(&mut lines, BATCH).with_context(|| format!("failed to read file `{name}`"));
+    let mut next = |batch| {
+        fill(batch, &mut lines, BATCH).with_context(|| format!("failed to read file `{name}`"))
+    };
     let (mut records, mut warnings, mut number) = (Vec::new(), Vec::new(), 0);
-    let mut batch = next()?;
+    let (mut batch, mut spare) = (next(Vec::new())?, Vec::new());
     while !batch.is_empty() {
+        let lines = line::split(&batch);
         // The next lines come from the disk while these are read.
-        let lines: Vec<&[u8]> = batch.split_inclusive(|&byte| byte == b'\n').collect();
         let (read, following) = rayon::join(
             || lines.par_iter().map(|line| read_line(line)).collect::<Vec<_>>(),
-            &mut next,
+            || next(spare),
         );
         for (line, read) in lines.into_iter().zip(read) {
             number += 1;
@@ -166,7 +167,7 @@ fn read_records(path: &Path) -> Result<Option<(Vec<Record>, Vec<String>)>> {
                 }
             }
         }
-        batch = following?;
+        (spare, batch) = (batch, following?);
     }
     Ok(Some((records, warnings)))
 }
@@ -174,10 +175,9 @@ fn read_records(path: &Path) -> Result<Option<(Vec<Record>, Vec<String>)>> {
 /// Bytes of lines that are read at once: so many that all processors have something to do.
 const BATCH: usize = 16 << 20;
 
-/// The next whole lines, of at least so many bytes where there are as many; nothing at the end.
-fn batch(lines: &mut impl BufRead, bytes: usize) -> std::io::Result<Vec<u8>> {
-    const ROOM: usize = 1 << 20;
-    let mut batch = Vec::with_capacity(bytes + ROOM);
+/// A batch of the next whole lines, of at least so many bytes where there are as many; nothing at the end.
+fn fill(mut batch: Vec<u8>, lines: &mut impl BufRead, bytes: usize) -> std::io::Result<Vec<u8>> {
+    batch.clear();
     lines.by_ref().take(bytes as u64).read_to_end(&mut batch)?;
     if !batch.ends_with(b"\n") {
         lines.read_until(b'\n', &mut batch)?;
@@ -192,7 +192,7 @@ fn read_line(line: &[u8]) -> Option<Result<Record, Unreadable>> {
 
 /// Writes `results.json` into a run's directory, whole or not at all.
 pub fn write_results(dir: &Path, results: &Results) -> Result<()> {
-    write_whole(&dir.join(RESULTS), results, Existing::Replace)
+    write_text(&dir.join(RESULTS), || results.to_json(), Existing::Replace)
 }
 
 fn read_run(dir: &Path) -> Result<Run> {
@@ -285,11 +285,19 @@ enum Existing {
 
 /// Writes a value as JSON so that a reader finds the old file or the whole new one, also after a power cut.
 fn write_whole(path: &Path, value: &impl Serialize, existing: Existing) -> Result<()> {
+    write_text(path, || serde_json::to_vec_pretty(value), existing)
+}
+
+fn write_text(
+    path: &Path,
+    text: impl FnOnce() -> serde_json::Result<Vec<u8>>,
+    existing: Existing,
+) -> Result<()> {
     let write = || -> Result<()> {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         // As one piece: the writer would ask the kernel for each word.
-        let mut text = serde_json::to_vec_pretty(value)?;
+        let mut text = text()?;
         text.push(b'\n');
         file.write_all(&text)?;
         // The temporary file is private; a result is not.

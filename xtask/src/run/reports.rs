@@ -33,11 +33,15 @@ pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow:
             verdict::diagnosis::all(&verdicts, &records, &store::read_diagnoses(dir)?);
         verdicts.into_results(&mut results);
     }
-    let rendered = report::render(&run, &records, &results, &warnings, report::Place::Run)?;
     let folder = out.join("report");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("failed to make folder {}", folder.display()))?;
-    store::write_results(out, &results)?;
+    let (rendered, written) = rayon::join(
+        || report::render(&run, &records, &results, &warnings, report::Place::Run),
+        || store::write_results(out, &results),
+    );
+    let rendered = rendered?;
+    written?;
     let files = [
         (PAGE, &rendered.html),
         ("summary.md", &rendered.markdown),

@@ -113,27 +113,18 @@ impl Distribution {
 
     /// Median absolute deviation from the median, unscaled.
     pub fn mad(&self) -> f64 {
-        let deviations = self.deviations_from(self.quantile(0.5));
+        let [low, middle, high] = [0.25, 0.5, 0.75].map(|q| self.quantile(q));
+        // Half of all lie between the quartiles, so what is farther away hardly ever matters, and is most of a long tail.
+        let reach = 2.0 * (high - middle).max(middle - low);
         let half = self.count() as f64 / 2.0;
-        let (mut at, mut density, mut mass) = (0.0, 0.0, 0.0);
-        for Edge { value, density: change, mass: jump } in deviations {
-            let reached = mass + density * (value - at);
-            if reached >= half && density > 0.0 {
-                return (at + (half - mass) / density).clamp(at, value);
-            }
-            mass = reached + jump;
-            at = value;
-            density += change;
-            if mass >= half {
-                break;
-            }
-        }
-        at
+        half_of(&self.deviations_from(middle, reach), half, reach).unwrap_or_else(|at| {
+            half_of(&self.deviations_from(middle, f64::INFINITY), half, f64::INFINITY).unwrap_or(at)
+        })
     }
 
-    /// Where the density of |x - `middle`| changes, ascending: every bucket is folded about `middle`.
-    fn deviations_from(&self, middle: f64) -> Vec<Edge> {
-        let mut edges = Vec::with_capacity(2 * self.buckets.len() + 2);
+    /// Where the density of |x - `middle`| changes, ascending: every bucket that begins within `reach` is folded about `middle`.
+    fn deviations_from(&self, middle: f64, reach: f64) -> Vec<Edge> {
+        let mut edges = Vec::new();
         let mut fold = |low: f64, high: f64, density: f64| {
             let (near, far) = (low.min(high), low.max(high));
             if near < far {
@@ -143,6 +134,10 @@ impl Distribution {
         };
         let mut points = Vec::new();
         for bucket in &self.buckets {
+            let split = middle.clamp(bucket.low, bucket.high);
+            if (split - middle).abs() > reach {
+                continue;
+            }
             let width = bucket.high - bucket.low;
             if width <= 0.0 {
                 points.push(Edge {
@@ -153,7 +148,6 @@ impl Distribution {
                 continue;
             }
             let density = bucket.count as f64 / width;
-            let split = middle.clamp(bucket.low, bucket.high);
             fold((bucket.low - middle).abs(), (split - middle).abs(), density);
             fold((split - middle).abs(), (bucket.high - middle).abs(), density);
         }
@@ -227,6 +221,27 @@ struct Edge {
     value: f64,
     density: f64,
     mass: f64,
+}
+
+/// The value below which `half` of the mass lies, by edges that are all there up to `reach`; the last edge where it lies beyond.
+fn half_of(edges: &[Edge], half: f64, reach: f64) -> Result<f64, f64> {
+    let (mut at, mut density, mut mass) = (0.0, 0.0, 0.0);
+    for Edge { value, density: change, mass: jump } in edges {
+        if *value > reach {
+            break;
+        }
+        let reached = mass + density * (value - at);
+        if reached >= half && density > 0.0 {
+            return Ok((at + (half - mass) / density).clamp(at, *value));
+        }
+        mass = reached + jump;
+        at = *value;
+        density += change;
+        if mass >= half {
+            return Ok(at);
+        }
+    }
+    Err(at)
 }
 
 #[cfg(test)]

@@ -27,6 +27,18 @@ struct Grid {
     digits: u8,
 }
 
+/// Bytes before the counts of a plain V2 histogram.
+pub(super) const HEADER_BYTES: usize = 40;
+
+/// What our histograms tell apart.
+const GRID: Grid = Grid { lowest: 1, digits: 3 };
+
+/// Places of a power of two on that grid, as a power of two itself; below twice as many nanoseconds each has a place of its own.
+const PLACES: u32 = 10;
+
+/// The longest latency that is read without a histogram: weeks.
+const HIGHEST: u64 = 1 << 52;
+
 impl Latencies {
     /// Those that a histogram holds.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Latencies {
@@ -36,6 +48,43 @@ impl Latencies {
         });
         let grid = Grid { lowest: histogram.low(), digits: histogram.sigfig() };
         Latencies { grid, steps: steps.collect() }
+    }
+
+    /// Those that a plain V2 histogram holds, read where it is as we write it: three digits from one nanosecond on. Nothing where it is another one, or
+    /// has something wrong with it: who decodes all of it finds what.
+    pub(crate) fn read(plain: &[u8]) -> Option<Latencies> {
+        let (header, rest) = plain.split_first_chunk::<HEADER_BYTES>()?;
+        let word = |at: usize| Some(u32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
+        let long = |at: usize| Some(u64::from_be_bytes(header.get(at..at + 8)?.try_into().ok()?));
+        // Behind cookie and length: offset, digits, lowest, highest, ratio.
+        let (length, highest) = (word(4)? as usize, long(24)?);
+        let ours = (word(8)?, word(12)?, long(16)?, long(32)?);
+        let known = (0, u32::from(GRID.digits), GRID.lowest, 1f64.to_bits());
+        if ours != known || !(2 * GRID.lowest..=HIGHEST).contains(&highest) {
+            return None;
+        }
+        let mut counts = rest.get(..length)?;
+        let (mut steps, mut index) = (Vec::with_capacity(length), 0u64);
+        while !counts.is_empty() {
+            let word = varint(&mut counts)?;
+            let (half, negative) = (word >> 1, word & 1 == 1);
+            if negative {
+                // That many places are empty.
+                index = index.checked_add(half)?.checked_add(1)?;
+                continue;
+            }
+            if half > 0 {
+                let step = Step::at(index, half).filter(|step| step.low <= highest)?;
+                steps.push(step);
+            }
+            index = index.checked_add(1)?;
+        }
+        Some(Latencies { grid: GRID, steps })
+    }
+
+    /// Transactions in all.
+    pub(crate) fn count(&self) -> u64 {
+        self.steps.iter().fold(0, |sum, step| sum.saturating_add(step.count))
     }
 
     /// These and more, on the grid of these.
@@ -71,11 +120,37 @@ impl Latencies {
 }
 
 impl Step {
+    /// The step at a place of [`GRID`]; nothing where it lies beyond [`HIGHEST`].
+    fn at(index: u64, count: u64) -> Option<Step> {
+        let doubled = u32::try_from(index >> PLACES).ok()?.saturating_sub(1);
+        if doubled > HIGHEST.ilog2() {
+            return None;
+        }
+        let low = (index - (u64::from(doubled) << PLACES)) << doubled;
+        Some(Step { low, high: low + (1 << doubled) - 1, count })
+    }
+
     /// The step of a histogram's grid in which a latency lies.
     fn of(histogram: &Histogram<u64>, ns: u64, count: u64) -> Step {
         let [low, high] = [histogram.lowest_equivalent(ns), histogram.highest_equivalent(ns)];
         Step { low, high, count }
     }
+}
+
+/// The next number of a V2 histogram: seven bits a byte, the least first, and eight in a ninth.
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for place in 0..9 {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let last = place == 8 || byte < 0x80;
+        let bits = if place == 8 { byte } else { byte & 0x7f };
+        number |= u64::from(bits) << (7 * place);
+        if last {
+            break;
+        }
+    }
+    Some(number)
 }
 
 /// Ascending steps of one grid, together.
@@ -100,6 +175,7 @@ fn sum(these: &[Step], those: &[Step]) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
+    use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
     use proptest::prelude::*;
 
     use super::*;
@@ -114,7 +190,38 @@ mod tests {
         proptest::collection::vec(prop_oneof![0..5_000u64, 1..u64::from(u32::MAX)], 1..200)
     }
 
+    fn plain(histogram: &Histogram<u64>) -> Vec<u8> {
+        let mut plain = Vec::new();
+        V2Serializer::new().serialize(histogram, &mut plain).expect("memory");
+        plain
+    }
+
+    fn steps(of: &Latencies) -> Vec<(u64, u64, u64)> {
+        of.steps.iter().map(|step| (step.low, step.high, step.count)).collect()
+    }
+
     proptest! {
+        #[test]
+        fn what_is_read_is_what_a_histogram_holds(all in transactions(), times in 1..1u64 << 40, wide in any::<bool>()) {
+            let bounds = if wide { Histogram::new_with_bounds(1, HIGHEST, 3) } else { Histogram::new(3) };
+            let mut whole = bounds.expect("a histogram");
+            all.iter().for_each(|&ns| whole.record_n(ns, times).expect("room"));
+            let read = Latencies::read(&plain(&whole)).expect("as we write it");
+            prop_assert_eq!(steps(&read), steps(&Latencies::of(&whole)));
+            prop_assert_eq!(read.count(), whole.len());
+        }
+
+        #[test]
+        fn what_is_read_is_what_would_be_decoded(all in transactions(), at in 0..200usize, byte in any::<u8>()) {
+            let mut plain = plain(&histogram(3, &all));
+            let at = 4 + at % (plain.len() - 4);
+            plain[at] = byte;
+            if let Some(read) = Latencies::read(&plain) {
+                let decoded: Histogram<u64> = Deserializer::new().deserialize(&mut plain.as_slice()).expect("no harm");
+                prop_assert_eq!(steps(&read), steps(&Latencies::of(&decoded)));
+            }
+        }
+
         #[test]
         fn merging_is_what_histograms_do(a in transactions(), b in transactions(), c in transactions(), digits in 1..4u8) {
             let [a, b, c] = [histogram(3, &a), histogram(3, &b), histogram(digits, &c)];
@@ -123,9 +230,6 @@ mod tests {
             let mut expected = a;
             expected.add(b).expect("room");
             expected.add(c).expect("room");
-            let steps = |of: &Latencies| -> Vec<_> {
-                of.steps.iter().map(|step| (step.low, step.high, step.count)).collect()
-            };
             prop_assert_eq!(steps(&merged), steps(&Latencies::of(&expected)));
         }
     }

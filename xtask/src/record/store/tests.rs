@@ -276,7 +276,7 @@ fn batches_end_with_lines_and_lose_none() {
     for bytes in 1..=text.len() + 1 {
         let mut lines = text.as_slice();
         let batches = std::iter::from_fn(|| {
-            let batch = batch(&mut lines, bytes).unwrap();
+            let batch = fill(Vec::new(), &mut lines, bytes).unwrap();
             (!batch.is_empty()).then_some(batch)
         });
         let batches: Vec<Vec<u8>> = batches.collect();

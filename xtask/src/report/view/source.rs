@@ -6,7 +6,7 @@ use evenkeel_agent::samples::{Samples, Unit};
 
 use crate::matrix::{Axis, Cell};
 use crate::record::figures::Pooled;
-use crate::record::results::{CellResult, Results, VerdictRow, WorkloadResult};
+use crate::record::results::{CellResult, ContrastResult, Results, VerdictRow, WorkloadResult};
 use crate::record::{CANDIDATE, Measured, Outcome, Record, Run, Status};
 
 /// What a boot that was measured left of a workload.
@@ -35,7 +35,7 @@ pub(crate) struct Source<'a> {
     boots: HashMap<&'a str, Vec<&'a Record>>,
     verdicts: HashMap<&'a str, Vec<&'a VerdictRow>>,
     emulated: HashSet<&'a str>,
-    partners: HashMap<&'a str, &'a str>,
+    partners: HashMap<&'a str, &'a ContrastResult>,
     varying: Vec<Axis>,
 }
 
@@ -69,8 +69,8 @@ impl<'a> Source<'a> {
         }
         let mut partners = HashMap::new();
         for contrast in &results.contrasts {
-            partners.entry(contrast.to_cell.as_str()).or_insert(contrast.from_cell.as_str());
-            partners.entry(contrast.from_cell.as_str()).or_insert(contrast.to_cell.as_str());
+            partners.entry(contrast.to_cell.as_str()).or_insert(contrast);
+            partners.entry(contrast.from_cell.as_str()).or_insert(contrast);
         }
         let varies = |axis: &Axis| {
             let mut values = results.cells.iter().map(|cell| cell.axes.on(*axis));
@@ -122,7 +122,15 @@ impl<'a> Source<'a> {
 
     /// The cell that a contrast pairs with this one.
     pub(crate) fn partner(&self, cell: &str) -> Option<&'a CellResult> {
-        Some(self.cells.get(self.partners.get(cell)?)?.result)
+        let contrast = self.pairing(cell)?;
+        let to = contrast.to_cell.as_str();
+        let other = if to == cell { contrast.from_cell.as_str() } else { to };
+        Some(self.cells.get(other)?.result)
+    }
+
+    /// The first contrast that the cell is in.
+    pub(crate) fn pairing(&self, cell: &str) -> Option<&'a ContrastResult> {
+        self.partners.get(cell).copied()
     }
 
     /// Whether a processor was emulated in any boot of the cell.

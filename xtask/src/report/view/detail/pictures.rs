@@ -101,11 +101,7 @@ fn compared_with(source: &Source<'_>, cell: &CellResult, workload: &str) -> Opti
     }
     let partner = source.partner(&cell.id)?;
     let pooled = Source::pooled(&source.samples(&partner.id, workload))?;
-    let joins = |row: &&crate::record::results::ContrastResult| {
-        let pair = [row.from_cell.as_str(), row.to_cell.as_str()];
-        pair.contains(&cell.id.as_str()) && pair.contains(&partner.id.as_str())
-    };
-    let contrast = source.results.contrasts.iter().find(joins)?;
+    let contrast = source.pairing(&cell.id)?;
     let label = |of: &CellResult| {
         contrasts::axis_of(source, &contrast.name)
             .map_or_else(|| of.id.clone(), |axis| of.axes.on(axis).to_owned())
