@@ -96,20 +96,30 @@ pub fn render(
     warnings: &[String],
     place: Place,
 ) -> anyhow::Result<Rendered> {
-    let view = view::View::new(run, records, results, warnings)?;
-    let view = Value::from_serialize(&view);
     let env = environment()?;
-    let html = env.get_template("index.html")?.render(context! {
+    let (seen, junit) = rayon::join(
+        || -> anyhow::Result<_> {
+            let view = Value::from_serialize(&view::View::new(run, records, results, warnings)?);
+            let (html, markdown) =
+                rayon::join(|| html(&env, &view, place), || summary::render(&env, &view));
+            Ok((html?, markdown?))
+        },
+        || junit::render(&env, records, results),
+    );
+    let (html, markdown) = seen?;
+    Ok(Rendered { html, markdown, junit: junit? })
+}
+
+/// The page of a run.
+fn html(env: &Environment<'_>, view: &Value, place: Place) -> anyhow::Result<String> {
+    Ok(env.get_template("index.html")?.render(context! {
         view => view,
         files => place.files(),
         home => place.home(),
         style => Value::from_safe_string(STYLE.to_owned()),
         script => Value::from_safe_string(SCRIPT.to_owned()),
         policy => Value::from_safe_string(content_policy(&[SCRIPT])),
-    })?;
-    let markdown = summary::render(&env, &view)?;
-    let junit = junit::render(&env, records, results)?;
-    Ok(Rendered { html, markdown, junit })
+    })?)
 }
 
 /// A page of a site, which runs nothing.

@@ -113,46 +113,58 @@ impl Distribution {
 
     /// Median absolute deviation from the median, unscaled.
     pub fn mad(&self) -> f64 {
-        let [low, middle, high] = [0.25, 0.5, 0.75].map(|q| self.quantile(q));
-        // Half of all lie between the quartiles, so what is farther away hardly ever matters, and is most of a long tail.
-        let reach = 2.0 * (high - middle).max(middle - low);
+        let deviations = self.deviations_from(self.quantile(0.5));
         let half = self.count() as f64 / 2.0;
-        half_of(&self.deviations_from(middle, reach), half, reach).unwrap_or_else(|at| {
-            half_of(&self.deviations_from(middle, f64::INFINITY), half, f64::INFINITY).unwrap_or(at)
-        })
+        let (mut at, mut density, mut mass) = (0.0, 0.0, 0.0);
+        for Edge { value, density: change, mass: jump } in deviations {
+            let reached = mass + density * (value - at);
+            if reached >= half && density > 0.0 {
+                return (at + (half - mass) / density).clamp(at, value);
+            }
+            mass = reached + jump;
+            at = value;
+            density += change;
+            if mass >= half {
+                break;
+            }
+        }
+        at
     }
 
-    /// Where the density of |x - `middle`| changes, ascending: every bucket that begins within `reach` is folded about `middle`.
-    fn deviations_from(&self, middle: f64, reach: f64) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        let mut fold = |low: f64, high: f64, density: f64| {
-            let (near, far) = (low.min(high), low.max(high));
-            if near < far {
-                edges.push(Edge { value: near, density, mass: 0.0 });
-                edges.push(Edge { value: far, density: -density, mass: 0.0 });
-            }
-        };
-        let mut points = Vec::new();
-        for bucket in &self.buckets {
+    /// Where the density of |x - `middle`| changes, ascending: every bucket is folded about `middle`.
+    fn deviations_from(&self, middle: f64) -> Vec<Edge> {
+        let part = |bucket: &Bucket, end: f64| {
             let split = middle.clamp(bucket.low, bucket.high);
-            if (split - middle).abs() > reach {
-                continue;
-            }
-            let width = bucket.high - bucket.low;
-            if width <= 0.0 {
-                points.push(Edge {
-                    value: (bucket.low - middle).abs(),
-                    density: 0.0,
-                    mass: bucket.count as f64,
-                });
-                continue;
-            }
-            let density = bucket.count as f64 / width;
-            fold((bucket.low - middle).abs(), (split - middle).abs(), density);
-            fold((split - middle).abs(), (bucket.high - middle).abs(), density);
+            let (near, far) = ((split - middle).abs(), (end - middle).abs());
+            let density = bucket.count as f64 / (bucket.high - bucket.low);
+            (near < far).then(|| {
+                let [begins, ends] = [(near, density), (far, -density)];
+                [begins, ends].map(|(value, density)| Edge { value, density, mass: 0.0 })
+            })
+        };
+        // Both sides are in order as they are, the one below from its end on, so nothing has to be sorted.
+        let above: Vec<Edge> =
+            self.buckets.iter().filter_map(|bucket| part(bucket, bucket.high)).flatten().collect();
+        let mut below: Vec<Edge> = Vec::with_capacity(2 * self.buckets.len());
+        for [begins, ends] in
+            self.buckets.iter().rev().filter_map(|bucket| part(bucket, bucket.low))
+        {
+            // Where one bucket ends and the next begins, the lower one comes first, as above.
+            let touches = below.last().is_some_and(|edge| edge.value == begins.value);
+            below.insert(below.len() - usize::from(touches), begins);
+            below.push(ends);
         }
-        edges.append(&mut points);
-        edges.sort_by(|a, b| a.value.total_cmp(&b.value));
+        let mut edges = merged(below, above);
+        let points = self.buckets.iter().filter(|bucket| bucket.high <= bucket.low);
+        let all = edges.len();
+        edges.extend(points.map(|bucket| Edge {
+            value: (bucket.low - middle).abs(),
+            density: 0.0,
+            mass: bucket.count as f64,
+        }));
+        if edges.len() > all {
+            edges.sort_by(|a, b| a.value.total_cmp(&b.value));
+        }
         edges
     }
 
@@ -217,31 +229,23 @@ impl Bucket {
 }
 
 /// A change of density, or a jump of mass, at a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Edge {
     value: f64,
     density: f64,
     mass: f64,
 }
 
-/// The value below which `half` of the mass lies, by edges that are all there up to `reach`; the last edge where it lies beyond.
-fn half_of(edges: &[Edge], half: f64, reach: f64) -> Result<f64, f64> {
-    let (mut at, mut density, mut mass) = (0.0, 0.0, 0.0);
-    for Edge { value, density: change, mass: jump } in edges {
-        if *value > reach {
-            break;
-        }
-        let reached = mass + density * (value - at);
-        if reached >= half && density > 0.0 {
-            return Ok((at + (half - mass) / density).clamp(at, *value));
-        }
-        mass = reached + jump;
-        at = *value;
-        density += change;
-        if mass >= half {
-            return Ok(at);
-        }
+/// Ascending edges together, ascending; of equal ones the first come first.
+fn merged(first: Vec<Edge>, second: Vec<Edge>) -> Vec<Edge> {
+    let mut merged = Vec::with_capacity(first.len() + second.len() + 2);
+    let mut second = second.into_iter().peekable();
+    for edge in first {
+        merged.extend(std::iter::from_fn(|| second.next_if(|other| other.value < edge.value)));
+        merged.push(edge);
     }
-    Err(at)
+    merged.extend(second);
+    merged
 }
 
 #[cfg(test)]

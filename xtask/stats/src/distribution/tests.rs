@@ -125,7 +125,7 @@ fn durations_are_not_negative() {
 /// Positive buckets of random widths and counts, with gaps and single values among them.
 fn any() -> impl Strategy<Value = Distribution> {
     proptest::collection::vec(
-        (0.0..5.0f64, prop_oneof![Just(0.0), 0.001..9.0f64], 1..1000u64),
+        (prop_oneof![Just(0.0), 0.0..5.0f64], prop_oneof![Just(0.0), 0.001..9.0f64], 1..1000u64),
         1..30,
     )
     .prop_map(|parts| {
@@ -191,5 +191,29 @@ proptest! {
         let above = d.share_of_sum_above(value).unwrap();
         prop_assert!(above <= 1.0 - q + 1e-9);
         prop_assert!(d.quantile_of_sum(q).unwrap() >= d.quantile(q) - 1e-9);
+    }
+
+    #[test]
+    fn deviations_are_in_the_order_of_a_stable_sort(d in any()) {
+        let middle = d.quantile(0.5);
+        let mut expected = Vec::new();
+        for bucket in &d.buckets {
+            let split = middle.clamp(bucket.low, bucket.high);
+            let density = bucket.count as f64 / (bucket.high - bucket.low);
+            for (low, high) in [(bucket.low, split), (split, bucket.high)] {
+                let (low, high) = ((low - middle).abs(), (high - middle).abs());
+                let (near, far) = (low.min(high), low.max(high));
+                if near < far {
+                    expected.push(Edge { value: near, density, mass: 0.0 });
+                    expected.push(Edge { value: far, density: -density, mass: 0.0 });
+                }
+            }
+        }
+        for bucket in d.buckets.iter().filter(|bucket| bucket.high <= bucket.low) {
+            let value = (bucket.low - middle).abs();
+            expected.push(Edge { value, density: 0.0, mass: bucket.count as f64 });
+        }
+        expected.sort_by(|a, b| a.value.total_cmp(&b.value));
+        prop_assert_eq!(d.deviations_from(middle), expected);
     }
 }
