@@ -88,10 +88,10 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
             cmd!(shell, "cargo test --quiet --package xtask --test lab -- --ignored"),
         )?;
         check(
-            "fleets: a cluster that loses a node, a pipeline from plan to site",
+            "fleets: a cluster that loses a node, a pipeline from plan to site, GitHub from an empty repository on",
             cmd!(
                 shell,
-                "cargo test --quiet --package xtask --test slurm --test gitlab -- --ignored --nocapture"
+                "cargo test --quiet --package xtask --test slurm --test gitlab --test github -- --ignored --nocapture"
             ),
         )?;
         eprintln!("== chaos: {KILLS} random kills of real runs");
