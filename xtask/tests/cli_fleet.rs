@@ -460,22 +460,3 @@ fn pages_of_a_branch_that_nobody_wrote_yet_name_the_token_and_are_no_failure() {
     assert_eq!(page(&origin, 0), "reports");
     assert_eq!(page("nowhere", 128), "");
 }
-
-#[test]
-fn every_command_of_the_guides_is_one() {
-    use clap::Parser as _;
-    for guide in [
-        include_str!("../../ci/github/README.md"),
-        include_str!("../../ci/gitlab/README.md"),
-        include_str!("../../ci/slurm/README.md"),
-    ] {
-        let mut commands =
-            guide.lines().filter_map(|line| line.trim().strip_prefix("cargo ")).peekable();
-        assert!(commands.peek().is_some());
-        for command in commands {
-            let words = command.split_whitespace().take_while(|word| !matches!(*word, ">" | "|"));
-            let told = xtask::cli::Cli::try_parse_from(words);
-            assert!(told.is_ok(), "{command}: {}", told.unwrap_err());
-        }
-    }
-}

@@ -91,8 +91,12 @@ pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
             "fleets: a cluster that loses a node, a pipeline from plan to site, GitHub from an empty repository on",
             cmd!(
                 shell,
-                "cargo test --quiet --package xtask --test slurm --test gitlab --test github -- --ignored --nocapture"
+                "cargo test --quiet --package xtask --test slurm --test gitlab --test github --test workflow -- --ignored --nocapture"
             ),
+        )?;
+        check(
+            "guides: every command, and a kind that is added",
+            cmd!(shell, "cargo test --quiet --package xtask --test guides -- --ignored"),
         )?;
         eprintln!("== chaos: {KILLS} random kills of real runs");
         eprintln!("{}", chaos::run(KILLS, 1)?);
