@@ -193,6 +193,24 @@ fn what_is_wrong_with_a_file_is_told_with_its_line_and_leaves_no_run() {
 }
 
 #[test]
+fn a_spreadsheet_computes_nothing_of_what_is_exported() {
+    let evil = "\"=HYPERLINK(\"\"http://x\"\")\",@r,0,1,ns,,=1+1\n+x,@r,0,1,ns,,=1+1\n-x,@r,0,1,ns,,=1+1\n";
+    let place = Place::with("ROWS", format!("series,run,boot,value,unit,time,commit\n{evil}"));
+    place.run("import csv ROWS --out RUN").ends_with(0);
+    let exported = place.run("export csv RUN").ends_with(0).stdout.clone();
+    let mut reader = exported.lines().skip(1).flat_map(|line| line.split(','));
+    assert_eq!(exported.lines().count(), 4, "{exported}");
+    let computes = |field: &str| field.trim_matches('"').starts_with(['=', '+', '-', '@']);
+    assert!(!reader.any(computes), "{exported}");
+    // And it comes back as it was.
+    std::fs::write(place.path("AGAIN"), &exported).unwrap();
+    place.run("import csv AGAIN --out OTHER").ends_with(0);
+    assert_eq!(place.run("export csv OTHER").ends_with(0).stdout, exported);
+    let header = json(place.path("OTHER/run.json"));
+    assert!(header["facts"].to_string().contains("\"=1+1\""), "{header}");
+}
+
+#[test]
 fn what_was_emulated_stays_emulated() {
     let place = Place::with("ROWS", rows(&["r1"]));
     place.run("import csv ROWS --out RUN").ends_with(0);

@@ -11,6 +11,7 @@ use evenkeel_agent::samples::Unit;
 
 use super::{Found, series};
 use crate::record::figures::histogram;
+use crate::record::import::csv::FORMULA;
 use crate::record::import::{ACCELERATOR, COMMIT};
 use crate::record::{CANDIDATE, Record, Run};
 
@@ -74,8 +75,9 @@ fn repeat(out: &mut dyn Write, row: &[u8], times: u64) -> io::Result<()> {
     (0..times).try_for_each(|_| out.write_all(row))
 }
 
-/// A field, quoted where it must be (RFC 4180).
+/// A field, quoted where it must be (RFC 4180), and no formula.
 fn field(text: &str) -> String {
+    let text = if text.starts_with(FORMULA) { &format!("'{text}") } else { text };
     let special = |c: char| matches!(c, ',' | '"' | '\r' | '\n');
     match text.contains(special) || text.trim() != text {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
@@ -132,14 +134,14 @@ running/netns/bridge/stock/idle:tcp-stream,ek0000,0,0.1,bytes/s,1,"a,b",none
     }
 
     fn any_import() -> impl Strategy<Value = Import> {
-        let name = "[a-z ,\"'A-Z0-9:/;=\u{e9}-]{0,12}[a-z]";
+        let name = "[a-z ,\"'A-Z0-9:/;=+@\u{e9}-]{0,12}[a-z]";
         let series = (
             name,
             0..3usize,
             prop::collection::btree_map(0..50u32, prop::collection::vec(0.0..1e15f64, 1..4), 1..4),
             prop::option::of("kvm|tcg"),
         );
-        let commit = prop::option::of("[0-9a-f\",]{0,7}[a-f]");
+        let commit = prop::option::of("[0-9a-f\",=']{0,7}[a-f]");
         (
             name,
             0..4_000_000_000u64,

@@ -315,12 +315,12 @@ impl RunRead {
             })?;
             self.started_unix = Some(self.started_unix.map_or(seconds, |known| known.min(seconds)));
         }
-        if commit.is_empty() || self.commit.as_ref().is_some_and(|known| known.as_bytes() == commit)
-        {
+        if commit.is_empty() {
             return Ok(());
         }
         let commit = named(commit, "commit")?;
         match &self.commit {
+            Some(known) if *known == commit => Ok(()),
             Some(known) => Err(format!(
                 "run {} has commit {} and commit {}: give each its own run",
                 quoted(&self.name),
@@ -372,9 +372,15 @@ fn number(field: &[u8]) -> Result<f64, String> {
     }
 }
 
-/// A name: not empty, not endless, without control characters.
+/// How a text may begin that a spreadsheet would take for a formula and compute. An apostrophe before it makes it a text; so one that is there already
+/// gets another.
+pub(in crate::record) const FORMULA: [char; 5] = ['=', '+', '-', '@', '\''];
+
+/// A name: not empty, not endless, without control characters, and without the apostrophe that an export writes before [`FORMULA`].
 fn named(field: &[u8], what: &str) -> Result<String, String> {
     let written = text(field, what)?;
+    let written =
+        written.strip_prefix('\'').filter(|of| of.starts_with(FORMULA)).unwrap_or(written);
     if written.is_empty() {
         return Err(format!("{what} is empty"));
     }
