@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
@@ -109,6 +109,25 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         bail!("this host still carries changes of run {tag}: run `cargo xtask restore` first");
     }
     let stop = catch_signals()?;
+    let ended = run_until(order, state, &stop, watcher);
+    // A cluster or a service manager tells all processes of a job to end, the tools among them that the run waits for: what fails then was stopped.
+    match ended {
+        Err(_) if stop.load(Ordering::Relaxed) && restore::dirty(state)?.is_none() => {
+            let out = order.out.join(store::RUN).exists().then(|| order.out.clone());
+            watcher.see(&Event::Interrupted { out });
+            Ok(End::Interrupted)
+        }
+        ended => ended,
+    }
+}
+
+/// The same under the lock, on a host that is clean, until it is told to stop.
+fn run_until(
+    order: &Order,
+    state: &StateDir,
+    stop: &AtomicBool,
+    watcher: &mut dyn Watcher,
+) -> anyhow::Result<End> {
     let cache = Cache::open()?;
     let mut host = Host::look(&cache).with_labs(order.lab);
     let tag = RunTag::new(u64::from(std::process::id()) ^ unix_now()?.rotate_left(20));
@@ -229,10 +248,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
         labs: Labs::new(matrix, host, prepared, tag, in_labs, kits),
     };
     let looped = match rounds {
-        Some(rounds) => boots.run_gate(rounds, &order.out, (&mut store, &done), &stop, watcher),
-        None => boots.run(planned, (&mut store, &done), &stop, watcher),
+        Some(rounds) => boots.run_gate(rounds, &order.out, (&mut store, &done), stop, watcher),
+        None => boots.run(planned, (&mut store, &done), stop, watcher),
     };
-    let looped = looped.and_then(|()| boots.diagnose((order, gate.as_ref()), &stop, watcher));
+    let looped = looped.and_then(|()| boots.diagnose((order, gate.as_ref()), stop, watcher));
     boots.labs.end();
     let undone = standing.undo()?;
     undone.left_alone.iter().for_each(|left| watcher.see(&Event::Note(left.clone())));
