@@ -490,9 +490,49 @@ fn a_branch_of_one_commit_holds_what_two_writers_wrote() {
         assert!(files.lines().any(|line| line == file), "{files}");
     }
     assert!(!files.contains(".lock"), "{files}");
-    let refused =
-        run(xtask(&["publish", "pages", "both", "--branch", "--force"]).current_dir(place.path()));
-    refused.ends_with(2);
+}
+
+/// Names come from whoever opens a pull request; what git or a shell would do with them is none of a name.
+#[test]
+fn hostile_names_of_branches_commits_and_repositories_are_refused_and_run_nothing() {
+    let place = place();
+    let run_of = |more: &[&str]| {
+        let words = [&["publish", "pages", "both"][..], more].concat();
+        run(xtask(&words).current_dir(place.path()))
+    };
+    let git = |words: &[&str]| command::output(&[&["git"], words].concat(), common::PATIENCE);
+    let here = place.path().to_str().unwrap();
+    git(&["-C", here, "init", "--quiet"]).unwrap();
+    git(&["-C", here, "remote", "add", "origin", "."]).unwrap();
+    for name in [
+        "--force",
+        "-x",
+        "a b",
+        "$(touch evil)",
+        "`touch evil`",
+        "a;touch${IFS}evil",
+        "../evil",
+        "a..b",
+        "a\nb",
+        "refs/heads/a:refs/heads/main",
+        "@{-1}",
+        "a\u{202e}b",
+        ".git",
+        "",
+    ] {
+        let said = run_of(&[&format!("--branch={name}")]);
+        assert_eq!(said.code, Some(2), "{name:?}: {said}");
+    }
+    for remote in ["--upload-pack=touch evil", "ext::sh -c touch% evil", "-c", "fd::17"] {
+        run_of(&["--branch", "pages", &format!("--remote={remote}")]).ends_with(2);
+    }
+    for commit in ["--upload-pack=touch evil", "HEAD", "$(touch evil)", "../../evil", "\u{202e}"] {
+        let words = ["--site", "site", &format!("--commit={commit}")];
+        run_of(&words).ends_with(2);
+    }
+    let mut names: Vec<_> = place.path().read_dir().unwrap().flatten().collect();
+    names.retain(|of| of.file_name().to_string_lossy().contains("evil"));
+    assert!(names.is_empty() && !place.path().join("site").exists(), "{names:?}");
 }
 
 #[test]

@@ -187,3 +187,18 @@ fn comment_and_check_are_what_github_describes_in_every_case() {
     let said = run(command("both").env("GITHUB_EVENT_NAME", "workflow_run"));
     fine(said.ends_with(1), &["comment: changed on pull request 2", "check: "]);
 }
+
+/// Without prism, which would answer itself.
+#[test]
+#[ignore = "waits for a deadline; `cargo xtask test --long` runs it"]
+fn a_server_that_never_answers_is_given_up_and_nothing_is_written_twice() {
+    let (place, server) = (place(), Server::start());
+    // It looks for a comment of ours, and is heard; it writes one, and is not.
+    server.with(|state| state.fails = VecDeque::from(["200", "200", "200", "200", "silence"]));
+    let said = server.publish(&place, "both", &["--to", "comment,outputs"]);
+    said.ends_with(1).says(&["warning: comment: POST", "no answer", "outputs: set"]);
+    server.with(|state| {
+        let written = state.calls.iter().filter(|call| call.starts_with("POST")).count();
+        assert_eq!((written, state.comments.len()), (1, 0), "{:?}", state.calls);
+    });
+}

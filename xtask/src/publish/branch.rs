@@ -49,7 +49,12 @@ impl Branch {
         if !known || asked.code != Some(0) {
             return Err(wrong("--branch is the name of a branch, as evenkeel-pages"));
         }
-        if remote.as_ref().is_some_and(|remote| remote.starts_with('-')) {
+        // `ext::COMMAND` and its like are no addresses but programs that git would run.
+        let helper = |remote: &String| {
+            let before = remote.split_once("::").map(|(before, _)| before);
+            before.is_some_and(|of| of.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
+        };
+        if remote.as_ref().is_some_and(|remote| remote.starts_with('-') || helper(remote)) {
             return Err(wrong("--remote is the address of a repository"));
         }
         Ok(Branch { name: name.to_owned(), remote, site })

@@ -38,7 +38,7 @@ pub struct State {
     pub comments: Vec<Value>,
     /// Checks of commits.
     pub checks: Vec<Value>,
-    /// Status lines with headers that the next calls get instead of an answer.
+    /// Status lines with headers that the next calls get instead of an answer; or `hang up`, or `silence`.
     pub fails: VecDeque<&'static str>,
     /// Verbs and paths that were asked for.
     pub calls: Vec<String>,
@@ -147,6 +147,12 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
     state.calls.push(format!("{verb} {path}"));
     let (status, body) = match state.fails.pop_front() {
         Some("hang up") => return,
+        Some("silence") => {
+            drop(state);
+            // Until whoever asked gives up.
+            reader.read_to_end(&mut Vec::new()).ok();
+            return;
+        }
         Some(status) if status != "200" => {
             (status.to_owned(), json!({ "message": "as it was told \u{1b}[31m" }))
         }
