@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use xtask::check::inventory::{Inventory, SETTLES};
 
+pub mod actions;
 pub mod forge;
 pub mod runs;
 
