@@ -1,10 +1,15 @@
 //! The pipeline of a scratch repository, from its plan to its site, run for real by gitlab-ci-local and without a network. Skipped with that reason
-//! where it is not installed (npm: gitlab-ci-local; Debian: rsync).
+//! where it is not installed (npm: gitlab-ci-local; Debian: rsync; `.ci/run --long` installs both).
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Host, PATIENCE, Quick, XTASK, run};
 use evenkeel_agent::command::{output, which};
+
+/// The longest that a pipeline may take: one of a merge request measures both sides of two shards, as many boots as the policy asks for.
+const LONG: Duration = Duration::from_secs(1200);
 
 #[test]
 #[ignore = "runs pipelines; `cargo xtask test --long` does it"]
@@ -54,7 +59,7 @@ fn real_a_pipeline_measures_two_shards_and_its_site_holds_branch_and_merge_reque
         let lines = variables.iter().chain([&remote]);
         let lines: String = lines.map(|of| of.replacen('=', ": \"", 1) + "\"\n").collect();
         std::fs::write(repository.join(".gitlab-ci-local-variables.yml"), lines).unwrap();
-        run(command.timeout(PATIENCE))
+        run(command.timeout(LONG))
     };
     let site = |file: &str| std::fs::read_to_string(repository.join("public").join(file));
 
