@@ -13,6 +13,8 @@
 //!   statistic of it, so that what is correlated counts as little as it should. Statistics of different counts are put on the scale of a
 //!   normal deviate first (Wallace 1959), or those with the fewest boots would fill the tail. Unlike Holm's correction, which
 //!   500 hypotheses would need p = 0.00002 for, it can flag from seven blocks on.
+//! - **Interval**: the differences that the test would not reject at 2.5 % on either side, from six pairs on; with fewer, and of blocks with several
+//!   boots a side, Student's or Welch's. A mean's own error would let one odd boot widen it past a margin that every pair exceeds.
 //! - **Equivalence**: two one-sided tests (Schuirmann 1987), each as above; the larger p counts.
 //!
 //! [`design`] decides how many boots that takes: it screens all cells with few, and confirms the suspects on fresh ones.
@@ -156,7 +158,7 @@ pub fn test(family: &[Hypothesis<'_>], options: &Options) -> Vec<Result<Tested, 
             let layout = layout.as_ref().map_err(|why| *why)?;
             let here = at;
             at += 1;
-            let difference = layout.interval(&mut student);
+            let difference = layout.interval(&relabellings, &mut student);
             Ok(tested(layout, difference, [&worse, &better], here, critical, options))
         })
         .collect()

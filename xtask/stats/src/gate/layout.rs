@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::relabel::Relabellings;
 use super::{Hypothesis, Observation};
 use crate::interval::{Interval, NoInterval};
 use crate::moments::Moments;
@@ -150,13 +151,23 @@ impl Layout {
         }
     }
 
-    /// Student's 95 % interval of the difference, with the quantile 0.975 of Student's law by degrees of freedom.
-    pub(super) fn interval(&self, student: &mut impl FnMut(f64) -> f64) -> Interval {
+    /// The 95 % interval of the difference: where it can be, the differences that the test does not reject ([`unrejected`]); else Student's, with
+    /// the quantile 0.975 of Student's law by degrees of freedom.
+    pub(super) fn interval(
+        &self,
+        relabellings: &Relabellings,
+        student: &mut impl FnMut(f64) -> f64,
+    ) -> Interval {
         let (estimate, error) = (self.difference(), self.error());
-        let reach = match error {
-            0.0 => 0.0,
-            error => student(self.freedom()) * error,
-        };
+        if error == 0.0 {
+            return Interval { low: estimate, estimate, high: estimate };
+        }
+        if let Boots::Pairs(pairs) = &self.boots
+            && let Some([low, high]) = unrejected(pairs, relabellings)
+        {
+            return Interval { low, estimate, high };
+        }
+        let reach = student(self.freedom()) * error;
         Interval { low: estimate - reach, estimate, high: estimate + reach }
     }
 
@@ -201,6 +212,43 @@ pub(super) fn pairs(hypothesis: &Hypothesis<'_>) -> Vec<(u32, f64)> {
     }
     let whole = blocks.into_iter().filter(|(_, sides)| sides.iter().all(|side| side.count > 0));
     whole.map(|(block, [base, candidate])| (block, candidate.mean - base.mean)).collect()
+}
+
+/// Relabellings that an interval is read from, where they are drawn: its ends are known to a few thousandths of probability.
+const READ: usize = 2_000;
+
+/// What either end of an interval leaves outside.
+const OUTSIDE: f64 = 0.025;
+
+/// The ends of the differences that the test of these pairs does not reject at 2.5 % on either side, so that an interval and the p-value beside it
+/// never contradict one another, whatever lies far off. `None` where there are too few pairs to reject any.
+///
+/// Moved by a difference, the pairs that a relabelling turns around reach what was measured where their mean is at most that difference. So the p-value of a
+/// difference is the share of relabellings whose turned pairs have a mean up to it, and the ends are quantiles of these means (Hartigan 1969, Using
+/// subsample values as typical values).
+fn unrejected(pairs: &[(u32, f64)], relabellings: &Relabellings) -> Option<[f64; 2]> {
+    let read = match relabellings.exact {
+        true => relabellings.count,
+        false => relabellings.count.min(READ),
+    };
+    let (mut sums, mut turned) = (vec![0.0; read], vec![0.0; read]);
+    for (block, difference) in pairs {
+        let signs = relabellings.signs.get(block)?;
+        for ((sum, turned), sign) in sums.iter_mut().zip(&mut turned).zip(signs) {
+            let turns = 0.5 - 0.5 * f64::from(*sign);
+            *sum += turns * difference;
+            *turned += turns;
+        }
+    }
+    let some = sums.iter().zip(&turned).filter(|(_, turned)| **turned > 0.0);
+    let mut means: Vec<f64> = some.map(|(sum, turned)| sum / turned).collect();
+    // Those that turn none reach what was measured whatever the difference.
+    let outside = (OUTSIDE * read as f64).floor() as usize;
+    let outside = outside.checked_sub(read - means.len())?;
+    let last = means.len().checked_sub(1 + outside)?;
+    let low = *means.select_nth_unstable_by(outside, f64::total_cmp).1;
+    let high = *means.select_nth_unstable_by(last, f64::total_cmp).1;
+    Some([low, high])
 }
 
 /// How many ways there are to choose `some` of `all`.

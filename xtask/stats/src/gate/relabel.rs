@@ -17,6 +17,8 @@ pub(super) type Shape = Vec<(u32, usize, usize)>;
 pub(super) struct Relabellings {
     /// How many, that which was measured included.
     pub(super) count: usize,
+    /// Whether they are all that there are.
+    pub(super) exact: bool,
     /// Of each block of pairs, for each relabelling 1 where its sides stay and -1 where they change places; padded to whole lanes with 1.
     pub(super) signs: BTreeMap<u32, Vec<f32>>,
     /// Of each shape of strata, for each boot of each block, the base's first, and for each relabelling 1 where the boot is the candidate's, else 0.
@@ -58,7 +60,7 @@ impl Relabellings {
                 rows.extend(digits.stratum(*all, *some, count, padded));
             }
         }
-        Relabellings { count, signs, labels }
+        Relabellings { count, exact, signs, labels }
     }
 }
 

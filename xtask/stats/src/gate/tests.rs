@@ -43,11 +43,43 @@ fn pairs_agree_with_scipy() {
     close(found.p_worse, 0.0234375); // p(1, "greater")
     close(found.p_better, 1.0); // p(-1, "greater")
     close(found.p_equivalent, 0.98828125); // max(p(1, "less"), p(-1, "less"))
-    // scipy.stats.ttest_rel(b, a).confidence_interval(.95)
+    // Where p as above, with `m` for the margin, crosses .025: scipy.optimize.bisect of
+    //   lambda m: scipy.stats.permutation_test((a, b - m), t, ...).pvalue - .025, for "greater" and for "less".
     close(found.difference.estimate, 0.2425);
-    close(found.difference.low, 0.1211226272522921);
-    close(found.difference.high, 0.3638773727477079);
+    close(found.difference.low, 0.115);
+    close(found.difference.high, 0.366_666_666_666_667);
     assert_eq!((found.boots, found.p_worse), (8, found.p_worse_corrected));
+}
+
+#[test]
+fn an_odd_boot_does_not_make_an_interval_contradict_its_p() {
+    // Logarithms of the ratios of 16 pairs that are all worse by more than 2 %, one of them by far.
+    let mut pairs = [0.031; 16];
+    pairs.iter_mut().zip(0..).for_each(|(pair, n)| *pair += 0.001 * f64::from(n));
+    pairs[11] = 1.18;
+    let found = alone(&blocks(&[0.0; 16]), &blocks(&pairs), 0.02).unwrap();
+    assert!(found.p_worse < 0.001 && found.difference.low > 0.02, "{found:?}");
+    // Student's: 0.108 -+ scipy.stats.t.ppf(.975, 15) * 0.0716, which is from -0.04 on.
+    assert!(found.difference.high > 0.1, "{found:?}");
+}
+
+#[test]
+fn intervals_cover_as_often_as_they_say() {
+    let mut random = fastrand::Rng::with_seed(1);
+    for pairs in [6, 12, 16] {
+        let covered = (0..2_000)
+            .filter(|_| {
+                let base: Vec<f64> = (0..pairs).map(|_| normal(&mut random)).collect();
+                let candidate: Vec<f64> = (0..pairs).map(|_| normal(&mut random)).collect();
+                let of = alone(&blocks(&base), &blocks(&candidate), 0.0).unwrap().difference;
+                of.low <= 0.0 && 0.0 <= of.high
+            })
+            .count();
+        // 95 % within four standard errors of 2,000; of 6 pairs the nearest share of 64 relabellings is 96.9 %.
+        let most = if pairs == 6 { 0.985 } else { 0.970 };
+        let share = covered as f64 / 2_000.0;
+        assert!((0.930..most).contains(&share), "{pairs} pairs: {share}");
+    }
 }
 
 #[test]
@@ -341,6 +373,15 @@ proptest! {
         prop_assert!((here.p_worse - there.p_better).abs() <= slack);
         prop_assert!((here.p_equivalent - there.p_equivalent).abs() <= slack);
         prop_assert!((here.difference.low + there.difference.high).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_flagged_has_an_interval_beyond_the_margin(a in values(9), b in values(9), margin in 0.0f64..0.5) {
+        let found = alone(&blocks(&a), &blocks(&b), margin).unwrap();
+        prop_assert!(found.difference.low <= found.difference.estimate && found.difference.estimate <= found.difference.high);
+        // What ties is counted as reached by a hair's breadth.
+        prop_assert!(found.p_worse > 0.025 || found.difference.low >= margin - 1e-4, "{found:?}");
+        prop_assert!(found.p_better > 0.025 || found.difference.high <= 1e-4 - margin, "{found:?}");
     }
 
     #[test]
