@@ -210,6 +210,15 @@ impl Decision {
     }
 }
 
+/// Marks what is better in cells in which something else is worse: a MAD that fell is no good news where stalls came.
+fn mark_mixed(decisions: &mut [Decision], policy: &Policy) {
+    let worse = decisions.iter().filter(|decision| decision.speaks_against(policy));
+    let worse: BTreeSet<Cell> = worse.map(|decision| decision.cell.clone()).collect();
+    for decision in decisions.iter_mut().filter(|d| d.verdict == Verdict::Improved) {
+        decision.row.beside_worse = worse.contains(&decision.cell);
+    }
+}
+
 /// A row of which nothing is known yet.
 fn blank(cell: String, workload: String, aspect: Aspect) -> VerdictRow {
     VerdictRow {
@@ -228,6 +237,7 @@ fn blank(cell: String, workload: String, aspect: Aspect) -> VerdictRow {
         boots_needed: None,
         gates: true,
         accepted: None,
+        beside_worse: false,
         reason: String::new(),
     }
 }
@@ -307,7 +317,8 @@ struct Untold {
 impl Untold {
     /// With it.
     fn told(self, policy: &Policy) -> Verdicts {
-        let Untold { decisions, gate, could_flag, checks, notes, failing, incomplete } = self;
+        let Untold { mut decisions, gate, could_flag, checks, notes, failing, incomplete } = self;
+        mark_mixed(&mut decisions, policy);
         let overall = sentence::overall(&sentence::Matter {
             decisions: &decisions,
             gate: &gate,

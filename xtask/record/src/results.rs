@@ -287,9 +287,15 @@ pub struct VerdictRow {
     /// The reason for which the policy accepts a regression; it does not gate then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
+    /// Whether it is better while something else of its cell is worse, or looks so: no good news.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside_worse: bool,
     /// In words.
     pub reason: String,
 }
+
+/// What stands beside the word `improved` of a row that is [`VerdictRow::beside_worse`].
+pub const BESIDE_WORSE: &str = "its cell is worse elsewhere";
 
 /// What a flag coincides with, in a boot that counts in nothing.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]

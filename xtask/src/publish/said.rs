@@ -34,8 +34,10 @@ pub struct Said {
     pub sentence: String,
     /// How it ended, which is the exit code.
     pub exit: Exit,
-    /// What regressed, failed or is missing, worst first; then what is better.
+    /// What regressed, failed or is missing, worst first; then what is better in cells in which nothing is worse.
     pub changed: Vec<VerdictRow>,
+    /// What is better in cells that are worse elsewhere.
+    pub mixed: Vec<VerdictRow>,
     /// What cannot be told.
     pub open: Vec<VerdictRow>,
     /// The smallest change for the worse that could have been seen, where nothing was flagged: the median over all that gates.
@@ -107,6 +109,7 @@ impl Said {
         let size =
             |row: &VerdictRow| row.ratio.filter(|r| *r > 0.0).map_or(f64::MAX, |r| r.ln().abs());
         changed.sort_by(|a, b| rank(a).cmp(&rank(b)).then(size(b).total_cmp(&size(a))));
+        let (mixed, changed) = changed.into_iter().partition(|row| row.beside_worse);
         // What only informs is open more often than not, and nobody has to act on it.
         let mut open = of(&["inconclusive"]);
         open.retain(|row| row.gates);
@@ -125,6 +128,7 @@ impl Said {
             sentence: results.overall.sentence.clone(),
             exit,
             changed,
+            mixed,
             open,
             detectable: detectable.get(detectable.len() / 2).copied(),
             results: results.clone(),
@@ -176,15 +180,22 @@ impl Said {
                 text.push_str(&more(left));
             }
         }
-        if !self.open.is_empty() && room(&text, 65) {
-            let count = self.open.len();
-            writeln!(text, "\n<details>\n<summary>It cannot be told of {count}</summary>\n").ok();
-            let mut left = count;
-            for row in &self.open {
+        // The folded lists: their titles, and what they and all before them may take.
+        let folded = [
+            (&self.open, "It cannot be told of", 75),
+            (&self.mixed, "Better, in cells that are worse elsewhere:", 80),
+        ];
+        for (rows, title, share) in folded {
+            if rows.is_empty() || !room(&text, share - 10) {
+                continue;
+            }
+            let mut left = rows.len();
+            writeln!(text, "\n<details>\n<summary>{title} {left}</summary>\n").ok();
+            for row in rows {
                 let [cell, workload, reason] =
                     [&row.cell, &row.workload, &row.reason].map(|text| escaped(text));
                 let line = format!("- {cell}, {workload}, {}: {reason}\n", escaped(&row.aspect));
-                if !room(&format!("{text}{line}"), 75) {
+                if !room(&format!("{text}{line}"), share) {
                     break;
                 }
                 text.push_str(&line);

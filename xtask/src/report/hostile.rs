@@ -91,6 +91,7 @@ pub(super) fn hostile() -> Fixture {
             boots_needed: Some(u32::MAX),
             gates: true,
             accepted: Some(EVIL.into()),
+            beside_worse: true,
             reason: EVIL.into(),
         })
         .to_vec();

@@ -718,3 +718,38 @@ running-netns-bridge-stock-noisy.tcp-rr.hgrm
     assert_eq!(files[1].1.lines().count(), 1 + 2 * 2 * 5, "{}", files[1].1);
     assert!(files[2].1.contains("#[Max"), "{}", files[2].1);
 }
+
+#[test]
+fn nothing_is_praised_in_a_cell_that_is_worse_elsewhere() {
+    let mut fixture = sided();
+    let cell = fixture.results.verdicts[0].cell.clone();
+    let mut rows: Vec<_> =
+        fixture.results.verdicts.iter_mut().filter(|row| row.cell == cell).collect();
+    for row in &mut rows {
+        (row.verdict, row.gates) = ("equivalent".into(), true);
+    }
+    (rows[0].verdict, rows[0].accepted) = ("regressed".into(), Some("known".into()));
+    (rows[1].verdict, rows[1].beside_worse) = ("improved".into(), true);
+    // Neither on the map, nor in the table of cells, nor among what changed.
+    let view = view::View::new(&fixture.run, &fixture.records, &fixture.results, &[]);
+    let view = serde_json::to_value(view.expect("a view")).expect("JSON");
+    let places = view["grid"]["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .flat_map(|row| row["places"].as_array());
+    let place = places.flatten().find(|place| place["id"] == *cell).expect("it is on the map");
+    assert_eq!(place["class"], "regressed");
+    let mut rows = view["cells"].as_array().expect("cells").iter();
+    let row = rows.find(|row| row["id"] == *cell).expect("it is in the table");
+    assert_eq!(row["verdict"], "regressed");
+    let files = rendered(&fixture);
+    // What changed comes first; a summary has no title for it.
+    for (text, first) in [(&files.html, "What changed"), (&files.markdown, "Against the base")] {
+        let titles = [first, "What did not change", "Better figures of cells that are worse"];
+        let [changed, next, mixed] = titles.map(|title| text.find(title).expect(title));
+        assert!(changed < next && next < mixed);
+        assert!(!text[changed..next].contains("improved"), "{}", &text[changed..next]);
+        assert!(text[mixed..].contains("its cell is worse elsewhere"));
+    }
+}

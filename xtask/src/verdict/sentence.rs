@@ -41,7 +41,7 @@ pub(super) fn overall(of: &Matter<'_>) -> Overall {
     let flags: Vec<&Decision> = decisions.iter().filter(|decision| decision.flags()).collect();
     let cells: BTreeSet<&Cell> = decisions.iter().map(|decision| &decision.cell).collect();
     let accepted = decisions.iter().filter(|decision| decision.row.accepted.is_some()).count();
-    let Better { plain, mixed } = Better::of(decisions, policy);
+    let Better { plain, mixed } = Better::of(decisions);
     let [missing, inconclusive, equivalent] =
         [Verdict::Missing, Verdict::Inconclusive, Verdict::Equivalent].map(count);
     let verdict = match () {
@@ -117,11 +117,9 @@ struct Better<'a> {
 }
 
 impl<'a> Better<'a> {
-    fn of(decisions: &'a [Decision], policy: &Policy) -> Better<'a> {
-        let worse = decisions.iter().filter(|decision| decision.speaks_against(policy));
-        let worse: BTreeSet<&Cell> = worse.map(|decision| &decision.cell).collect();
+    fn of(decisions: &'a [Decision]) -> Better<'a> {
         let better = decisions.iter().filter(|d| d.row.gates && d.verdict == Verdict::Improved);
-        let (mixed, plain) = better.partition(|decision| worse.contains(&decision.cell));
+        let (mixed, plain) = better.partition(|decision| decision.row.beside_worse);
         Better { plain, mixed }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Check, Decision, Verdict, Verdicts};
 use crate::record::SCHEMA;
-use crate::record::results::{ComparisonResult, Overall, VerdictRow};
+use crate::record::results::{BESIDE_WORSE, ComparisonResult, Overall, VerdictRow};
 use crate::report::{escape_markdown, interval, probability, ratio};
 
 mod table;
@@ -31,7 +31,8 @@ fn worst_first(verdicts: &Verdicts) -> Vec<&Decision> {
         let informs = |decision: &Decision| !decision.row.gates || decision.row.accepted.is_some();
         // What fails altogether is worse than any figure.
         let size = |decision: &Decision| decision.harm.map_or(f64::MAX, f64::abs);
-        (a.verdict, informs(a)).cmp(&(b.verdict, informs(b))).then(size(b).total_cmp(&size(a)))
+        let key = |of: &Decision| (of.verdict, of.row.beside_worse, informs(of));
+        key(a).cmp(&key(b)).then(size(b).total_cmp(&size(a)))
     });
     told
 }
@@ -44,7 +45,9 @@ fn size(row: &VerdictRow) -> String {
 
 fn word(decision: &Decision) -> String {
     let mut word = decision.verdict.name().to_owned();
-    if decision.row.accepted.is_some() {
+    if decision.row.beside_worse {
+        word.push_str(&format!(" ({BESIDE_WORSE})"));
+    } else if decision.row.accepted.is_some() {
         word.push_str(" (accepted)");
     } else if !decision.row.gates {
         word.push_str(" (informs)");

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::source::Source;
 use crate::matrix::Axis;
-use crate::record::results::{CellResult, ContrastResult, VerdictRow};
+use crate::record::results::{BESIDE_WORSE, CellResult, ContrastResult, VerdictRow};
 use crate::report::format::{interval, probability, ratio};
 use crate::report::text::anchor;
 
@@ -75,7 +75,7 @@ pub(super) struct Verdict {
     p: Option<String>,
     detectable: Option<String>,
     reason: String,
-    /// `accepted` or `informs` where it cannot make the comparison fail.
+    /// `accepted` or `informs` where it cannot make the comparison fail; or that its cell is worse elsewhere.
     aside: &'static str,
     boots: String,
     emulated: bool,
@@ -211,17 +211,20 @@ pub(super) struct VerdictGroup {
     rows: Vec<Verdict>,
 }
 
-/// Groups of verdicts, what must be acted on first: their titles, words, and the most rows that are shown.
-const GROUPS: [(&str, &[&str], usize); 3] = [
-    ("What changed", &["regressed", "missing", "improved"], ROWS),
-    ("What cannot be told", &["inconclusive"], 100),
-    ("What did not change", &["equivalent"], 60),
+/// Groups of verdicts, what must be acted on first: their titles, words, whether they hold what is better in a cell that is worse elsewhere, and the most
+/// rows that are shown.
+const GROUPS: [(&str, &[&str], bool, usize); 4] = [
+    ("What changed", &["regressed", "missing", "improved"], false, ROWS),
+    ("What cannot be told", &["inconclusive"], false, 100),
+    ("What did not change", &["equivalent"], false, 60),
+    ("Better figures of cells that are worse elsewhere", &["improved"], true, 60),
 ];
 
 /// All verdicts, in each group the surest to be acted on first, then the largest change.
 pub(super) fn verdicts(source: &Source<'_>) -> Vec<VerdictGroup> {
-    let groups = GROUPS.into_iter().map(|(title, words, most)| {
-        let fits = |row: &&VerdictRow| words.contains(&row.verdict.as_str());
+    let groups = GROUPS.into_iter().map(|(title, words, mixed, most)| {
+        let fits =
+            |row: &&VerdictRow| words.contains(&row.verdict.as_str()) && row.beside_worse == mixed;
         let mut rows: Vec<_> = source.results.verdicts.iter().filter(fits).collect();
         by_urgency(&mut rows);
         let count = rows.len();
@@ -238,12 +241,13 @@ pub(super) fn of_cell(source: &Source<'_>, cell: &str) -> Vec<Verdict> {
     rows.into_iter().map(|row| Verdict::new(source, row)).collect()
 }
 
-/// The verdict of a cell to look at first: of those that gate, where there are some. Of equal words the one with the largest change stands for the
-/// cell, or where nothing changed the one that saw least.
+/// The verdict of a cell to look at first: of those that gate, where there are some and they don't praise what is worse elsewhere. Of equal words the
+/// one with the largest change stands for the cell, or where nothing changed the one that saw least.
 pub(super) fn worst<'a>(source: &Source<'a>, cell: &str) -> Option<&'a VerdictRow> {
     let gates = |row: &VerdictRow| row.gates && row.accepted.is_none();
     let mut rows = source.verdicts(cell).to_vec();
-    if rows.iter().any(|row| gates(row)) {
+    let mixed = rows.iter().any(|row| row.beside_worse);
+    if !mixed && rows.iter().any(|row| gates(row)) {
         rows.retain(|row| gates(row));
     }
     let size = |row: &VerdictRow| {
@@ -292,9 +296,10 @@ impl Verdict {
     }
 }
 
-/// Why a row cannot make the comparison fail.
-fn aside(row: &VerdictRow) -> &'static str {
+/// Why a row cannot make the comparison fail, or is no good news.
+pub(super) fn aside(row: &VerdictRow) -> &'static str {
     match (&row.accepted, row.gates) {
+        _ if row.beside_worse => BESIDE_WORSE,
         (Some(_), _) => "accepted",
         (None, false) => "informs",
         (None, true) => "",

@@ -162,7 +162,10 @@ fn place(source: &Source<'_>, cell: &CellResult, levels: &Levels) -> Place {
 fn told(row: &VerdictRow) -> String {
     let of = format!("{} {}", row.workload, row.aspect);
     match (row.verdict.as_str(), row.ratio, row.detectable_ratio) {
-        ("regressed" | "improved", Some(by), _) => format!("{of} {}", ratio(by)),
+        ("regressed" | "improved", Some(by), _) => match contrasts::aside(row) {
+            "" => format!("{of} {}", ratio(by)),
+            aside => format!("{of} {} ({aside})", ratio(by)),
+        },
         ("equivalent" | "inconclusive", _, Some(seen)) => {
             format!("{} visible in {of}", ratio(seen))
         }

@@ -449,6 +449,15 @@ fn what_is_better_is_not_praised_where_something_got_worse() {
     insta::assert_snapshot!(mixed.row.reason, @"spread inside a boot ×0.048 [0.043–0.054]: better beyond the margin ×1.1; 12 + 12 boots; but the SD ×1,008 [921–1,102]: far values, which a MAD does not feel");
     // Nor where a verdict stands alone: in a table, in a map of the cells.
     assert_eq!((mixed.verdict, &*mixed.row.verdict), (Verdict::Inconclusive, "inconclusive"));
+    let better = verdicts.decisions.iter().filter(|d| d.verdict == Verdict::Improved);
+    let better: Vec<(&str, bool)> =
+        better.map(|d| (&*d.cell.network, d.row.beside_worse)).collect();
+    assert!(better.contains(&("bridge", true)) && better.contains(&("nat", false)), "{better:?}");
+    assert!(better.iter().all(|(network, mixed)| (*network == "bridge") == *mixed), "{better:?}");
+    let table = Table(&verdicts).to_string();
+    let [nat, bridge] = ["\nimproved: ", "\nimproved (its cell is worse elsewhere): "]
+        .map(|head| table.find(head).expect(head));
+    assert!(nat < bridge, "{table}");
     // A regression that somebody accepted is one.
     let text = "schema = 1\n[[accept]]\naspect = 'stall'\nratio = 1000\nreason = 'known'\nuntil = '2099-01-01'\n";
     let policy = policy::parse(text, "policy").unwrap();
