@@ -155,6 +155,12 @@ pub struct ContrastResult {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
+    /// p-value of no difference.
+    #[serde(default)]
+    pub p: Option<f64>,
+    /// The same by Holm's correction over all contrasts of the run.
+    #[serde(default)]
+    pub p_corrected: Option<f64>,
     /// Boots from and to that have the figure. For a contrast of kernels, boots of those kernels: ten containers under one boot of
     /// the host are one.
     pub boots: [u32; 2],

@@ -1,7 +1,7 @@
 //! Results of a run from its records, by the figures of its boots. Pure.
 
 pub mod attribution;
-mod contrast;
+pub(crate) mod contrast;
 pub mod run;
 mod sentence;
 mod summary;

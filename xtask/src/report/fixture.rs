@@ -478,6 +478,8 @@ fn contrast(results: &mut Results) {
                     ratio,
                     low: ratio.map(|ratio| ratio * 0.88),
                     high: ratio.map(|ratio| ratio * 1.15),
+                    p: ratio.map(|_| 0.0001),
+                    p_corrected: ratio.map(|_| 0.01),
                     boots: [BOOTS, BOOTS],
                     note: None,
                 });

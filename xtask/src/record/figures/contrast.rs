@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use evenkeel_agent::samples::Unit;
+use evenkeel_stats::effect;
 use evenkeel_stats::interval::{self, NoInterval};
 use rayon::prelude::*;
 
+use super::attribution::CLEAR;
 use super::summary::{CellView, differences, workload_names};
 use super::{BootFigures, STALL_THRESHOLD_NS};
 use crate::matrix::{Axis, Cell, Contrast};
@@ -52,7 +54,29 @@ pub(super) fn contrasts(run: &Run, views: &[CellView<'_>]) -> Vec<ContrastResult
         )
     });
     let pairs: Vec<Pair<'_>> = pairs.collect();
-    pairs.par_iter().flat_map_iter(|pair| pair.rows(run)).collect()
+    let mut rows: Vec<ContrastResult> =
+        pairs.par_iter().flat_map_iter(|pair| pair.rows(run)).collect();
+    correct(&mut rows);
+    rows
+}
+
+/// Corrects all p-values for their number: of many comparisons some are clear by their own intervals although nothing differs.
+fn correct(rows: &mut [ContrastResult]) {
+    let p: Vec<f64> = rows.iter().filter_map(|row| row.p).collect();
+    let tested = rows.iter_mut().filter(|row| row.p.is_some());
+    for (row, corrected) in tested.zip(effect::holm(&p)) {
+        row.p_corrected = Some(corrected);
+    }
+}
+
+/// Whether a row differs from 1 by its own interval.
+pub(super) fn is_clear_alone(row: &ContrastResult) -> bool {
+    row.low.is_some_and(|low| low > 1.0) || row.high.is_some_and(|high| high < 1.0)
+}
+
+/// Whether it does so among all that are told.
+pub(crate) fn is_clear(row: &ContrastResult) -> bool {
+    is_clear_alone(row) && row.p_corrected.is_some_and(|p| p < CLEAR)
 }
 
 /// The cell with another value on one axis.
@@ -99,7 +123,7 @@ impl Pair<'_> {
                 ROWS.iter().filter(|row| row.aspect != STALL || unit == Some(Unit::Nanoseconds))
             {
                 let found = match mixed {
-                    true => Found::none("the sides have different units"),
+                    true => Found::noted(vec!["the sides have different units".to_owned()]),
                     false => self.compare(row, sides, run.seed),
                 };
                 let notes: Vec<&str> =
@@ -114,6 +138,8 @@ impl Pair<'_> {
                     ratio: found.ratio,
                     low: found.ends.map(|[low, _]| low),
                     high: found.ends.map(|[_, high]| high),
+                    p: found.p,
+                    p_corrected: None,
                     boots: found.boots,
                     note: (!notes.is_empty()).then(|| notes.join("; ")),
                 });
@@ -148,7 +174,7 @@ impl Pair<'_> {
         let mut notes = [from.notes, to.notes].concat();
         let counts = boots.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         if boots.contains(&0) {
-            return Found { ratio: None, ends: None, boots: counts, notes };
+            return Found { boots: counts, ..Found::noted(notes) };
         }
         if row.aspect == STALL
             && sides
@@ -156,7 +182,7 @@ impl Pair<'_> {
                 .all(|boots| boots.iter().all(|(_, figures)| figures.stall_share == Some(0.0)))
         {
             notes = vec![format!("no transaction longer than {} on either side", threshold())];
-            return Found { ratio: None, ends: None, boots: counts, notes };
+            return Found { boots: counts, ..Found::noted(notes) };
         }
         let quiet = |boots: &[(&Record, BootFigures)]| {
             boots.iter().all(|(_, figures)| figures.stall_share == Some(0.0))
@@ -165,7 +191,7 @@ impl Pair<'_> {
             // What was counted for a boot without a stall is no observation and has no spread.
             notes.push("one side has no stall at all: a bound, without an interval".to_owned());
             let ratio = interval::ratio_of_geometric_means(&from.values, &to.values);
-            return Found { ratio, ends: None, boots: counts, notes };
+            return Found { ratio, boots: counts, ..Found::noted(notes) };
         }
         let few = boots.iter().any(|&count| count < FEW_BOOTS);
         let (ratio, ends) = match interval::ratio(&from.values, &to.values, seed) {
@@ -188,7 +214,8 @@ impl Pair<'_> {
         if few && ends.is_some() {
             notes.push(format!("few boots: {} and {}", boots[0], boots[1]));
         }
-        Found { ratio, ends, boots: counts, notes }
+        let p = ends.and_then(|_| interval::p_of_ratio(&from.values, &to.values).ok());
+        Found { ratio, ends, p, boots: counts, notes }
     }
 
     /// A side's values with what must be said about them.
@@ -250,13 +277,14 @@ pub(crate) fn unit_value(starts: &[f64]) -> f64 {
 struct Found {
     ratio: Option<f64>,
     ends: Option<[f64; 2]>,
+    p: Option<f64>,
     boots: [u32; 2],
     notes: Vec<String>,
 }
 
 impl Found {
-    fn none(why: &str) -> Found {
-        Found { ratio: None, ends: None, boots: [0, 0], notes: vec![why.to_owned()] }
+    fn noted(notes: Vec<String>) -> Found {
+        Found { ratio: None, ends: None, p: None, boots: [0, 0], notes }
     }
 }
 

@@ -59,10 +59,11 @@ pub(super) fn overall(
             .map(|(count, what)| format!("{what}: {count}")),
     );
     let mut sentence = parts.join(", ");
+    let tests = contrasts.iter().filter(|row| row.p.is_some()).count();
     for contrast in &run.matrix.contrasts {
         let name = &contrast.name;
         let rows: Vec<&ContrastResult> = contrasts.iter().filter(|row| row.name == *name).collect();
-        if let Some(text) = contrast::told(&rows, |workload| is_rate(views, workload)) {
+        if let Some(text) = contrast::told(&rows, tests, |workload| is_rate(views, workload)) {
             let differs = rows
                 .iter()
                 .any(|row| row.note.as_deref().is_some_and(|note| note.contains(DIFFERS)));

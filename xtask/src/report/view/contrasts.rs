@@ -1,11 +1,12 @@
 //! Ratios: what a contrast changed inside the run, and verdicts against a base.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::source::Source;
 use crate::matrix::Axis;
+use crate::record::figures::contrast::is_clear;
 use crate::record::results::{BESIDE_WORSE, CellResult, ContrastResult, VerdictRow};
 use crate::report::format::{interval, probability, ratio};
 use crate::report::text::anchor;
@@ -33,6 +34,8 @@ pub(super) struct Group {
     columns: Vec<String>,
     rows: Vec<Pair>,
     more: usize,
+    /// How many comparisons its p-values are corrected for: those of all groups.
+    tests: usize,
 }
 
 /// Two cells and a workload.
@@ -58,8 +61,11 @@ struct Ratio {
     figure: String,
     ratio: Option<String>,
     interval: Option<String>,
-    /// `better`, `worse`, or `unclear` where the interval holds 1 or is missing.
+    /// `better`, `worse`, `mixed` where it is better in a pair of cells that is worse elsewhere, or `unclear` where it is not clear of chance.
     class: &'static str,
+    /// Whether stalls came where there were none, or few boots tell of them: worse, without an interval.
+    #[serde(skip)]
+    stalled: bool,
 }
 
 /// A decision against a base.
@@ -96,6 +102,7 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Group> {
         let pair = (row.from_cell.as_str(), row.to_cell.as_str(), row.workload.as_str());
         by_name.entry(&row.name).or_default().entry(pair).or_default().push(row);
     }
+    let tests = source.results.contrasts.iter().filter(|row| row.p.is_some()).count();
     let named = by_name.into_iter().map(|(name, pairs)| {
         let known = source.run.matrix.contrasts.iter().find(|known| known.name == name);
         let mut columns = COLUMNS.to_vec();
@@ -109,6 +116,7 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Group> {
             .into_iter()
             .map(|(pair, rows)| Pair::new(source, axis, pair, &rows, &columns))
             .collect();
+        take_praise(&mut rows);
         rows.sort_by(|a, b| {
             let by_harm = b.harm.0.total_cmp(&a.harm.0).then(a.harm.1.total_cmp(&b.harm.1));
             a.emulated.cmp(&b.emulated).then(by_harm)
@@ -123,6 +131,7 @@ pub(super) fn groups(source: &Source<'_>) -> Vec<Group> {
             columns: columns.iter().map(|(_, head)| (*head).to_owned()).collect(),
             rows,
             more,
+            tests,
         }
     });
     named.collect()
@@ -165,6 +174,12 @@ impl Pair {
             harm,
         }
     }
+
+    /// Whether something of it is worse, a stall beside none included, which has no interval.
+    fn is_worse(&self) -> bool {
+        let came = |of: &Ratio| of.stalled;
+        self.harm.0 > 0.0 || self.ratios.iter().flatten().any(came)
+    }
 }
 
 /// How much worse `to` is, as a natural logarithm: negative where it is better.
@@ -176,12 +191,25 @@ fn harm(row: &ContrastResult, ratio: f64, better: Option<&str>) -> f64 {
     if better == Some("higher") && !spread { -log } else { log }
 }
 
-/// The harm of the end of the interval that is nearer to no change; 0 where the interval holds 1 or is missing.
+/// The harm of the end of the interval that is nearer to no change; 0 where it is not clear of chance among all that is told.
 fn sure_harm(row: &ContrastResult, better: Option<&str>) -> f64 {
     match (row.low, row.high) {
+        _ if !is_clear(row) => 0.0,
         (Some(low), Some(_)) if low > 1.0 => harm(row, low, better),
         (Some(_), Some(high)) if high < 1.0 => harm(row, high, better),
         _ => 0.0,
+    }
+}
+
+/// Takes praise from pairs of cells of which something is worse, whatever the workload.
+fn take_praise(pairs: &mut [Pair]) {
+    let key = |pair: &Pair| [pair.from_cell.clone(), pair.to_cell.clone()];
+    let worse: BTreeSet<[String; 2]> =
+        pairs.iter().filter(|pair| pair.is_worse()).map(key).collect();
+    for pair in pairs.iter_mut().filter(|pair| worse.contains(&key(pair))) {
+        for ratio in pair.ratios.iter_mut().flatten().filter(|ratio| ratio.class == "better") {
+            ratio.class = "mixed";
+        }
     }
 }
 
@@ -197,6 +225,9 @@ impl Ratio {
             ratio: row.ratio.map(ratio),
             interval: row.low.zip(row.high).map(|(low, high)| interval(low, high)),
             class,
+            stalled: row.aspect == "stall"
+                && row.low.is_none()
+                && row.ratio.is_some_and(|ratio| ratio > 1.0),
         }
     }
 }
@@ -321,9 +352,55 @@ mod tests {
             ratio: Some((low * high).sqrt()),
             low: Some(low),
             high: Some(high),
+            p: Some(0.001),
+            p_corrected: Some(0.01),
             boots: [5, 5],
             note: None,
         }
+    }
+
+    #[test]
+    fn what_is_better_in_a_pair_of_cells_that_is_worse_elsewhere_is_marked() {
+        let pair = |workload: &str, to: &str, rows: &[ContrastResult]| Pair {
+            name: to.to_owned(),
+            from_cell: "a".to_owned(),
+            to_cell: to.to_owned(),
+            to_anchor: String::new(),
+            workload: workload.to_owned(),
+            emulated: false,
+            boots: String::new(),
+            ratios: rows.iter().map(|row| Some(Ratio::new(row, Some("lower")))).collect(),
+            notes: Vec::new(),
+            harm: rows.iter().fold((0.0, 0.0), |(most, least), row| {
+                let harm = sure_harm(row, Some("lower"));
+                (f64::max(most, harm), f64::min(least, harm))
+            }),
+        };
+        let (better, worse) = (row("mad", 0.4, 0.6), row("sd_within", 2.0, 3.0));
+        let stall = ContrastResult {
+            aspect: "stall".into(),
+            low: None,
+            high: None,
+            ..row("stall_share", 4.0, 4.0)
+        };
+        let mut pairs = [
+            pair("tcp-rr", "b", &[better.clone(), worse]),
+            pair("udp-rr", "b", std::slice::from_ref(&better)),
+            pair("tcp-rr", "c", std::slice::from_ref(&better)),
+            pair("tcp-rr", "d", &[better, stall]),
+        ];
+        take_praise(&mut pairs);
+        let classes = pairs.map(|pair| {
+            pair.ratios.iter().flatten().map(|ratio| ratio.class).collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(classes, ["mixed worse", "mixed", "better", "mixed unclear"]);
+    }
+
+    #[test]
+    fn what_is_clear_by_its_own_interval_alone_is_not_told_as_better() {
+        let alone = ContrastResult { p_corrected: Some(0.2), ..row("mad", 0.4, 0.6) };
+        assert_eq!(Ratio::new(&alone, Some("lower")).class, "unclear");
+        assert_eq!(Ratio::new(&row("mad", 0.4, 0.6), Some("lower")).class, "better");
     }
 
     #[test]

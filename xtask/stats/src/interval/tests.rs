@@ -27,6 +27,22 @@ fn few_boots_agree_with_scipy() {
 }
 
 #[test]
+fn a_p_value_and_the_interval_beside_it_say_the_same() {
+    // Of observations that are moved until an end of their interval is 1.
+    let found = ratio(&A, &B, 1).unwrap();
+    for end in [found.low, found.high] {
+        let moved = B.map(|value| value / end);
+        close(p_of_ratio(&A, &moved).unwrap(), 0.05);
+        close(p_of_ratio(&moved, &A).unwrap(), 0.05);
+    }
+    assert!(p_of_ratio(&A, &B).unwrap() < 1e-5);
+    assert_eq!(p_of_ratio(&A, &A), Ok(1.0));
+    assert_eq!(p_of_ratio(&A, &[1.0]), Err(NoInterval::TooFew));
+    assert_eq!(p_of_ratio(&A, &[1.0, 0.0]), Err(NoInterval::NotPositive));
+    assert_eq!(p_of_ratio(&[2.0, 2.0], &[3.0, 3.0]), Err(NoInterval::NoSpread));
+}
+
+#[test]
 fn shares_agree_with_scipy() {
     // scipy.stats.binomtest(k, n).proportion_ci(.95, method="exact"); of none and of all .90
     for (hits, trials, low, high) in [

@@ -119,7 +119,7 @@ fn knobs_are_ranked_by_what_they_do_beside_the_others_and_alone() {
     assert_eq!(table.tests, 6 * 4);
     let whole = table.whole.iter().find(|effect| effect.figure == "mad").unwrap();
     assert!((whole.ratio.unwrap() * 15.0 - 1.0).abs() < 0.1, "{whole:?}");
-    insta::assert_snapshot!(found.overall.sentence, @"7 of 7 cells measured, 1 not applicable; isolated: better: tcp-rr MAD ×0.068 [0.055–0.083], tcp-rr SD ×0.068 [0.055–0.083] and tcp-rr tail ×0.068 [0.056–0.083] in running/netns/bridge/isolated/idle; by 95 % intervals, uncorrected for 4 comparisons; knobs of isolated by effect on tcp-rr: policy (dispersion ×0.10), placement (tail ×0.67)");
+    insta::assert_snapshot!(found.overall.sentence, @"7 of 7 cells measured, 1 not applicable; isolated: better: tcp-rr MAD ×0.068 [0.055–0.083], tcp-rr SD ×0.068 [0.055–0.083] and tcp-rr tail ×0.068 [0.056–0.083] in running/netns/bridge/isolated/idle; corrected for all 4 comparisons; knobs of isolated by effect on tcp-rr: policy (dispersion ×0.10), placement (tail ×0.67)");
 }
 
 #[test]

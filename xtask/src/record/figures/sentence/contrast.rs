@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::contrast::{EMULATED, STALL};
+use super::super::contrast::{EMULATED, STALL, is_clear, is_clear_alone};
 use crate::record::results::ContrastResult;
 use crate::report::{interval, ratio};
 
@@ -33,11 +33,18 @@ struct Change<'a> {
 }
 
 /// `worse in 1 of 3 pairs, where other figures are better: tcp-rr SD ×1.47 [1.36–1.59] in CELL; better in 2 of 3 pairs with nothing worse: ...`. Of several
-/// pairs, those that were emulated are told only where no other is. `is_rate` says of which workloads a higher median is better.
-pub(super) fn told(rows: &[&ContrastResult], is_rate: impl Fn(&str) -> bool) -> Option<String> {
+/// pairs, those that were emulated are told only where no other is. What is told is clear of chance among all `tests` of the run. `is_rate` says of which
+/// workloads a higher median is better.
+pub(super) fn told(
+    rows: &[&ContrastResult],
+    tests: usize,
+    is_rate: impl Fn(&str) -> bool,
+) -> Option<String> {
     if rows.is_empty() {
         return None;
     }
+    // Of these it must hold, to hold of all.
+    let all: BTreeSet<Pair<'_>> = rows.iter().map(|row| pair(row)).collect();
     let emulated =
         |row: &&ContrastResult| row.note.as_deref().is_some_and(|note| note.contains(EMULATED));
     let rows: Vec<&ContrastResult> =
@@ -65,7 +72,7 @@ pub(super) fn told(rows: &[&ContrastResult], is_rate: impl Fn(&str) -> bool) -> 
         others.into_iter().partition(|c| spoilt.contains(&pair(c.row)));
     let mixed: BTreeSet<Pair<'_>> = mixed.iter().map(|change| pair(change.row)).collect();
     let calm: BTreeSet<Pair<'_>> = better.iter().map(|change| pair(change.row)).collect();
-    let of = |count: usize| match (count, pairs.len()) {
+    let of = |count: usize| match (count, all.len()) {
         (1, 1) => String::new(),
         (count, all) if count == all => format!(" in all {all} pairs"),
         (count, all) => format!(" in {count} of {all} pairs"),
@@ -84,15 +91,24 @@ pub(super) fn told(rows: &[&ContrastResult], is_rate: impl Fn(&str) -> bool) -> 
     }
     let any = !parts.is_empty();
     if !any {
-        parts.push(format!("nothing clearly worse or better{}", of(pairs.len())));
+        let place = match (pairs.len(), all.len()) {
+            (1, 1) => String::new(),
+            (count, all) if count == all => format!(" in any of {all} pairs"),
+            (count, all) => format!(" in {count} of {all} pairs"),
+        };
+        parts.push(format!("nothing clearly worse or better{place}"));
     }
-    if look {
-        parts.push("too few boots for intervals".to_owned());
-    }
-    // Of so many, some hold no 1 by chance alone.
-    let intervals = rows.iter().filter(|row| row.low.is_some()).count();
-    if intervals > 1 && any {
-        parts.push(format!("by 95 % intervals, uncorrected for {intervals} comparisons"));
+    let alone = rows.iter().filter(|row| is_clear_alone(row) && !is_clear(row)).count();
+    match (alone, any) {
+        _ if look => parts.push("too few boots for intervals".to_owned()),
+        (_, true) if tests > 1 => parts.push(format!("corrected for all {tests} comparisons")),
+        (1, false) => parts.push(format!(
+            "1 figure differs by its own 95 % interval, but not when corrected for all {tests} comparisons"
+        )),
+        (2.., false) => parts.push(format!(
+            "{alone} figures differ by their own 95 % intervals, but not when corrected for all {tests} comparisons"
+        )),
+        _ => {}
     }
     if rows.iter().any(emulated) {
         parts.push("emulated".to_owned());
@@ -104,13 +120,13 @@ fn pair(row: &ContrastResult) -> Pair<'_> {
     [&row.from_cell, &row.to_cell]
 }
 
-/// What a row says; nothing where its interval holds 1. Without an interval it may be worse and is never better, unless nothing has one.
+/// What a row says; nothing where it is not clear of chance. Without an interval it may be worse and is never better, unless nothing has one.
 fn change(row: &ContrastResult, rate: Option<f64>, look: bool) -> Option<Change<'_>> {
     let log = row.ratio.filter(|ratio| *ratio > 0.0)?.ln();
     // A higher rate is better; of anything else, its own spread included, less is.
     let harm = if rate.is_some() && row.figure == MEDIAN { -log } else { log };
     let clear = match (row.low, row.high) {
-        (Some(low), Some(high)) => low > 1.0 || high < 1.0,
+        (Some(_), Some(_)) => is_clear(row),
         _ => look || harm > 0.0 && row.aspect == STALL,
     };
     (clear && harm != 0.0).then_some(Change { row, harm, rate })
