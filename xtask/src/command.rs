@@ -208,7 +208,7 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         (None, None) => (false, default_out(&told.selection.matrix)?),
     };
     let order = if resume {
-        let (run, _, _) = store::read(&out)?;
+        let (run, _, _) = run::as_owner(&out, || store::read(&out))?;
         if run.calibrates.is_some() {
             return Err(wrong(format!(
                 "{} is a repetition of `calibrate`: one that was cut short does not count, so it does not go on",
@@ -259,18 +259,13 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
     if told.provision {
         install(&Cache::open()?)?;
     }
-    let is_new = order.out.symlink_metadata().is_err();
-    let ended = run::run(&order, &state, display(detail).as_mut());
-    if is_new {
-        run::hand_over(&order.out);
-    }
-    let end = ended?;
+    let end = run::run(&order, &state, display(detail).as_mut())?;
     if end != End::Interrupted {
         print(format_args!("{}\n", order.out.join(run::PAGE).display()))?;
     }
     Ok(match end {
         End::Measured if order.base.is_some() => {
-            let (run, records) = read_run(&order.out)?;
+            let (run, records) = run::as_owner(&order.out, || read_run(&order.out))?;
             let verdicts = run::verdicts::of_run(&run, &records)?;
             let conclusive = told.require_conclusive || told.bisect;
             match verdicts {

@@ -1,9 +1,11 @@
 //! Runs that are stopped, killed, or met by another: exit codes, and the host as it was. Real runs: they need root.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use nix::sys::signal::Signal;
 
 mod common;
-use common::{Host, Quick, XTASK, run};
+use common::{Host, Quick, XTASK, open_to_all, run};
 
 /// Far more boots than any of these tests waits for.
 const MANY: Quick<'static> = Quick {
@@ -107,5 +109,35 @@ fn real_a_run_whose_listener_goes_away_still_ends_well() {
     running.close_pipes();
     assert_eq!(running.end().code, Some(0));
     assert!(host.place.path().join("run/report/index.html").exists());
+    host.is_restored();
+}
+
+/// A runner's user must be able to ship what was measured, and to remove it, also where the job was killed.
+#[test]
+fn real_a_killed_run_under_sudo_belongs_to_who_asked_for_it() {
+    let host = Host::take();
+    open_to_all(host.place.path());
+    let matrix = Quick { boots: 500, ..Quick::default() }.write(host.place.path());
+    let out = host.path("theirs");
+    let nobody = [("SUDO_UID", "65534"), ("SUDO_GID", "65534")];
+    let words = ["bench", matrix.to_str().unwrap(), "--out", &out];
+    let mut running = host.start_with(XTASK, &words, &nobody);
+    running.hear("[1/500]");
+    running.signal(Signal::SIGKILL);
+    running.end();
+    let owner = |path: &str| std::fs::symlink_metadata(path).map(|found| found.uid()).unwrap();
+    let all = [out.clone(), format!("{out}/run.json"), format!("{out}/boots.jsonl")];
+    assert_eq!(all.map(|path| owner(&path)), [65534; 3]);
+    run(&mut host.xtask(&["restore"])).ends_with(0);
+    host.is_restored();
+    // They put a link where the run writes next: it leads nowhere that they could not go alone.
+    let boots = format!("{out}/boots.jsonl");
+    let secret = host.path("secret");
+    std::fs::write(&secret, "root's\n").unwrap();
+    std::fs::rename(&boots, format!("{out}/kept")).unwrap();
+    std::os::unix::fs::symlink(&secret, &boots).unwrap();
+    let mut resume = host.xtask(&["bench", "--resume", &out]);
+    run(resume.envs(nobody)).ends_with(4).says(&["boots.jsonl", "denied"]);
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "root's\n");
     host.is_restored();
 }

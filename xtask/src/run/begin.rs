@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::boots::Made;
+use super::handover::{Owner, hand_over};
 use super::host::Host;
 use super::{Order, revision, unix_now};
 use crate::axis::names::RunTag;
@@ -14,7 +15,8 @@ use crate::record::store::{self, Store};
 use crate::record::{Base, Fleet, Run, SCHEMA};
 use crate::wrong::wrong;
 
-/// Begins the run's directory, or goes on with it: which boots are there already.
+/// Begins the run's directory, or goes on with it: which boots are there already, and as whom it is written. One that is made here is given to who asked for
+/// it, so that it is theirs also where the run is killed; repetitions of `calibrate` stay ours.
 pub(super) fn open(
     order: &Order,
     plan: &Plan<'_>,
@@ -22,16 +24,17 @@ pub(super) fn open(
     tag: &RunTag,
     kernels: Vec<KernelPair>,
     calibration: Option<AlarmRate>,
-) -> anyhow::Result<(Store, Vec<Made>)> {
+) -> anyhow::Result<(Store, Vec<Made>, Owner)> {
+    let owner = Owner::of(&order.out);
     if order.resume {
-        let (run, records, _) = store::read(&order.out)?;
+        let (run, records, _) = owner.acting(|| store::read(&order.out))?;
         if run.matrix != order.matrix || run.seed != order.options.seed {
             let out = order.out.display();
             return Err(wrong(format!("{out} is a run of another matrix or seed")));
         }
         let done =
             records.into_iter().map(|record| (record.cell, record.side, record.boot)).collect();
-        return Ok((Store::resume(&order.out)?, done));
+        return Ok((owner.acting(|| Store::resume(&order.out))?, done, owner));
     }
     let run = Run {
         schema: SCHEMA,
@@ -59,7 +62,12 @@ pub(super) fn open(
         },
         lost: Vec::new(),
     };
-    Ok((Store::create(&order.out, &run)?, Vec::new()))
+    let is_new = order.out.symlink_metadata().is_err();
+    let store = owner.acting(|| Store::create(&order.out, &run))?;
+    if is_new && order.calibrates.is_none() {
+        hand_over(&order.out, &store);
+    }
+    Ok((store, Vec::new(), Owner::of(&order.out)))
 }
 
 /// Facts of the host, and what the instrument itself costs.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::event::{Event, Watcher};
 use super::gate;
+use super::handover::Owner;
 use super::here::Here;
 use super::lab::Labs;
 use super::spec::Place;
@@ -51,6 +52,8 @@ pub(super) struct Boots<'a> {
     pub(super) plan: &'a Plan<'a>,
     /// Of the next boot.
     pub(super) number: u32,
+    /// As whom the run's files are read and written.
+    pub(super) owner: Owner,
     pub(super) here: Here<'a>,
     pub(super) labs: Labs<'a>,
 }
@@ -67,7 +70,7 @@ impl Boots<'_> {
     ) -> anyhow::Result<()> {
         let mut last = None;
         loop {
-            gate.lose(&mut rounds, self.plan, (out, done), watcher)?;
+            self.owner.acting(|| gate.lose(&mut rounds, self.plan, (out, done), watcher))?;
             let Some(round) = rounds.round().cloned() else { break };
             // What is measured is told all the same.
             if last == Some(round.first) || round.cells.is_empty() {
@@ -88,7 +91,7 @@ impl Boots<'_> {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            gate.catch_up(&mut rounds, out)?;
+            self.owner.acting(|| gate.catch_up(&mut rounds, out))?;
         }
         Ok(())
     }

@@ -27,9 +27,10 @@ impl Boots<'_> {
         if order.base.is_none() || order.calibrates.is_some() || stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let (run, records, _) = store::read(&order.out)?;
+        let owner = self.owner;
+        let (run, records, _) = owner.acting(|| store::read(&order.out))?;
         let Some(verdicts) = verdicts::of_run(&run, &records)? else { return Ok(()) };
-        let known = store::read_diagnoses(&order.out)?;
+        let known = owner.acting(|| store::read_diagnoses(&order.out))?;
         let known: BTreeSet<&str> = known.iter().map(|record| record.cell.as_str()).collect();
         let cells = diagnosis::cells(&verdicts).into_iter();
         let cells: Vec<&str> = cells.filter(|cell| !known.contains(cell)).collect();
@@ -67,7 +68,7 @@ impl Boots<'_> {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            Store::diagnoses(&order.out)?.append(&record)?;
+            owner.acting(|| Store::diagnoses(&order.out))?.append(&record)?;
             let (outcome, failed, took) = (record.outcome, record.failed, began.elapsed());
             watcher.see(&Event::Ended { cell: cell.to_owned(), outcome, failed, took });
         }

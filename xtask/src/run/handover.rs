@@ -1,42 +1,192 @@
-//! A run that was measured with `sudo` belongs to who asked for it: a runner's user must be able to ship its files, and to remove them.
+//! A run that is measured with `sudo` belongs to who asked for it: a runner's user must be able to ship its files, and to remove them. Also those of a run
+//! that is killed: so the folder is given away when the run begins, and from then on the run writes and reads there as that user, whose links lead
+//! nowhere that the user could not go alone.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{Gid, Uid, fchown, fchownat};
+use nix::unistd::{Gid, Uid, fchown, fchownat, setfsgid, setfsuid};
 
-use super::PAGE;
-use crate::record::store::{BOOTS, DIAGNOSES, RESULTS, RUN};
+use crate::record::store::{BOOTS, RUN, Store};
 
-/// What a run consists of, folders behind what lies in them.
-const OWN: [&str; 8] = [RUN, BOOTS, DIAGNOSES, RESULTS, "summary.md", "junit.xml", PAGE, "report"];
+/// As whom the files of a run are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner(Option<(Uid, Gid)>);
 
-/// Gives a run in a folder that was made for it to the user of `sudo`; nothing where there is none. The folder is opened once and is only ours while
-/// it is root's and holds a run: who may move folders on the way to it cannot be given another one. No link is followed. What cannot be
-/// given away stays root's, which hurts nobody's figures.
-pub fn hand_over(dir: &Path) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
-    let (Some(user), Some(group)) = (number("SUDO_UID"), number("SUDO_GID")) else { return };
-    if !Uid::effective().is_root() || user == 0 {
-        return;
+impl Owner {
+    /// The user of `sudo`, where a folder is theirs and they can go there; else whoever we are.
+    pub(super) fn of(dir: &Path) -> Owner {
+        let Some(user) = asked_by() else { return Owner(None) };
+        let theirs = Owner(Some(user));
+        let is = |found: &std::fs::Metadata| found.is_dir() && found.uid() == user.0.as_raw();
+        let reaches = theirs.acting(|| std::fs::metadata(dir));
+        if reaches.is_ok_and(|found| is(&found)) { theirs } else { Owner(None) }
     }
-    let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+
+    /// Does what concerns the folder's files as its owner. Nothing may be started meanwhile.
+    pub(super) fn acting<T>(self, work: impl FnOnce() -> T) -> T {
+        let _as_before = self.0.map(|(user, group)| AsUser::new(user, group));
+        work()
+    }
+}
+
+/// Does what concerns the files of a run in this folder as its owner, where that is the user of `sudo`. Nothing may be started meanwhile.
+pub fn as_owner<T>(dir: &Path, work: impl FnOnce() -> T) -> T {
+    Owner::of(dir).acting(work)
+}
+
+/// This thread asks for files as somebody else, until it is dropped. Whoever is not root has none of root's powers over files.
+struct AsUser {
+    before: (Uid, Gid),
+}
+
+impl AsUser {
+    fn new(user: Uid, group: Gid) -> AsUser {
+        // The user last: only root may change the group.
+        let group = setfsgid(group);
+        AsUser { before: (setfsuid(user), group) }
+    }
+}
+
+impl Drop for AsUser {
+    fn drop(&mut self) {
+        setfsuid(self.before.0);
+        setfsgid(self.before.1);
+    }
+}
+
+/// The user of `sudo`, where there is one, and we are root.
+fn asked_by() -> Option<(Uid, Gid)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let (user, group) = (number("SUDO_UID")?, number("SUDO_GID")?);
+    (Uid::effective().is_root() && user != 0).then(|| (Uid::from_raw(user), Gid::from_raw(group)))
+}
+
+/// Gives a run that was begun in a folder which was made for it to the user of `sudo`; nothing where there is none, or where they cannot go there. The folder
+/// is opened once, and is only ours while it is root's and holds the very file that the run writes to: who may move folders on the way to it cannot
+/// give another one. No link is followed, and no file is given away that has another name elsewhere. What cannot be given away stays root's,
+/// which hurts nobody's figures.
+pub(super) fn hand_over(dir: &Path, store: &Store) {
+    let Some((user, group)) = asked_by() else { return };
+    let Ok(boots) = store.boots().metadata() else { return };
+    give(dir, &boots, user, group);
+}
+
+fn give(dir: &Path, boots: &std::fs::Metadata, user: Uid, group: Gid) -> Option<()> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let Ok(folder) = open(dir, flags, Mode::empty()) else { return };
-    let is_ours = |found: &FileStat| found.st_uid == 0;
-    let of = |name: &str| fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
-    let is_file = |found: &FileStat| {
-        SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+    let folder = File::from(open(dir, flags, Mode::empty()).ok()?);
+    let here = fstat(&folder).ok().filter(is_ours)?;
+    let found = |name: &str| {
+        let of = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
+        of.filter(|of| is_ours(of) && is_file(of) && of.st_nlink == 1)
     };
-    let holds_a_run = of(RUN).is_some_and(|found| is_ours(&found) && is_file(&found));
-    if !holds_a_run || !fstat(&folder).is_ok_and(|found| is_ours(&found)) {
-        return;
+    let is_known = |of: FileStat| (of.st_dev, of.st_ino) == (boots.dev(), boots.ino());
+    found(RUN)?;
+    found(BOOTS).filter(|of| is_known(*of))?;
+    // A folder that they cannot go to is of no use to them, and they could not write there.
+    let theirs = Owner(Some((user, group)));
+    let reached = theirs.acting(|| std::fs::metadata(dir)).ok()?;
+    if (reached.dev(), reached.ino()) != (here.st_dev, here.st_ino) {
+        return None;
     }
-    for name in OWN {
-        if of(name).is_some_and(|found| is_ours(&found)) {
-            fchownat(&folder, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
-        }
+    // Nobody but root changes the folder until it is given away itself.
+    for name in [RUN, BOOTS] {
+        fchownat(&folder, name, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
     }
-    fchown(&folder, user, group).ok();
+    fchown(&folder, Some(user), Some(group)).ok()
+}
+
+fn is_ours(found: &FileStat) -> bool {
+    found.st_uid == 0
+}
+
+fn is_file(found: &FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::record::testing::{cell, run};
+
+    const NOBODY: u32 = 65534;
+
+    fn nobody() -> (Uid, Gid) {
+        (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY))
+    }
+
+    fn owner(path: &Path) -> u32 {
+        path.symlink_metadata().unwrap().uid()
+    }
+
+    /// A folder that everybody may go to, with a run in it, just begun.
+    fn begun(name: &str) -> (tempfile::TempDir, std::path::PathBuf, Store) {
+        assert!(Uid::effective().is_root(), "this test gives files away: run it as root");
+        let place = tempfile::tempdir().unwrap();
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(place.path(), all).unwrap();
+        let dir = place.path().join(name);
+        let store = Store::create(&dir, &run(&[cell("netns", "stock")])).unwrap();
+        (place, dir, store)
+    }
+
+    #[test]
+    fn real_a_run_that_was_just_begun_is_given_away_whole() {
+        let (_place, dir, store) = begun("run");
+        let boots = store.boots().metadata().unwrap();
+        give(&dir, &boots, nobody().0, nobody().1).unwrap();
+        let all = [dir.clone(), dir.join(RUN), dir.join(BOOTS)];
+        assert_eq!(all.map(|path| owner(&path)), [NOBODY; 3]);
+        // What is written from now on is theirs.
+        let theirs = Owner(Some(nobody()));
+        theirs.acting(|| std::fs::write(dir.join("summary.md"), "x")).unwrap();
+        assert_eq!(owner(&dir.join("summary.md")), NOBODY);
+    }
+
+    #[test]
+    fn real_neither_another_folder_nor_a_file_of_two_names_is_given_away() {
+        let (place, dir, store) = begun("run");
+        let boots = store.boots().metadata().unwrap();
+        let moved = |dir: &Path| give(dir, &boots, nobody().0, nobody().1);
+        // A link to it, and another run in its place.
+        let link = place.path().join("link");
+        symlink(&dir, &link).unwrap();
+        assert_eq!(moved(&link), None);
+        let (_other, elsewhere, _store) = begun("run");
+        assert_eq!(moved(&elsewhere), None);
+        assert_eq!(owner(&elsewhere.join(RUN)), 0);
+        let second = place.path().join("second");
+        std::fs::hard_link(dir.join(RUN), &second).unwrap();
+        assert_eq!(moved(&dir), None);
+        assert_eq!([&dir, &second].map(|path| owner(path)), [0, 0]);
+        std::fs::remove_file(second).unwrap();
+        // Where they cannot go.
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(place.path(), closed).unwrap();
+        assert_eq!(moved(&dir), None);
+        assert_eq!(owner(&dir), 0);
+    }
+
+    #[test]
+    fn real_what_is_written_as_the_owner_follows_their_links_nowhere_else() {
+        let (place, dir, store) = begun("run");
+        give(&dir, &store.boots().metadata().unwrap(), nobody().0, nobody().1).unwrap();
+        let secret = place.path().join("secret");
+        std::fs::write(&secret, "root's").unwrap();
+        symlink(&secret, dir.join("summary.md")).unwrap();
+        symlink(place.path(), dir.join("report")).unwrap();
+        let theirs = Owner(Some(nobody()));
+        theirs.acting(|| {
+            assert!(std::fs::write(dir.join("summary.md"), "evil").is_err());
+            assert!(std::fs::write(dir.join("report/index.html"), "evil").is_err());
+        });
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "root's");
+        // And afterwards this thread is who it was.
+        std::fs::write(place.path().join("index.html"), "ours").unwrap();
+    }
 }

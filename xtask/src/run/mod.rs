@@ -49,7 +49,7 @@ use boots::Boots;
 pub use boots::{Ground, Told};
 use event::{Event, Watcher};
 pub use explain::explain;
-pub use handover::hand_over;
+pub use handover::as_owner;
 use here::Here;
 pub use here::{Inputs, PHASE};
 use host::Host;
@@ -186,7 +186,7 @@ fn run_until(
     tell_skipped(&plan, watcher);
     let compared = kernels::compared(&order.matrix, &runnable, &prepared, &kits, &host);
     let calibration = calibrate::known_of(order, state, &host.facts, watcher)?;
-    let (mut store, done) = open(order, &plan, &host, &tag, compared, calibration)?;
+    let (mut store, done, owner) = open(order, &plan, &host, &tag, compared, calibration)?;
     let uses_docker =
         plan.cells.iter().any(|c| c.is_runnable() && !c.lab && c.cell.virtualization == "docker");
     let in_labs = plan.cells.iter().filter(|c| c.is_runnable() && c.lab);
@@ -197,7 +197,10 @@ fn run_until(
         let side = plan.cells[boot.cell].side.name();
         done.iter().any(|(known, of, number)| *number == boot.boot && of == side && *known == cell)
     };
-    let rounds = gate.as_ref().map(|gate| Ok::<_, anyhow::Error>((gate, gate.begin(&order.out)?)));
+    let rounds = gate.as_ref().map(|gate| {
+        let begun = owner.acting(|| gate.begin(&order.out))?;
+        Ok::<_, anyhow::Error>((gate, begun))
+    });
     let rounds = rounds.transpose()?;
     let planned = match &rounds {
         Some((_, rounds)) => {
@@ -231,6 +234,7 @@ fn run_until(
     let mut boots = Boots {
         plan: &plan,
         number: 0,
+        owner,
         here: Here {
             inputs: [
                 Some(Inputs { matrix, prepared }),
@@ -266,12 +270,12 @@ fn run_until(
         watcher.see(&Event::Interrupted { out: Some(order.out.clone()) });
         return Ok(End::Interrupted);
     }
-    let sentence = report_on(&order.out, watcher)?;
+    let sentence = owner.acting(|| report_on(&order.out, watcher))?;
     let page = order.out.join(PAGE);
     watcher.see(&Event::Done { sentence, page });
     // What was measured is reported all the same.
     anyhow::ensure!(undone.failed.is_empty(), kept());
-    let (_, records, _) = store::read(&order.out)?;
+    let (_, records, _) = owner.acting(|| store::read(&order.out))?;
     let measured = records.iter().any(|record| record.outcome == Outcome::Measured);
     Ok(if measured { End::Measured } else { End::Nothing })
 }
