@@ -58,7 +58,10 @@ pub enum Command {
   cargo xtask bench --resume D             go on with a run that was stopped")]
     Bench(Bench),
     /// Write the report of a run again, from its records alone. Needs no root.
-    #[command(after_help = "Example:
+    #[command(after_help = "\
+Exit codes: 0 whatever it tells, regressions too (`compare` and `publish` judge); 4 where nothing was measured.
+
+Example:
   cargo xtask report out/default-1767268800")]
     Report(Report),
     /// Say whether determinism got worse from one run to another, or between the two sides of one run. Needs no root.

@@ -336,18 +336,19 @@ fn base(
     Ok((Base { revision, commit, matrix_text, matrix, cells, by_policy }, policy))
 }
 
-/// `report`.
+/// `report`. It tells what was found and judges nothing by its exit code, but of a run in which nothing was measured there is nothing to tell.
 ///
 /// # Errors
 /// The run cannot be read, or the report not written.
 pub fn report(told: &cli::Report, detail: Detail) -> anyhow::Result<Exit> {
     let out = told.out.as_ref().unwrap_or(&told.run);
-    let sentence = run::report_into(&told.run, out, display(detail).as_mut())?;
+    let run::Reported { sentence, measured } =
+        run::report_into(&told.run, out, display(detail).as_mut())?;
     if detail > Detail::Quiet {
         say(sentence);
     }
     print(format_args!("{}\n", out.join(run::PAGE).display()))?;
-    Ok(Exit::Fine)
+    Ok(if measured { Exit::Fine } else { Exit::Host })
 }
 
 /// `compare`.

@@ -588,3 +588,22 @@ fn a_repository_gets_its_files_once_and_none_of_the_users_is_overwritten() {
             .is_refused_with(&["OWNER/NAME@COMMIT"]);
     }
 }
+
+#[test]
+fn a_run_in_which_nothing_was_measured_is_told_and_ends_as_such() {
+    let place = place();
+    let report = run(xtask(&["report", "nothing"]).current_dir(place.path()));
+    assert_eq!(report.ends_with(4).stdout, "nothing/report/index.html\n");
+    let junit = text(&place, "nothing/junit.xml");
+    assert!(junit.contains("<error type=\"nothing-measured\""), "{junit}");
+    let server = Server::start();
+    server.publish(&place, "unmeasured", &["--dry-run"]).ends_with(4);
+    let metrics = ["publish", "gitlab", "unmeasured", "--metrics", "metrics.txt"];
+    run(xtask(&metrics).current_dir(place.path())).ends_with(4);
+    // Nor has the history of a site a line of it.
+    let pages = ["publish", "pages", "unmeasured", "--site", "site", "--commit", SHA];
+    let said = run(xtask(&pages).current_dir(place.path()));
+    said.ends_with(4).says(&["nothing to remember"]);
+    run(xtask(&["report", "steady"]).current_dir(place.path())).ends_with(0);
+    assert!(!text(&place, "steady/junit.xml").contains("<error"));
+}

@@ -93,6 +93,11 @@ pub struct Measured {
     pub samples: Samples,
 }
 
+/// Whether a run measured anything, of whichever side.
+pub fn any_measured(records: &[Record]) -> bool {
+    records.iter().any(|record| record.outcome == Outcome::Measured)
+}
+
 /// A workload that left nothing.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Unmeasured {

@@ -10,8 +10,8 @@ use crate::fleet::merge::merge;
 use crate::plan::human;
 use crate::record::Run;
 use crate::record::store::Store;
-use crate::run;
 use crate::run::progress::{Detail, display};
+use crate::run::{self, Reported};
 use crate::streams::{print, say};
 use crate::verdict::policy;
 use crate::wrong::wrong;
@@ -47,7 +47,8 @@ pub fn merge_shards(told: &cli::Merge, detail: Detail) -> anyhow::Result<Exit> {
     if !merged.diagnoses.is_empty() {
         Store::diagnoses(&told.out)?.append_all(&merged.diagnoses)?;
     }
-    let sentence = run::report_into(&told.out, &told.out, display(detail).as_mut())?;
+    let Reported { sentence, .. } =
+        run::report_into(&told.out, &told.out, display(detail).as_mut())?;
     if detail > Detail::Quiet {
         say(sentence);
     }

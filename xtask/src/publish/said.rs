@@ -11,7 +11,7 @@ use crate::matrix::{Axis, Matrix};
 use crate::record::figures;
 use crate::record::import::COMMIT;
 use crate::record::results::{Results, VerdictRow};
-use crate::record::store;
+use crate::record::{any_measured, store};
 use crate::report::{self, Rendered, escape_markdown, interval, ratio};
 use crate::run::verdicts;
 use crate::streams::say;
@@ -69,7 +69,10 @@ impl Said {
         warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
         let mut results = figures::results(&run, &records)?;
         let judged = verdicts::of_run(&run, &records)?;
+        // As `bench` ends: what fails altogether in the candidate has regressed, but without a base there is nothing that it could have.
         let exit = match judged.as_ref().map(|judged| judged.end(conclusive)) {
+            _ if !any_measured(&records) => Exit::Host,
+            None if run.base.is_some() => Exit::Host,
             Some(End::Regressed) => Exit::Regressed,
             Some(End::Inconclusive) => Exit::Inconclusive,
             Some(End::Fine) | None => Exit::Fine,

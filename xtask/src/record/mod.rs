@@ -17,7 +17,9 @@ pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use evenkeel_record::boot::{Counted, Effect, Evidence, Measured, Outcome, Record, Unmeasured};
+pub use evenkeel_record::boot::{
+    Counted, Effect, Evidence, Measured, Outcome, Record, Unmeasured, any_measured,
+};
 pub use evenkeel_record::{check, results};
 pub use fleet::{Fleet, Part};
 

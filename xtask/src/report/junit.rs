@@ -5,27 +5,29 @@ use std::collections::HashMap;
 use minijinja::{Environment, context, value::Value};
 use serde::Serialize;
 
-use crate::record::Record;
 use crate::record::results::{CellOutcome, CellResult, Results, VerdictRow};
+use crate::record::{Record, any_measured};
 
 #[derive(Serialize)]
 struct Suite<'a> {
     name: &'a str,
     tests: usize,
     failures: usize,
+    errors: usize,
     skipped: usize,
     time: String,
     sentence: &'a str,
     cases: Vec<Case<'a>>,
 }
 
-/// What CI systems show of a cell. A failure carries its kind: `failed`, `regressed`.
+/// What CI systems show of a cell. A failure carries its kind: `failed`, `regressed`; an error is that nothing was measured.
 #[derive(Serialize)]
 struct Case<'a> {
     class: String,
     name: String,
     time: String,
     failure: Option<(&'a str, &'a str)>,
+    error: Option<&'a str>,
     skipped: Option<&'a str>,
 }
 
@@ -58,10 +60,22 @@ pub(super) fn render(
     for row in results.verdicts.iter().filter(|row| verdicts.contains_key(row.cell.as_str())) {
         cases.push(judged(row, gates));
     }
+    // Skipped cells alone would look green.
+    if !any_measured(records) {
+        cases.push(Case {
+            class: results.matrix.clone(),
+            name: "run".to_owned(),
+            time: seconds(0),
+            failure: None,
+            error: Some("nothing was measured"),
+            skipped: None,
+        });
+    }
     let suite = Suite {
         name: &results.matrix,
         tests: cases.len(),
         failures: cases.iter().filter(|case| case.failure.is_some()).count(),
+        errors: cases.iter().filter(|case| case.error.is_some()).count(),
         skipped: cases.iter().filter(|case| case.skipped.is_some()).count(),
         time: seconds(measured_ns.values().sum()),
         sentence: &results.overall.sentence,
@@ -84,6 +98,7 @@ fn cases_of<'a>(
         name: "cell".to_owned(),
         time: seconds(0),
         failure,
+        error: None,
         skipped,
     };
     match (cell.outcome, verdicts) {
@@ -119,6 +134,7 @@ fn judged(row: &VerdictRow, gates: bool) -> Case<'_> {
         name: format!("{} {}", row.workload, row.aspect),
         time: seconds(0),
         failure,
+        error: None,
         skipped,
     }
 }

@@ -8,7 +8,7 @@ use super::fixture::{Fixture, large, small, thesis};
 use super::hostile::hostile;
 use super::*;
 use crate::matrix::{Axis, Contrast};
-use crate::record::results::{AttributionResult, WorkloadResult};
+use crate::record::results::{AttributionResult, CellOutcome, WorkloadResult};
 use crate::record::{BASE, Measured};
 
 pub(super) fn rendered(fixture: &Fixture) -> Rendered {
@@ -505,7 +505,7 @@ fn an_empty_run_renders() {
     let Rendered { html, markdown, junit } = rendered(&fixture);
     assert!(
         html.contains("</html>")
-            && junit.contains("tests=\"0\"")
+            && junit.contains("tests=\"1\" failures=\"0\" errors=\"1\"")
             && markdown.starts_with("**10 of 11")
     );
 }
@@ -752,4 +752,17 @@ fn nothing_is_praised_in_a_cell_that_is_worse_elsewhere() {
         assert!(!text[changed..next].contains("improved"), "{}", &text[changed..next]);
         assert!(text[mixed..].contains("its cell is worse elsewhere"));
     }
+}
+
+#[test]
+fn skipped_cells_alone_are_not_green() {
+    let mut fixture = small();
+    fixture.records.clear();
+    fixture.results.cells.retain(|cell| cell.outcome == CellOutcome::Skipped);
+    let Rendered { junit, .. } = rendered(&fixture);
+    let skipped = fixture.results.cells.len();
+    assert!(skipped > 0);
+    let (tests, counts) =
+        (skipped + 1, format!("failures=\"0\" errors=\"1\" skipped=\"{skipped}\""));
+    assert!(junit.contains(&format!("tests=\"{tests}\" {counts}")), "{junit}");
 }

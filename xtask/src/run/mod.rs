@@ -16,8 +16,7 @@ use crate::axis::names::RunTag;
 use crate::calibrate;
 use crate::matrix::{Cell, Matrix};
 use crate::plan::{Limits, Options, Plan, PlannedBoot};
-use crate::record::store;
-use crate::record::{Base, Outcome, Repetition, Side, Status};
+use crate::record::{Base, Repetition, Side, Status};
 use crate::wrong::wrong;
 
 mod begin;
@@ -56,7 +55,7 @@ use host::Host;
 use judge::Judge;
 use lab::Labs;
 use prepare::{Prepared, Standing};
-pub use reports::{PAGE, report_into, report_on};
+pub use reports::{PAGE, Reported, report_into, report_on};
 use revision::Revision;
 pub use signals::catch_signals;
 
@@ -113,7 +112,7 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     // A cluster or a service manager tells all processes of a job to end, the tools among them that the run waits for: what fails then was stopped.
     match ended {
         Err(_) if stop.load(Ordering::Relaxed) && restore::dirty(state)?.is_none() => {
-            let out = order.out.join(store::RUN).exists().then(|| order.out.clone());
+            let out = order.out.join(crate::record::store::RUN).exists().then(|| order.out.clone());
             watcher.see(&Event::Interrupted { out });
             Ok(End::Interrupted)
         }
@@ -270,13 +269,11 @@ fn run_until(
         watcher.see(&Event::Interrupted { out: Some(order.out.clone()) });
         return Ok(End::Interrupted);
     }
-    let sentence = owner.acting(|| report_on(&order.out, watcher))?;
+    let Reported { sentence, measured } = owner.acting(|| report_on(&order.out, watcher))?;
     let page = order.out.join(PAGE);
     watcher.see(&Event::Done { sentence, page });
     // What was measured is reported all the same.
     anyhow::ensure!(undone.failed.is_empty(), kept());
-    let (_, records, _) = owner.acting(|| store::read(&order.out))?;
-    let measured = records.iter().any(|record| record.outcome == Outcome::Measured);
     Ok(if measured { End::Measured } else { End::Nothing })
 }
 

@@ -6,17 +6,26 @@ use anyhow::Context as _;
 
 use super::event::{Event, Watcher};
 use super::verdicts;
-use crate::record::store;
+use crate::record::{any_measured, store};
 use crate::{report, verdict};
 
 /// The page of a run, in its directory.
 pub const PAGE: &str = "report/index.html";
 
-/// Writes the report of a run from its records alone: `results.json`, the page, `summary.md` and `junit.xml`. Answers the sentence.
+/// A report that was written.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// The whole in a sentence.
+    pub sentence: String,
+    /// Whether anything was measured that it tells of.
+    pub measured: bool,
+}
+
+/// Writes the report of a run from its records alone: `results.json`, the page, `summary.md` and `junit.xml`.
 ///
 /// # Errors
 /// The run cannot be read, or the files cannot be written.
-pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
+pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<Reported> {
     report_into(dir, dir, watcher)
 }
 
@@ -24,7 +33,7 @@ pub fn report_on(dir: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String
 ///
 /// # Errors
 /// As [`report_on`].
-pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<String> {
+pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow::Result<Reported> {
     let (run, records, warnings) = store::read(dir)?;
     warnings.iter().for_each(|warning| watcher.see(&Event::Note(warning.clone())));
     let mut results = crate::record::figures::results(&run, &records)?;
@@ -52,5 +61,5 @@ pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow:
         std::fs::write(&path, text)
             .with_context(|| format!("failed to write {}", path.display()))?;
     }
-    Ok(results.overall.sentence)
+    Ok(Reported { sentence: results.overall.sentence, measured: any_measured(&records) })
 }
