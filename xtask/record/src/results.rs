@@ -58,6 +58,9 @@ pub struct CellResult {
     pub outcome: CellOutcome,
     /// Why it was not measured, or what went wrong in some of its boots.
     pub reason: Option<String>,
+    /// What is wrong with its boots, where something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
     /// Fingerprint of the instrument; absent where nothing was measured.
     pub fingerprint: Option<String>,
     /// Figures per workload.
@@ -76,6 +79,16 @@ pub enum CellOutcome {
     Skipped,
     /// Its kinds do not fit together.
     NotApplicable,
+}
+
+/// What is wrong with the boots of a cell.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Some failed, or a workload of some did.
+    PartlyFailed,
+    /// None did, but not all that were planned left a record: the run was stopped.
+    Unfinished,
 }
 
 /// Figures of one workload of a cell, pooled over boots.

@@ -14,7 +14,7 @@ use crate::record::figures::Pooled;
 use crate::record::kernels::{ComparedKernel, KernelPair, difference};
 use crate::record::results::{
     AttributionResult, CellOutcome, CellResult, ContrastResult, EffectResult, Figures, KnobResult,
-    KnobValues, Overall, Results, WorkloadResult,
+    KnobValues, Overall, Results, Trouble, WorkloadResult,
 };
 use crate::record::{
     Effect, Evidence, Measured, Outcome, PlannedCell, Record, Run, SCHEMA, Status,
@@ -494,6 +494,10 @@ impl Fixture {
             id: cell.id(),
             axes: cell.clone(),
             outcome,
+            trouble: match (outcome, &reason) {
+                (CellOutcome::Measured, Some(_)) => Some(Trouble::PartlyFailed),
+                _ => None,
+            },
             reason,
             fingerprint: (outcome == CellOutcome::Measured).then(|| "51f84f2e".to_owned()),
             workloads: Vec::new(),

@@ -4,7 +4,7 @@ use super::attribution::{largest, took_effect};
 use super::contrast::{EMULATED, is_emulated};
 use super::summary::{CellView, DIFFERS};
 use crate::record::Run;
-use crate::record::results::{AttributionResult, CellOutcome, ContrastResult, Overall};
+use crate::record::results::{AttributionResult, CellOutcome, ContrastResult, Overall, Trouble};
 use crate::report::ratio as shown;
 
 mod contrast;
@@ -28,12 +28,19 @@ pub(super) fn overall(
         CellOutcome::NotApplicable,
     ]
     .map(with);
+    // What the run did not come to has not failed.
+    let not_begun = views.iter().filter(|view| {
+        view.result.outcome == CellOutcome::Failed
+            && view.result.trouble == Some(Trouble::Unfinished)
+    });
+    let not_begun = not_begun.count();
     let mut parts = vec![format!("{measured} of {} cells measured", views.len() - not_applicable)];
     let emulated =
         views.iter().filter(|view| view.measured.iter().any(|record| is_emulated(record))).count();
     let cells = [
         (emulated, "emulated"),
-        (failed, "failed"),
+        (failed - not_begun, "failed"),
+        (not_begun, "not begun"),
         (skipped, "skipped"),
         (not_applicable, "not applicable"),
     ];

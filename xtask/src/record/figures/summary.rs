@@ -7,7 +7,7 @@ use evenkeel_record::observed::Observed;
 use rayon::prelude::*;
 
 use super::{BootFigures, Pooled, attribution, contrast, sentence};
-use crate::record::results::{CellOutcome, CellResult, Results, WorkloadResult};
+use crate::record::results::{CellOutcome, CellResult, Results, Trouble, WorkloadResult};
 use crate::record::{CANDIDATE, Outcome, PlannedCell, Record, Run, SCHEMA, Status};
 
 /// What a note begins with where figures come from different instruments.
@@ -97,9 +97,6 @@ impl<'a> CellView<'a> {
             0 => 0,
             made => planned_boots.saturating_sub(made),
         };
-        if missing > 0 {
-            troubles.push(format!("{missing} of {planned_boots} planned boots left no record"));
-        }
         let mut workloads = Vec::new();
         let mut boots = Vec::new();
         for name in workload_names(run, &measured) {
@@ -112,6 +109,16 @@ impl<'a> CellView<'a> {
                 Err(error) => troubles.push(format!("{name}: {error:#}")),
             }
         }
+        let is_begun = !records.is_empty();
+        let trouble = match troubles.is_empty() {
+            false if is_begun => Some(Trouble::PartlyFailed),
+            _ if missing > 0 => Some(Trouble::Unfinished),
+            _ if !is_begun && planned.status == Status::Runnable => Some(Trouble::Unfinished),
+            _ => None,
+        };
+        if missing > 0 {
+            troubles.push(format!("{missing} of {planned_boots} planned boots left no record"));
+        }
         troubles.extend(differences(&measured));
         let (outcome, reason) =
             outcome(&planned.status, !workloads.is_empty(), !records.is_empty());
@@ -120,6 +127,7 @@ impl<'a> CellView<'a> {
             id: planned.cell.id(),
             axes: planned.cell.clone(),
             outcome,
+            trouble,
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             fingerprint: measured.first().map(|record| record.fingerprint.clone()),
             workloads,

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use self::source::Source;
 use super::format::{Quantity, grouped, wall};
-use crate::record::results::{CellOutcome, CellResult, ComparisonResult, DiagnosisResult, Results};
+use crate::record::results::{
+    CellOutcome, CellResult, ComparisonResult, DiagnosisResult, Results, Trouble,
+};
 use crate::record::{CANDIDATE, Outcome, Record, Run, Status};
 
 mod attribution;
@@ -132,8 +134,12 @@ struct Absent {
 /// How a cell's outcome is called.
 fn badge(cell: &CellResult) -> &'static str {
     match cell.outcome {
-        CellOutcome::Measured if cell.reason.is_some() => "partly failed",
-        CellOutcome::Measured => "measured",
+        CellOutcome::Measured => match cell.trouble {
+            Some(Trouble::PartlyFailed) => "partly failed",
+            Some(Trouble::Unfinished) => "unfinished",
+            None => "measured",
+        },
+        CellOutcome::Failed if cell.trouble == Some(Trouble::Unfinished) => "not begun",
         CellOutcome::Failed => "failed",
         CellOutcome::Skipped => "skipped",
         CellOutcome::NotApplicable => "not applicable",

@@ -114,10 +114,10 @@ running/docker/bridge/isolated/idle Failed 0 Some("1 of 1 boots failed: docker: 
 running/netns/bridge/stock/idle Failed 0 Some("no boot left a record: finish the run with --resume")
 running/runc/bridge/stock/idle Skipped 0 Some("no runc; install runc")
 running/qemu/bridge/stock/idle NotApplicable 0 Some("no common port")
-running/gvisor/bridge/stock/idle Failed 0 Some("4 of 5 planned boots left no record; tcp-rr of boot 0 cannot be read: histogram is cut short")
+running/gvisor/bridge/stock/idle Failed 0 Some("tcp-rr of boot 0 cannot be read: histogram is cut short; 4 of 5 planned boots left no record")
 running/podman/bridge/stock/idle Failed 0 Some("no boot left a record: finish the run with --resume")
 "#);
-    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 4 failed, 1 skipped, 1 not applicable, incomplete: 8 of 15 planned boots left no record, failed boots: 3, cells recorded but not planned: 1; isolation: no figure of both cells");
+    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 1 failed, 3 not begun, 1 skipped, 1 not applicable, incomplete: 8 of 15 planned boots left no record, failed boots: 3, cells recorded but not planned: 1; isolation: no figure of both cells");
     assert_eq!(found.overall.verdict, "incomplete");
     assert_eq!(found.cells[0].workloads[0].boots, 3);
     let none = results(&run, &[]).unwrap();
@@ -225,6 +225,31 @@ fn a_run_that_was_cut_short_says_so_in_its_sentence() {
     let found = results(&run, &records).unwrap();
     insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, incomplete: 4 of 10 planned boots left no record, failed boots: 1; isolation: better: tcp-rr SD ×0.050 [0.036–0.070], tcp-rr MAD ×0.050 [0.036–0.071] and tcp-rr tail ×0.050 [0.036–0.069] in running/docker/bridge/isolated/idle; corrected for all 3 comparisons");
     assert_eq!(found.overall.verdict, "incomplete");
+}
+
+#[test]
+fn what_was_stopped_has_not_failed() {
+    let (run, mut records) = isolated();
+    records.retain(|record| record.boot < 3 || record.cell.contains("stock"));
+    let found = results(&run, &records).unwrap();
+    let troubles =
+        |found: &Results| found.cells.iter().map(|cell| cell.trouble).collect::<Vec<_>>();
+    assert_eq!(troubles(&found), [None, Some(Trouble::Unfinished)]);
+    // An instrument that differs is told, and no failure either.
+    records[0].fingerprint = "g".into();
+    records[0].instrument.insert("cpu".into(), "x".into());
+    let found = results(&run, &records).unwrap();
+    assert_eq!(troubles(&found), [None, Some(Trouble::Unfinished)]);
+    assert!(found.cells[0].reason.as_ref().unwrap().contains(DIFFERS));
+    records[0] = failed(&two_cells()[0], 0, "no packets on bridge");
+    records.retain(|record| record.cell.contains("stock"));
+    let found = results(&run, &records).unwrap();
+    assert_eq!(troubles(&found), [Some(Trouble::PartlyFailed), Some(Trouble::Unfinished)]);
+    assert!(
+        found.overall.sentence.starts_with("1 of 2 cells measured, 1 not begun"),
+        "{}",
+        found.overall.sentence
+    );
 }
 
 #[test]
