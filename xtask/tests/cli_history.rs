@@ -217,3 +217,18 @@ fn a_long_history_is_thinned_and_marks_stay() {
     assert!(lines.lines().last().unwrap().contains("\"n044\""));
     assert!(Path::new(&nights.path("h/history.jsonl.lock")).exists());
 }
+
+#[test]
+fn a_run_in_which_nothing_was_measured_does_not_keep_the_others_out() {
+    let runs = common::runs::place();
+    let add = |of: &str| {
+        let words = ["history", "add", of, "--history", "history.jsonl"];
+        run(xtask(&words).current_dir(runs.path()))
+    };
+    let said = add(".");
+    said.ends_with(0).says(&["warning: run in `./unmeasured` is left out: no boot was measured"]);
+    let lines = std::fs::read_to_string(runs.path().join("history.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 5, "{lines}");
+    // Who names it is told that there is nothing of it.
+    add("unmeasured").is_refused_with(&["no boot was measured"]);
+}

@@ -592,9 +592,9 @@ fn a_repository_gets_its_files_once_and_none_of_the_users_is_overwritten() {
 #[test]
 fn a_run_in_which_nothing_was_measured_is_told_and_ends_as_such() {
     let place = place();
-    let report = run(xtask(&["report", "nothing"]).current_dir(place.path()));
-    assert_eq!(report.ends_with(4).stdout, "nothing/report/index.html\n");
-    let junit = text(&place, "nothing/junit.xml");
+    let report = run(xtask(&["report", "unmeasured"]).current_dir(place.path()));
+    assert_eq!(report.ends_with(4).stdout, "unmeasured/report/index.html\n");
+    let junit = text(&place, "unmeasured/junit.xml");
     assert!(junit.contains("<error type=\"nothing-measured\""), "{junit}");
     let server = Server::start();
     server.publish(&place, "unmeasured", &["--dry-run"]).ends_with(4);

@@ -12,7 +12,7 @@ use super::show::Table;
 use super::{accept, file};
 use crate::cli;
 use crate::command::Exit;
-use crate::record::{Record, Run, store};
+use crate::record::{Record, Run, any_measured, store};
 use crate::report;
 use crate::report::site::history::Links;
 use crate::run::revision::commits_between;
@@ -26,10 +26,26 @@ use crate::wrong::wrong;
 pub fn add(told: &cli::HistoryAdd) -> anyhow::Result<Exit> {
     let history = file::file_of(&told.history);
     let mut runs = Vec::new();
-    for folder in run_folders(&told.run) {
+    let folders = run_folders(&told.run);
+    let several = folders.len() > 1;
+    for folder in folders {
         let (run, records, warnings) = store::read(&folder)?;
         warnings.iter().for_each(say);
+        // Of many runs, one that was stopped before its first boot must not keep the others out.
+        if several && !any_measured(&records) {
+            say(format_args!(
+                "warning: run in `{}` is left out: no boot was measured",
+                folder.display()
+            ));
+            continue;
+        }
         runs.push((run, records, folder));
+    }
+    if runs.is_empty() {
+        return Err(wrong(format!(
+            "no run in `{}` measured anything: there is nothing to remember",
+            told.run.display()
+        )));
     }
     runs.sort_by_key(|(run, ..)| run.started_unix);
     for (run, records, folder) in &runs {

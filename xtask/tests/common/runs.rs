@@ -114,10 +114,10 @@ pub const FAILS: [Result<f64, &str>; 2] = [Ok(1.0), Err("no answer\u{1b}[2J")];
 /// Both fail.
 pub const NOTHING: [Result<f64, &str>; 2] = [Err("no answer"), Err("no answer")];
 
-/// A folder with runs: `steady`, `wide`, `fails` and `nothing` of one side, `both` of two, `same` of two that are alike.
+/// A folder with runs: `steady`, `wide`, `fails` and `unmeasured` of one side, `both` of two, `same` of two that are alike.
 pub fn place() -> TempDir {
     let place = tempfile::tempdir().expect("it can be made");
-    let runs = [("steady", STEADY), ("wide", WIDE), ("fails", FAILS), ("nothing", NOTHING)];
+    let runs = [("steady", STEADY), ("wide", WIDE), ("fails", FAILS), ("unmeasured", NOTHING)];
     for (at, (name, widths)) in (0..).zip(runs) {
         write(&place.path().join(name), &[(CANDIDATE, widths)], 1_800_000_000 + at);
     }
