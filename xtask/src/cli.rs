@@ -462,11 +462,12 @@ Example:
 /// `init`.
 #[derive(Subcommand, Debug)]
 pub enum Init {
-    /// For GitHub. A second run changes nothing, and a file that differs is named, not overwritten.
+    /// For GitHub, for pushes to the repository's default branch. A second run changes nothing, and a file that differs is named, not overwritten.
     #[command(after_help = "Example:
   cargo xtask init github --tool OWNER/evenkeel@0123456789012345678901234567890123456789")]
     Github(InitGithub),
-    /// For GitLab. A second run changes nothing, and a file that differs is named, not overwritten.
+    /// For GitLab. A second run changes nothing. A pipeline that is there already stays as it is: ours is written beside it, and the lines that include it are
+    /// told.
     #[command(after_help = "Example:
   cargo xtask init gitlab --tool https://example.org/me/evenkeel@0123456789012345678901234567890123456789")]
     Gitlab(InitGitlab),

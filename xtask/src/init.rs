@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use crate::cli;
 use crate::command::Exit;
+use crate::run::revision::default_branch;
 use crate::streams::print;
 use crate::wrong::wrong;
 
@@ -57,15 +58,109 @@ fn gitlab(told: &cli::InitGitlab) -> anyhow::Result<Exit> {
     })?;
     let tool = tool.trim_end_matches('/').trim_end_matches(".git");
     let text = filled(PIPELINE, tool, commit);
-    write(&told.folder, &[Wanted { path: ".gitlab-ci.yml".into(), text }, matrix()], told.force)
+    let path = told.folder.join(CI);
+    let theirs = match std::fs::read_to_string(&path) {
+        Ok(theirs) if theirs != text && !told.force => Some(theirs),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("failed to read `{}`", path.display()));
+        }
+        _ => None,
+    };
+    let Some(theirs) = theirs else {
+        return write(&told.folder, &[Wanted { path: CI.into(), text }, matrix()], told.force);
+    };
+    let beside = Beside::of(&theirs);
+    let ours = Wanted { path: INCLUDED.into(), text: beside.text(&text) };
+    let files = if beside.is_included { vec![matrix()] } else { vec![ours, matrix()] };
+    let ended = write(&told.folder, &files, told.force)?;
+    print(beside.advice())?;
+    Ok(ended)
+}
+
+/// A GitLab project's own pipeline.
+const CI: &str = ".gitlab-ci.yml";
+
+/// What a pipeline that is there already includes.
+const INCLUDED: &str = ".gitlab/evenkeel.yml";
+
+/// Stages of our jobs.
+const STAGES: [&str; 3] = ["build", "test", "deploy"];
+
+/// A pipeline that is the user's: it is left as it is, and what it lacks is told.
+struct Beside {
+    /// Whether it includes Evenkeel already, from here or from its own repository.
+    is_included: bool,
+    has_includes: bool,
+    has_pages: bool,
+    /// Stages that it lacks, where it names some.
+    lacks: Option<Vec<&'static str>>,
+}
+
+impl Beside {
+    fn of(theirs: &str) -> Beside {
+        let code = |line: &'_ &str| !line.trim_start().starts_with('#');
+        let lines: Vec<&str> = theirs.lines().filter(code).collect();
+        let has = |key: &str| lines.iter().any(|line| line.starts_with(key));
+        let stages = lines.iter().position(|line| line.starts_with("stages:")).map(|at| {
+            let below = lines[at + 1..].iter();
+            let below = below.take_while(|line| line.starts_with([' ', '-']) || line.is_empty());
+            let words = std::iter::once(&lines[at]).chain(below);
+            let is_word = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+            let words: Vec<&str> = words
+                .flat_map(|line| line.split(|c| !is_word(c)))
+                .map(|word| word.trim_start_matches('-'))
+                .collect();
+            STAGES.into_iter().filter(|stage| !words.contains(stage)).collect()
+        });
+        let ours = [INCLUDED, "/ci/gitlab/evenkeel.yml"];
+        Beside {
+            is_included: lines.iter().any(|line| ours.iter().any(|name| line.contains(name))),
+            has_includes: has("include:"),
+            has_pages: has("pages:"),
+            lacks: stages,
+        }
+    }
+
+    /// Our pipeline without what theirs has.
+    fn text(&self, whole: &str) -> String {
+        let mut text = whole.replace("stages: [build, test, deploy]\n\n", "");
+        if self.has_pages {
+            text = text.replace("\npages:\n  extends: .evenkeel-pages\n", "");
+        }
+        text
+    }
+
+    /// What is to be added by hand: its lines as they are.
+    fn advice(&self) -> String {
+        let mut told = match (self.is_included, self.has_includes) {
+            (true, _) => format!("{CI}: includes it already\n"),
+            (false, false) => format!(
+                "{CI}: is yours, and was not changed. Add to it:\n\ninclude:\n  - local: {INCLUDED}\n\n"
+            ),
+            (false, true) => format!(
+                "{CI}: is yours, and was not changed. Add to its list `include:`:\n\n  - local: {INCLUDED}\n\n"
+            ),
+        };
+        for stage in self.lacks.iter().flatten() {
+            told.push_str(&format!("Add to its list `stages:`:\n\n  - {stage}\n\n"));
+        }
+        if self.has_pages && !self.is_included {
+            told.push_str(
+                "Its job `pages` is yours, too: reports are published where a job has `extends: .evenkeel-pages`.\n",
+            );
+        }
+        told
+    }
 }
 
 fn github(told: &cli::InitGithub) -> anyhow::Result<Exit> {
     let (tool, commit) = tool(&told.tool)?;
     let filled = |text: &str| filled(text, tool, commit);
+    let branch = default_branch(&told.folder).unwrap_or_else(|| "main".to_owned());
+    let workflow =
+        filled(WORKFLOW).replace("branches: [main]", &format!("branches: [{}]", scalar(&branch)));
     let workflows = Path::new(".github/workflows");
-    let mut files =
-        vec![Wanted { path: workflows.join("evenkeel.yml"), text: filled(WORKFLOW) }, matrix()];
+    let mut files = vec![Wanted { path: workflows.join("evenkeel.yml"), text: workflow }, matrix()];
     if told.forks {
         let text = filled(SECOND_STAGE);
         files.push(Wanted { path: workflows.join("evenkeel-publish.yml"), text });
@@ -73,6 +168,18 @@ fn github(told: &cli::InitGithub) -> anyhow::Result<Exit> {
         files[0].text = files[0].text.replace(measured, &format!("{measured}      forks: true\n"));
     }
     write(&told.folder, &files, told.force)
+}
+
+/// A name as YAML has it, quoted where it could be read as anything else.
+fn scalar(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain);
+    let words = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
+    match is_plain && !words.contains(&name.to_ascii_lowercase().as_str()) {
+        true => name.to_owned(),
+        // JSON's strings are YAML's.
+        false => serde_json::Value::from(name).to_string(),
+    }
 }
 
 /// `OWNER/NAME@COMMIT`: a tag or a branch may move, and would run with the rights of the workflow.

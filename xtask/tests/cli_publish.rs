@@ -590,6 +590,71 @@ fn a_repository_gets_its_files_once_and_none_of_the_users_is_overwritten() {
 }
 
 #[test]
+fn a_pipeline_that_is_there_stays_and_the_lines_that_it_lacks_are_told() {
+    let place = TempDir::new().unwrap();
+    let of = format!("https://example.org/me/evenkeel@{}", "0123456789".repeat(4));
+    let init = || run(xtask(&["init", "gitlab", "--tool", &of]).current_dir(place.path()));
+    let theirs = "stages: [check, build, test]\n\npages:\n  stage: check\n  script: [make]\n";
+    std::fs::write(place.path().join(".gitlab-ci.yml"), theirs).unwrap();
+    let first = init();
+    first.ends_with(0);
+    for told in [
+        ".gitlab/evenkeel.yml: written\n",
+        ".gitlab-ci.yml: is yours, and was not changed. Add to it:\n\ninclude:\n  - local: .gitlab/evenkeel.yml\n",
+        "Add to its list `stages:`:\n\n  - deploy\n",
+        "Its job `pages` is yours",
+    ] {
+        assert!(first.stdout.contains(told), "{told}: {first}");
+    }
+    assert_eq!(text(&place, ".gitlab-ci.yml"), theirs);
+    let ours = text(&place, ".gitlab/evenkeel.yml");
+    assert!(ours.contains("/ci/gitlab/evenkeel.yml\"") && !ours.contains("\nstages:"), "{ours}");
+    assert!(!ours.contains("\npages:"), "{ours}");
+    // Once they are added, there is nothing to do.
+    let added = format!(
+        "include:\n  - local: .gitlab/evenkeel.yml\n{}",
+        theirs.replace("test]", "test, deploy]")
+    );
+    std::fs::write(place.path().join(".gitlab-ci.yml"), &added).unwrap();
+    let second = init();
+    assert_eq!(
+        second.ends_with(0).stdout,
+        "matrices/network.toml: is there already\n.gitlab-ci.yml: includes it already\n"
+    );
+    assert_eq!(text(&place, ".gitlab-ci.yml"), added);
+    assert_eq!(text(&place, ".gitlab/evenkeel.yml"), ours);
+}
+
+#[test]
+fn a_workflow_is_for_the_default_branch_of_its_repository() {
+    let tool = format!("me/evenkeel@{}", "0123456789".repeat(4));
+    let git = |place: &TempDir, words: &[&str]| {
+        let folder = place.path().to_str().unwrap();
+        let words = [&["git", "-C", folder, "-c", "user.name=n", "-c", "user.email=n@x"], words];
+        let said = command::run(&words.concat(), std::time::Duration::from_secs(60)).unwrap();
+        assert_eq!(said.code, Some(0), "{words:?}");
+    };
+    let branches = |place: &TempDir| {
+        run(xtask(&["init", "github", "--tool", &tool]).current_dir(place.path())).ends_with(0);
+        let workflow = text(place, ".github/workflows/evenkeel.yml");
+        workflow.lines().find(|line| line.contains("branches:")).unwrap().trim().to_owned()
+    };
+    let place = TempDir::new().unwrap();
+    git(&place, &["init", "--quiet", "--initial-branch=trunk"]);
+    git(&place, &["commit", "--quiet", "--allow-empty", "--message=x"]);
+    assert_eq!(branches(&place), "branches: [trunk]");
+    // On another branch it is still that of the remote.
+    let clone = TempDir::new().unwrap();
+    git(&clone, &["clone", "--quiet", place.path().to_str().unwrap(), "."]);
+    git(&clone, &["checkout", "--quiet", "-b", "topic"]);
+    assert_eq!(branches(&clone), "branches: [trunk]");
+    let odd = TempDir::new().unwrap();
+    git(&odd, &["init", "--quiet", "--initial-branch=a,b"]);
+    assert_eq!(branches(&odd), "branches: [\"a,b\"]");
+    assert_eq!(branches(&TempDir::new().unwrap()), "branches: [main]");
+}
+
+#[test]
 fn a_run_in_which_nothing_was_measured_is_told_and_ends_as_such() {
     let place = place();
     let report = run(xtask(&["report", "unmeasured"]).current_dir(place.path()));

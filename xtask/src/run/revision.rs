@@ -84,6 +84,25 @@ pub fn working_tree() -> Option<String> {
     (said.code == Some(0)).then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
+/// The default branch of the repository that a folder lies in: what its remote says, else `main` or `master` where there is such a branch, else the one
+/// that is checked out. Nothing where there is no git and no repository.
+pub fn default_branch(folder: &Path) -> Option<String> {
+    let asked = |words: &[&str]| {
+        let folder = folder.to_str()?;
+        let said = git(&[&["-C", folder], words].concat()).ok()?;
+        let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+        (said.code == Some(0) && !text.is_empty()).then_some(text)
+    };
+    let remote = asked(&["symbolic-ref", "--short", "refs/remotes/origin/HEAD"]);
+    if let Some(branch) = remote.and_then(|name| name.strip_prefix("origin/").map(str::to_owned)) {
+        return Some(branch);
+    }
+    let branches = asked(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]);
+    let branches = branches.unwrap_or_default();
+    let usual = ["main", "master"].into_iter().find(|name| branches.lines().any(|of| of == *name));
+    usual.map(str::to_owned).or_else(|| asked(&["symbolic-ref", "--short", "HEAD"]))
+}
+
 /// The commits behind one up to another, newest first, abbreviated. Nothing where there is no git, no repository, or no such commit in it.
 pub fn commits_between(before: &str, after: &str) -> Option<Vec<String>> {
     let range = format!("{before}..{after}");
