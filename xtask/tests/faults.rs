@@ -450,7 +450,7 @@ fn a_pause_of_realtime_threads_that_was_left_half_way_is_put_back_whatever_was_w
     let _alone = alone();
     let found = Found::look();
     // Elsewhere nothing is given by cgroup, and nothing is written.
-    let Some(path) = found.slices() else { return };
+    let Ok(path) = found.slices() else { return };
     let before = Inventory::take().unwrap();
     let is = value_of(path).unwrap();
     let ours = "950000 9400 10000".to_owned();

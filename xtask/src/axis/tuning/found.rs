@@ -1,6 +1,7 @@
 //! What this host has of what knobs write. Looked up once by a run, and data from then on.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use evenkeel_agent::machine::cgroup::Hierarchies;
@@ -13,7 +14,8 @@ use super::rows;
 pub struct Found {
     paths: BTreeMap<&'static str, Vec<String>>,
     out_of_reach: Option<String>,
-    slices: Option<String>,
+    /// What says how realtime threads pause, or why nothing does; nothing where nobody looked.
+    slices: Option<Result<String, String>>,
 }
 
 /// Where kernels from 6.12 on let their fair servers be set.
@@ -31,10 +33,7 @@ impl Found {
         let release = release.map(|name| name.release().to_string_lossy().into_owned());
         let has = release.is_some_and(|release| version(&release) >= Some(WITH_FAIR_SERVERS));
         let out_of_reach = has.then(|| out_of_reach(Path::new(FAIR_SERVERS))).flatten();
-        let hierarchies = Hierarchies::mounted().ok();
-        let cpu = hierarchies.as_ref().and_then(|mounted| mounted.controller("cpu"));
-        let cpu = cpu.filter(|cpu| cpu.join("cpu.rt_period_us").exists());
-        Found { paths, out_of_reach, slices: cpu.map(slices::path) }
+        Found { paths, out_of_reach, slices: Some(accounted(Hierarchies::mounted())) }
     }
 
     /// A host that has one path for every row.
@@ -55,13 +54,36 @@ impl Found {
     }
 
     /// What says how realtime threads pause, where the kernel gives realtime time by cgroup.
-    pub fn slices(&self) -> Option<&str> {
-        self.slices.as_deref()
+    ///
+    /// # Errors
+    /// Why it does not, or why that cannot be told.
+    pub fn slices(&self) -> Result<&str, &str> {
+        match &self.slices {
+            Some(found) => found.as_deref().map_err(String::as_str),
+            None => Err("control groups were not looked at"),
+        }
     }
 
     /// All paths that knobs may write machine-wide.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         self.paths.values().flatten().map(String::as_str)
+    }
+}
+
+/// What says how realtime threads pause, of the hierarchies of control groups that are mounted, or why nothing does.
+fn accounted(mounted: anyhow::Result<Hierarchies>) -> Result<String, String> {
+    let mounted = mounted.map_err(|error| format!("{error:#}"))?;
+    let cpu = mounted
+        .controller("cpu")
+        .ok_or("no control groups of version 1 with the controller `cpu` are mounted")?;
+    let period = cpu.join("cpu.rt_period_us");
+    match period.metadata() {
+        Ok(_) => Ok(slices::path(cpu)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(format!(
+            "there is no {}: this kernel does not account realtime by control group",
+            period.display()
+        )),
+        Err(error) => Err(format!("{} cannot be read: {error}", period.display())),
     }
 }
 
@@ -113,7 +135,42 @@ fn inside(folder: &Path, part: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{expand, out_of_reach, version};
+    use evenkeel_agent::machine::cgroup::Hierarchies;
+
+    use super::{accounted, expand, out_of_reach, version};
+
+    #[test]
+    fn why_realtime_is_not_accounted_by_control_group_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("cpu");
+        let mounted = |place: &std::path::Path| {
+            let place = place.display();
+            Ok(Hierarchies::parse(&format!(
+                "30 25 0:26 / {place} rw - cgroup cgroup rw,cpu,cpuacct"
+            )))
+        };
+        let why = |mounted| accounted(mounted).unwrap_err();
+        assert_eq!(
+            why(Err(anyhow::anyhow!("EACCES").context("failed to read it"))),
+            "failed to read it: EACCES"
+        );
+        assert!(why(Ok(Hierarchies::default())).starts_with("no control groups"));
+        assert!(
+            why(mounted(&place))
+                .ends_with("this kernel does not account realtime by control group")
+        );
+        // A file in the folder's place refuses to be looked into, whoever asks.
+        std::fs::write(&place, "").unwrap();
+        assert!(
+            why(mounted(&place)).contains("cpu.rt_period_us cannot be read: "),
+            "{}",
+            why(mounted(&place))
+        );
+        std::fs::remove_file(&place).unwrap();
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(place.join("cpu.rt_period_us"), "1000000").unwrap();
+        assert!(accounted(mounted(&place)).is_ok());
+    }
 
     #[test]
     fn fair_servers_are_in_reach_where_they_can_be_read() {

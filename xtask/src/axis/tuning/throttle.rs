@@ -117,16 +117,16 @@ impl Knob for Throttle {
             ));
         };
         let turned = match site.found.slices() {
-            Some(path) => Turned {
+            Ok(path) => Turned {
                 partial: Some(format!(
                     "ordinary threads keep {} us of every {period_us} us, or the kernel's fair servers would give them 50 ms of a second: {why}",
                     share(period_us)
                 )),
                 ..self.put(want, [(path.to_owned(), slices(period_us))], "a pause in slices")
             },
-            None => Turned {
+            Err(no_slices) => Turned {
                 partial: Some(format!(
-                    "the kernel's fair servers still give ordinary threads 50 ms of a second in which realtime threads would run: {why}"
+                    "the kernel's fair servers still give ordinary threads 50 ms of a second in which realtime threads would run: {why}; nor can these have it in slices: {no_slices}"
                 )),
                 ..self.put(want, [no_throttle()], "no throttle")
             },
