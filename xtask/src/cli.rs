@@ -14,6 +14,7 @@ Exit codes:
   2    wrong input
   3    it cannot be told, where --require-conclusive asks; or flagged in a run that drifted, or on a host not calibrated to gate
   4    the host failed us: nothing was measured, or a change was not undone
+  125  with --bisect: it cannot be told, or an error; `git bisect run` skips the commit
   130  interrupted; the host is as it was";
 
 /// Measures the network performance of containers and virtual machines over a matrix, and tells whether it stays deterministic.
@@ -29,6 +30,39 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line as it was typed. Help calls the program as it was started: `cargo xtask` in a checkout, else by the name of its file.
+    pub fn of_this_process() -> Cli {
+        let name = called(std::env::args_os().next().as_deref());
+        let command = renamed(<Cli as clap::CommandFactory>::command(), &name);
+        let command = command.display_name(name.clone()).bin_name(name);
+        <Cli as clap::FromArgMatches>::from_arg_matches(&command.get_matches())
+            .unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The program's name in a checkout, as all texts of help have it.
+const IN_CHECKOUT: &str = "cargo xtask";
+
+/// What a user calls the program that was started by this path.
+pub fn called(path: Option<&std::ffi::OsStr>) -> String {
+    let name = path.map(std::path::Path::new).and_then(std::path::Path::file_name);
+    match name.and_then(std::ffi::OsStr::to_str) {
+        None | Some("xtask") => IN_CHECKOUT.to_owned(),
+        Some(name) => name.to_owned(),
+    }
+}
+
+/// Help with another name of the program, also of what is below.
+fn renamed(command: clap::Command, name: &str) -> clap::Command {
+    let after = command.get_after_help().map(|text| text.to_string().replace(IN_CHECKOUT, name));
+    let command = match after {
+        Some(text) => command.after_help(text),
+        None => command,
+    };
+    command.mut_subcommands(|below| renamed(below, name))
 }
 
 /// What to do.
@@ -224,7 +258,7 @@ pub struct Plan {
     #[arg(long)]
     pub gate: bool,
     /// Tell it as a gate, and leave out the cells that a gate of this time does not carry: `90s`, `30m`, `2h`.
-    #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = crate::matrix::duration::parse, conflicts_with_all = ["boots", "quick"])]
     pub budget: Option<Duration>,
     /// Print every step of this cell and what undoes it. Needs no root.
     #[arg(long, value_name = "CELL")]

@@ -124,11 +124,19 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     let judge = Judge::new(&host, &matrix);
     let plan = Plan::new(&matrix, options(&told.selection, told.lab), &judge).map_err(wrong)?;
     let mut plan = plan.with_labs(lab::STARTS);
-    let boots = policy::find(None).map_err(wrong)?.gate_boots();
+    let policy = policy::find(None).map_err(wrong)?;
+    // What `bench --against` takes of these arguments.
+    let by_policy = told.selection.boots.is_none() && !told.selection.quick;
+    let fixed = GateBoots::fixed(matrix.measure.boots);
+    let boots = if by_policy { policy.gate_boots() } else { fixed };
+    let gives_verdict = by_policy || boots.first >= policy.require.boots;
+    if told.gate && !gives_verdict {
+        return Err(wrong(too_few(boots.first, policy.require.boots)));
+    }
     if let Some(budget) = told.budget {
         plan = plan.within_budget(budget, boots);
     }
-    plan.gate = Some(plan.gate_cost(boots));
+    plan.gate = gives_verdict.then(|| plan.gate_cost(boots));
     // A budget is a gate's.
     plan.only_gate = told.gate || told.budget.is_some();
     match told.format {
@@ -150,6 +158,13 @@ pub fn plan(told: &cli::Plan) -> anyhow::Result<Exit> {
     std::mem::forget(plan);
     std::mem::forget(matrix);
     Ok(Exit::Fine)
+}
+
+/// Why a number of boots that the user chose is refused where it is to gate.
+fn too_few(boots: u32, least: u32) -> String {
+    format!(
+        "{boots} boots of each cell cannot give a verdict: the policy asks for {least}: add `--boots {least}` or more"
+    )
 }
 
 /// What is asked of the jobs that measure a plan.
@@ -326,10 +341,7 @@ fn base(
     // A number of boots that the user chose is taken as it is.
     let by_policy = told.boots.is_none() && !told.quick;
     if !by_policy && candidate.measure.boots < least {
-        return Err(wrong(format!(
-            "{} boots of each cell cannot give a verdict: the policy asks for {least}: add `--boots {least}` or more",
-            candidate.measure.boots
-        )));
+        return Err(wrong(too_few(candidate.measure.boots, least)));
     }
     let (revision, commit) = (of.name.clone(), of.commit.clone());
     let cells = Vec::new();

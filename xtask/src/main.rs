@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use xtask::cli::{Cli, Command, History};
 use xtask::command::{self, Exit};
 use xtask::run::progress::Detail;
@@ -15,7 +14,7 @@ fn main() -> ExitCode {
     let done = if evenkeel_agent::entry::is_agent() {
         evenkeel_agent::entry::main().map(|()| Exit::Fine)
     } else {
-        run(&Cli::parse())
+        run(&Cli::of_this_process())
     };
     match done {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -229,3 +229,50 @@ fn closed_pipe() -> Stdio {
     drop(reader);
     writer.into()
 }
+
+#[test]
+fn help_calls_the_program_as_it_was_started() {
+    let place = TempDir::new().unwrap();
+    let installed = place.path().join("evenkeel");
+    std::os::unix::fs::symlink(XTASK, &installed).unwrap();
+    for words in [&["--help"][..], &["bench", "--help"], &["publish", "github", "--help"]] {
+        let mut command = assert_cmd::Command::new(&installed);
+        let said = run(command.args(words));
+        let text = &said.ends_with(0).stdout;
+        assert!(!text.contains("cargo xtask") && text.contains("evenkeel "), "{said}");
+        assert!(run(&mut xtask(words)).stdout.contains("cargo xtask "));
+    }
+    // All exit codes are there.
+    let said = run(&mut xtask(&["--help"]));
+    for code in [0, 1, 2, 3, 4, 125, 130] {
+        assert!(said.stdout.contains(&format!("\n  {code} ")), "{code}: {said}");
+    }
+}
+
+#[test]
+fn a_plan_prices_what_is_asked_of_it_and_no_cell_that_cannot_be_measured() {
+    let gate = |more: &[&str]| {
+        let words = [&["plan", "smoke", "--only", "netns", "--gate"], more].concat();
+        run(&mut xtask(&words))
+    };
+    let said = gate(&["--boots", "12"]);
+    assert!(
+        said.ends_with(0).stdout.contains("12 boots a side of each cell, judged once"),
+        "{said}"
+    );
+    let asked = gate(&["--boots", "24"]);
+    assert_ne!(said.stdout.lines().nth(1), asked.stdout.lines().nth(1));
+    gate(&["--boots", "3"]).is_refused_with(&["3 boots of each cell cannot give a verdict"]);
+    gate(&["--boots", "12", "--budget", "1h"]).ends_with(2);
+    let place = TempDir::new().unwrap();
+    let matrix = common::Quick {
+        kernel: "'other'",
+        more: "[kernel.other]\nimage = '/none'\n",
+        ..Default::default()
+    };
+    let path = matrix.write(place.path());
+    let said = run(&mut xtask(&["plan", path.to_str().unwrap()]));
+    let text = &said.ends_with(0).stdout;
+    assert!(text.contains("0 runnable, 1 skipped"), "{said}");
+    assert!(text.contains("no cell can be measured here") && !text.contains("about 0 s"), "{said}");
+}

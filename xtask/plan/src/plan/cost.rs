@@ -14,11 +14,21 @@ pub struct GateBoots {
     pub first: u32,
     /// At most, where nothing is suspect.
     pub most: u32,
-    /// Fresh ones at most of a suspect.
+    /// Fresh ones at most of a suspect; none where the number of boots is fixed, so that all is judged once.
     pub fresh: u32,
 }
 
 impl GateBoots {
+    /// So many of each cell, judged once.
+    pub fn fixed(boots: u32) -> GateBoots {
+        GateBoots { first: boots, most: boots, fresh: 0 }
+    }
+
+    /// Whether their number is fixed.
+    pub fn is_fixed(self) -> bool {
+        self.first == self.most && self.fresh == 0
+    }
+
     /// What a budget reckons with: most cells are told early.
     fn usual(self) -> u32 {
         self.first.midpoint(self.most)

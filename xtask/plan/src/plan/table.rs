@@ -27,7 +27,10 @@ impl fmt::Display for Table<'_> {
             write!(f, ", shard {shard}")?;
         }
         writeln!(f, ": {}", counts(&plan.cells))?;
-        if !plan.only_gate {
+        let is_empty = plan.boot_count() == 0;
+        if is_empty && !plan.cells.is_empty() {
+            writeln!(f, "no cell can be measured here: there is no time to tell")?;
+        } else if !plan.only_gate {
             writeln!(
                 f,
                 "{} boots ({} of each cell), seed {}, about {}",
@@ -40,10 +43,19 @@ impl fmt::Display for Table<'_> {
         if let Some(budget) = &plan.budget {
             writeln!(f, "{budget}")?;
         }
-        if plan.cells.is_empty() || plan.only_gate && plan.boot_count() == 0 {
+        if is_empty {
             return write_groups(f, plan, groups);
         }
-        if let Some(GateCost { boots, screen: [least, most], suspect }) = plan.gate {
+        if let Some(GateCost { boots, screen: [time, _], .. }) = plan.gate
+            && boots.is_fixed()
+        {
+            writeln!(
+                f,
+                "as a gate (`bench --against` with `--boots {0}`): {0} boots a side of each cell, judged once, about {1}",
+                boots.first,
+                human(time)
+            )?;
+        } else if let Some(GateCost { boots, screen: [least, most], suspect }) = plan.gate {
             writeln!(
                 f,
                 "as a gate (`bench --against`): {} to {} boots a side of each cell, {} to {}; and up to {} of a suspect, at most {} each",
