@@ -99,8 +99,12 @@ fn name(of: &WorkloadOfRun) -> String {
     format!("{}:{}", of.cell, of.workload)
 }
 
+/// Fewer boots say too little of how they vary: between two an interval can span forty powers of ten, and whoever draws it sees nothing else.
+const BOOTS_OF_AN_INTERVAL: usize = 3;
+
 fn metric(aspect: &AspectOfRun, seed: u64) -> Metric {
-    let ends = interval::mean(&aspect.logs, seed).ok();
+    let enough = aspect.logs.len() >= BOOTS_OF_AN_INTERVAL;
+    let ends = enough.then(|| interval::mean(&aspect.logs, seed).ok()).flatten();
     Metric {
         value: aspect.mean().exp(),
         lower_value: ends.map(|ends| ends.low.exp()),
@@ -113,34 +117,37 @@ mod tests {
     use super::*;
     use crate::record::testing::{cell, rates, record, run};
 
-    fn two() -> (Run, Vec<Record>) {
+    fn three() -> (Run, Vec<Record>) {
         let cell = cell("netns", "stock");
         let of = |boot, factor: f64| {
             record(&cell, boot, "tcp-stream", rates(&[1e9 * factor, 2e9 * factor, 4e9 * factor]))
         };
-        (run(std::slice::from_ref(&cell)), vec![of(0, 1.0), of(1, 1.1)])
+        (run(std::slice::from_ref(&cell)), vec![of(0, 1.0), of(1, 1.1), of(2, 1.05)])
     }
 
     #[test]
     fn bencher_has_a_measure_for_each_aspect() {
-        let (run, records) = two();
+        let (run, records) = three();
         insta::assert_snapshot!(bmf(&run, &records).unwrap(), @r#"
         {
           "running/netns/bridge/stock/idle:tcp-stream": {
             "bytes-per-second": {
-              "value": 2097617696.3403027,
-              "lower_value": 1144865246.5118773,
-              "upper_value": 3843247066.3300467
+              "value": 2098411497.1245363,
+              "lower_value": 1864117274.2506409,
+              "upper_value": 2362153321.6221814
             },
             "mad": {
-              "value": 1048808848.1701531,
-              "lower_value": 572432623.2559335,
-              "upper_value": 1921623533.165047
+              "value": 1049205748.5622699,
+              "lower_value": 932058637.1253186,
+              "upper_value": 1181076660.811097
             },
             "sd": {
-              "value": 1602081978.7597222,
-              "lower_value": 874405275.4441595,
-              "upper_value": 2935328432.6457353
+              "value": 1602688254.1231332,
+              "lower_value": 1423743085.5880532,
+              "upper_value": 1804124399.9041693
+            },
+            "sd-between-boots": {
+              "value": 0.0476595956562138
             }
           }
         }
@@ -149,22 +156,32 @@ mod tests {
     }
 
     #[test]
+    fn of_two_boots_no_interval_is_exported() {
+        let (run, mut records) = three();
+        records.pop();
+        let text = bmf(&run, &records).unwrap();
+        assert!(text.contains("\"value\"") && !text.contains("lower_value"), "{text}");
+        let (text, _) = github_action_benchmark(&run, &records, Better::Higher).unwrap();
+        assert!(text.contains("n = 2") && !text.contains("range"), "{text}");
+    }
+
+    #[test]
     fn the_action_has_one_direction_a_file() {
-        let (run, records) = two();
+        let (run, records) = three();
         let (bigger, others) = github_action_benchmark(&run, &records, Better::Higher).unwrap();
-        assert_eq!(others, 2);
+        assert_eq!(others, 3);
         insta::assert_snapshot!(bigger, @r#"
         [
           {
             "name": "running/netns/bridge/stock/idle:tcp-stream location (median)",
             "unit": "bytes/s",
-            "value": 2097617696.3403027,
-            "range": "1.144865e9..3.843247e9",
-            "extra": "geometric mean, n = 2, instrument f"
+            "value": 2098411497.1245363,
+            "range": "1.864117e9..2.362153e9",
+            "extra": "geometric mean, n = 3, instrument f"
           }
         ]
         "#);
         let (smaller, others) = github_action_benchmark(&run, &records, Better::Lower).unwrap();
-        assert_eq!((others, smaller.matches("\"name\"").count()), (1, 2));
+        assert_eq!((others, smaller.matches("\"name\"").count()), (1, 3));
     }
 }

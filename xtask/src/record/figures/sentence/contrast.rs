@@ -100,7 +100,10 @@ pub(super) fn told(
     }
     let alone = rows.iter().filter(|row| is_clear_alone(row) && !is_clear(row)).count();
     match (alone, any) {
-        _ if look => parts.push("too few boots for intervals".to_owned()),
+        _ if look => {
+            parts.insert(0, "too few boots for intervals".to_owned());
+            parts.iter_mut().skip(1).for_each(|part| *part = format!("by ratios alone {part}"));
+        }
         (_, true) if tests > 1 => parts.push(format!("corrected for all {tests} comparisons")),
         (1, false) => parts.push(format!(
             "1 figure differs by its own 95 % interval, but not when corrected for all {tests} comparisons"
@@ -144,17 +147,21 @@ fn grouped(changes: &[Change<'_>], room: &Room) -> String {
         let pairs = figure.iter().map(|change| pair(change.row)).collect();
         by_pairs.entry(pairs).or_default().push(figure);
     }
+    // What has no interval never leads.
+    let is_bare = |figure: &Vec<&Change<'_>>| figure.iter().all(|of| of.row.low.is_none());
     let size = |figure: &Vec<&Change<'_>>| {
         figure.iter().map(|change| change.harm.abs()).fold(0.0, f64::max)
     };
     let mut groups: Vec<(BTreeSet<Pair<'_>>, Vec<Vec<&Change<'_>>>)> =
         by_pairs.into_iter().collect();
     for (_, figures) in &mut groups {
-        figures.sort_by(|a, b| size(b).total_cmp(&size(a)));
+        figures
+            .sort_by(|a, b| is_bare(a).cmp(&is_bare(b)).then_with(|| size(b).total_cmp(&size(a))));
     }
     // What is seen in most pairs first, then what changed most.
     groups.sort_by(|a, b| {
-        b.0.len().cmp(&a.0.len()).then_with(|| size(&b.1[0]).total_cmp(&size(&a.1[0])))
+        let by_size = size(&b.1[0]).total_cmp(&size(&a.1[0]));
+        is_bare(&a.1[0]).cmp(&is_bare(&b.1[0])).then(b.0.len().cmp(&a.0.len())).then(by_size)
     });
     let mut left: usize = groups.iter().map(|(_, figures)| figures.len()).sum();
     let mut parts = Vec::new();
