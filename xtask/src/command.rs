@@ -367,7 +367,7 @@ pub fn report(told: &cli::Report, detail: Detail) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// A run cannot be read, or is no comparison; the policy is wrong.
-pub fn compare(told: &cli::Compare) -> anyhow::Result<Exit> {
+pub fn compare(told: &cli::Compare, detail: Detail) -> anyhow::Result<Exit> {
     let base = read_run(&told.base)?;
     let candidate = told.candidate.as_deref().map(read_run).transpose()?;
     let policy = match (&told.policy, &candidate) {
@@ -384,8 +384,13 @@ pub fn compare(told: &cli::Compare) -> anyhow::Result<Exit> {
         None => run::verdicts::of_sides(&base.0, &base.1, &policy, options)
             .map_err(|why| wrong(format!("`{}`: {why}", told.base.display())))?,
     };
+    let extent = match detail {
+        Detail::Quiet => verdict::Extent::Short,
+        Detail::Normal => verdict::Extent::Usual,
+        Detail::Verbose => verdict::Extent::Whole,
+    };
     match told.format {
-        cli::Shape::Table => print(verdict::Table(&verdicts))?,
+        cli::Shape::Table => print(verdict::Table(&verdicts, extent))?,
         cli::Shape::Markdown => print(verdict::Markdown(&verdicts))?,
         cli::Shape::Json => print(verdict::json(&verdicts)? + "\n")?,
     }

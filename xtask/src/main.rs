@@ -37,7 +37,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Plan(told) => command::plan(told),
         Command::Bench(told) => command::bench(told, detail),
         Command::Report(told) => command::report(told, detail),
-        Command::Compare(told) => command::compare(told),
+        Command::Compare(told) => command::compare(told, detail),
         Command::Merge(told) => fleet::commands::merge_shards(told, detail),
         Command::Import(told) => exchange::import(told),
         Command::Export(told) => exchange::export(told),

@@ -32,7 +32,7 @@ mod validity;
 
 pub use policy::Policy;
 pub use sequential::Sequential;
-pub use show::{Markdown, Table, json};
+pub use show::{Extent, Markdown, Table, json};
 pub use sides::{Comparison, Design, NoComparison, Side, stolen_share};
 pub use validity::{Check, Circumstance};
 

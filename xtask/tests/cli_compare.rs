@@ -50,6 +50,28 @@ fn exit_codes_say_what_was_found() {
 }
 
 #[test]
+fn a_table_is_as_long_as_it_is_asked_to_be() {
+    let place = place();
+    let told = |more: &[&str]| {
+        let said = compare(&place, &[&["both"][..], more].concat());
+        said.ends_with(1).stdout.clone()
+    };
+    let (short, usual, whole) = (told(&["-q"]), told(&[]), told(&["-v"]));
+    assert!(
+        short.starts_with("1 of 2 cells regressed") && short.contains("\nregressed: "),
+        "{short}"
+    );
+    assert!(!short.contains("policy") && !short.contains("inconclusive: "), "{short}");
+    assert!(
+        usual.contains("--verbose has the whole policy") && !usual.contains("may be wrong"),
+        "{usual}"
+    );
+    assert!(whole.contains("may be wrong") && whole.contains("steady: "), "{whole}");
+    let lines = [&short, &usual, &whole].map(|text| text.lines().count());
+    assert!(lines[0] < lines[1] && lines[1] < lines[2], "{lines:?}");
+}
+
+#[test]
 fn verdicts_are_printed_for_programs_and_for_comments() {
     let place = place();
     let said = compare(&place, &["both", "--format", "json"]);

@@ -259,7 +259,7 @@ fn line(row: &VerdictRow) -> String {
         [&row.cell, &row.workload, &row.aspect, &row.reason].map(|text| escaped(text));
     let aside = match (&row.accepted, row.gates) {
         (Some(_), _) => " (accepted)",
-        (None, false) => " (informs)",
+        (None, false) => " (informational)",
         (None, true) => "",
     };
     format!(

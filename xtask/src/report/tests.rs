@@ -681,7 +681,7 @@ fn a_judged_cell_tells_its_verdicts_what_differs_and_carries_its_data() {
 regressed running/netns/bridge/stock/noisy median 11.4 µs · p99 44.7 µs · 15.9 Gbit/s
 div class="body"
 Verdicts of running/netns/bridge/stock/noisy: candidate / base with its interval
-workload aspect verdict candidate / base p, corrected smallest visible boots in words
+workload aspect verdict candidate / base p, corrected detectable boots in words
 tcp-rr dispersion regressed ×1.60 [1.40–1.90] 0.002 ×1.20 5 + 5 dispersion as it was told
 tcp-rr location equivalent ×1.00 [0.99–1.01] 0.002 ×1.20 5 + 5 location as it was told
 Facts of the instrument that differ between candidate and base: kernel (6.18.5 candidate, 6.18.4 base). Compared with running/netns/bridge/isolated/noisy . The instrument was the same.

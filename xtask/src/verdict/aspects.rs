@@ -11,7 +11,7 @@ use super::sentence::counted;
 use super::tested::Observation;
 use super::units::{Layer, Value, observations};
 use crate::record::Record;
-use crate::record::figures::{Judged, threshold};
+use crate::record::figures::{Judged, in_words, threshold};
 use crate::report::Quantity;
 
 /// A boot with what one workload left in it.
@@ -96,14 +96,16 @@ fn plain(
         let found = side.iter().filter_map(|start| Some((start.record, of(&start.judged)?)));
         let found: Vec<(&Record, f64)> = found.collect();
         if let Some((record, value)) = found.iter().find(|(_, value)| *value <= 0.0) {
-            let reason = format!("{figure} of boot {} is {value}: it has no ratio", record.boot);
+            let reason =
+                format!("{} of boot {} is {value}: it has no ratio", in_words(figure), record.boot);
             return Err(Untested::Unknown(Some(figure), reason));
         }
         if found.len() < side.len() {
             let lacking = side.len() - found.len();
             notes.push(format!(
-                "{lacking} of {} boots have too few observations for {figure}",
-                side.len()
+                "{lacking} of {} boots have too few observations for {}",
+                side.len(),
+                in_words(figure)
             ));
         }
         let sign = if turned { -1.0 } else { 1.0 };
@@ -281,7 +283,7 @@ fn finish(
             Ok(Series { figure, base, candidate, turned, notes })
         }
         _ => {
-            let reason = format!("boots have too few observations for {figure}");
+            let reason = format!("boots have too few observations for {}", in_words(figure));
             Err(Untested::Unknown(Some(figure), reason))
         }
     }

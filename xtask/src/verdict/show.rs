@@ -16,7 +16,18 @@ const ROWS: usize = 200;
 
 /// Verdicts as a table. Ends with a line break.
 #[derive(Debug)]
-pub struct Table<'v>(pub &'v Verdicts);
+pub struct Table<'v>(pub &'v Verdicts, pub Extent);
+
+/// How much a table tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The sentence, and what regressed or is missing.
+    Short,
+    /// All that is not equivalent, its terms, and the policy's margins.
+    Usual,
+    /// Also every check of the run, and the whole policy.
+    Whole,
+}
 
 /// Verdicts as Markdown. Ends with a line break.
 #[derive(Debug)]
@@ -50,7 +61,7 @@ fn word(decision: &Decision) -> String {
     } else if decision.row.accepted.is_some() {
         word.push_str(" (accepted)");
     } else if !decision.row.gates {
-        word.push_str(" (informs)");
+        word.push_str(" (informational)");
     }
     word
 }

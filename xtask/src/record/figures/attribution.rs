@@ -472,7 +472,7 @@ struct Gaps(Vec<Gap>);
 impl Gaps {
     /// A sentence for each profile; of the many profiles of a fraction, one for all.
     fn told(&self, row: &Row) -> Vec<String> {
-        let lacks = format!("have too few observations for {}", row.figure);
+        let lacks = format!("have too few observations for {}", super::in_words(row.figure));
         let quiet = format!(
             "have no stall: counted as one of {}, which draws the ratio towards 1",
             threshold()

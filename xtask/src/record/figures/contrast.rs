@@ -197,7 +197,10 @@ impl Pair<'_> {
         let (ratio, ends) = match interval::ratio(&from.values, &to.values, seed) {
             Ok(found) => (Some(found.estimate), Some([found.low, found.high])),
             Err(NoInterval::NotPositive) => {
-                notes.push(format!("no ratio: {} of a boot is not above zero", row.figure));
+                notes.push(format!(
+                    "no ratio: {} of a boot is not above zero",
+                    super::in_words(row.figure)
+                ));
                 (None, None)
             }
             Err(reason) => {
@@ -245,7 +248,7 @@ impl Pair<'_> {
             notes.push(format!(
                 "{lacking} of {} boots of `{id}` have too few observations for {}",
                 boots.len(),
-                row.figure
+                super::in_words(row.figure)
             ));
         }
         if quiet > 0 {

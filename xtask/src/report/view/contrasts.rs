@@ -81,7 +81,7 @@ pub(super) struct Verdict {
     p: Option<String>,
     detectable: Option<String>,
     reason: String,
-    /// `accepted` or `informs` where it cannot make the comparison fail; or that its cell is worse elsewhere.
+    /// `accepted` or `informational` where it cannot make the comparison fail; or that its cell is worse elsewhere.
     aside: &'static str,
     boots: String,
     emulated: bool,
@@ -332,7 +332,7 @@ pub(super) fn aside(row: &VerdictRow) -> &'static str {
     match (&row.accepted, row.gates) {
         _ if row.beside_worse => BESIDE_WORSE,
         (Some(_), _) => "accepted",
-        (None, false) => "informs",
+        (None, false) => "informational",
         (None, true) => "",
     }
 }

@@ -167,7 +167,7 @@ fn told(row: &VerdictRow) -> String {
             aside => format!("{of} {} ({aside})", ratio(by)),
         },
         ("equivalent" | "inconclusive", _, Some(seen)) => {
-            format!("{} visible in {of}", ratio(seen))
+            format!("{} detectable in {of}", ratio(seen))
         }
         _ => of,
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Decision, ROWS, Table, p_shown, size, word, worst_first};
+use super::{Decision, Extent, ROWS, Table, p_shown, size, word, worst_first};
 use crate::matrix::printable;
 use crate::record::results::Overall;
 use crate::report::ratio;
@@ -14,11 +14,14 @@ const WIDTH: usize = 100;
 
 /// What stands above the columns of a row.
 const COLUMNS: [&str; 7] =
-    ["workload", "aspect", "candidate / base", "p", "boots", "visible", "needed"];
+    ["workload", "aspect", "candidate / base", "p", "boots", "detectable", "needs"];
+
+/// Which of them is what could have been seen.
+const DETECTABLE: usize = 5;
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdicts = self.0;
+        let Table(verdicts, extent) = *self;
         let Overall { verdict, sentence } = &verdicts.overall;
         // A sentence about regressions begins with them.
         let first = match verdict == Verdict::Regressed.name() {
@@ -27,27 +30,81 @@ impl fmt::Display for Table<'_> {
         };
         wrap(f, "", "", &first)?;
         known_beside(f, verdicts)?;
-        let told = worst_first(verdicts);
-        rows(f, &told)?;
+        let mut told = worst_first(verdicts);
         let equivalent = verdicts.decisions.len() - told.len();
+        if extent == Extent::Short {
+            told.retain(|of| matches!(of.verdict, Verdict::Regressed | Verdict::Missing));
+            return rows(f, &told);
+        }
+        rows(f, &told)?;
         if equivalent > 0 {
             writeln!(f, "\n{equivalent} equivalent")?;
         }
+        terms(f, &told, verdicts)?;
         let steady = verdicts.checks.iter().filter(|check| !check.void(&verdicts.policy));
+        let steady = steady.filter(|_| extent == Extent::Whole);
         for (at, check) in steady.enumerate() {
             let between = if at == 0 { "\n" } else { "" };
             write!(f, "{between}")?;
             wrap(f, "steady: ", "  ", &printable(&check.to_string()))?;
         }
-        writeln!(f)?;
-        let lines = verdicts.policy.lines();
-        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, value) in lines {
-            let indent = " ".repeat(width + 2);
-            wrap(f, &format!("{name:width$}  "), &indent, &printable(&value))?;
-        }
-        Ok(())
+        policy(f, verdicts, extent)
     }
+}
+
+/// Lines of the policy that are always told: its name, and its margins.
+const OF_POLICY: usize = 2;
+
+fn policy(f: &mut fmt::Formatter<'_>, verdicts: &Verdicts, extent: Extent) -> fmt::Result {
+    writeln!(f)?;
+    let mut lines = verdicts.policy.lines();
+    let all = lines.len();
+    if extent != Extent::Whole {
+        lines.truncate(OF_POLICY);
+    }
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in &lines {
+        let indent = " ".repeat(width + 2);
+        wrap(f, &format!("{name:width$}  "), &indent, &printable(value))?;
+    }
+    if lines.len() < all {
+        writeln!(f, "--verbose has the whole policy, and every check of the run")?;
+    }
+    Ok(())
+}
+
+/// What the words of the table mean, of those that are in it.
+fn terms(f: &mut fmt::Formatter<'_>, told: &[&Decision], verdicts: &Verdicts) -> fmt::Result {
+    let shown = &told[..told.len().min(ROWS)];
+    let has = |at: usize| shown.iter().any(|of| columns(of)[at] != NOTHING);
+    let power = 100.0 * verdicts.policy.require.power;
+    let detectable = format!(
+        "the smallest change for the worse that so many boots show in {power:.0} % of cases"
+    );
+    let all = [
+        (
+            has(3),
+            "p",
+            "chance of so much without any change beyond the margin, corrected for all that is judged",
+        ),
+        (has(DETECTABLE), COLUMNS[DETECTABLE], &*detectable),
+        (
+            has(DETECTABLE + 1),
+            COLUMNS[DETECTABLE + 1],
+            "boots a side that would show a change as large as it looks, or of twice the margin",
+        ),
+        (
+            shown.iter().any(|of| !of.row.gates),
+            "informational",
+            "it is told, and changes no exit code",
+        ),
+    ];
+    for (at, (_, term, meaning)) in all.iter().filter(|(is_there, ..)| *is_there).enumerate() {
+        let between = if at == 0 { "\n" } else { "" };
+        write!(f, "{between}")?;
+        wrap(f, &format!("{term}: "), "  ", meaning)?;
+    }
+    Ok(())
 }
 
 /// What speaks against the run, and notes.
@@ -87,14 +144,10 @@ fn rows(f: &mut fmt::Formatter<'_>, told: &[&Decision]) -> fmt::Result {
         let all = cells.iter().chain([&heading]);
         all.map(|row| row[at].chars().count()).max().unwrap_or(0)
     });
-    // Outcomes have no numbers.
-    let numbers = |of: &[&Decision]| of.iter().any(|decision| decision.row.ratio.is_some());
     for Group { word, gist, of } in &groups {
         writeln!(f)?;
         wrap(f, &format!("{word}: "), "  ", &printable(gist))?;
-        if numbers(of) {
-            line(f, &heading, &widths)?;
-        }
+        line(f, &heading, &widths)?;
         let mut by_cell: Vec<(&str, Vec<&Decision>)> = Vec::new();
         for decision in of {
             let cell = decision.row.cell.as_str();

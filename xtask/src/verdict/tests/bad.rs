@@ -341,7 +341,7 @@ fn a_table_begins_with_what_must_be_known_and_tells_alike_what_ended_alike() {
     candidate.1[0].workloads.clear();
     candidate.0.matrix.measure.windows += 1;
     let verdicts = compared(&[base, candidate]);
-    let table = Table(&verdicts).to_string();
+    let table = Table(&verdicts, Extent::Usual).to_string();
     let (rows, _) = table.split_once("\npolicy ").unwrap();
     insta::assert_snapshot!(rows, @r"
 inconclusive: no regression in 2 cells; some boots of 1 cell fail; of 11 verdicts that gate 2
@@ -352,39 +352,47 @@ note: the sides were measured differently: windows was 50 and is 51
 
 inconclusive: not told from chance: 1 of 12 boots fail in the candidate, 0 of 12 in the base: no
   answer
+    workload  aspect        candidate / base   p      boots  detectable  needs
   running/netns/bridge/stock/idle
     tcp-rr    outcome       -                  1.000  12+12
 
 inconclusive: no transaction longer than 10 ms; the policy asks for 7 boots a side
+    workload  aspect        candidate / base   p      boots  detectable  needs
   running/netns/bridge/stock/noisy
     tcp-rr    stall         -                  -      12+5
 
 inconclusive: one mode; the policy asks for 7 boots a side
+    workload  aspect        candidate / base   p      boots  detectable  needs
   running/netns/bridge/stock/noisy
     tcp-rr    modes         -                  -      12+5
 
 inconclusive: cannot be told from the margin
-    workload  aspect        candidate / base   p      boots  visible  needed
+    workload  aspect        candidate / base   p      boots  detectable  needs
   running/netns/bridge/stock/idle
-    tcp-rr    tail          ×1.06 [0.92–1.23]  0.929  12+11  ×1.50    98
-    tcp-rr    dispersion    ×1.02 [0.90–1.15]  0.929  12+11  ×1.42    69
-    tcp-rr    location      ×1.01 [0.98–1.05]  0.929  12+11  ×1.09    102
+    tcp-rr    tail          ×1.06 [0.92–1.23]  0.929  12+11  ×1.50       98
+    tcp-rr    dispersion    ×1.02 [0.90–1.15]  0.929  12+11  ×1.42       69
+    tcp-rr    location      ×1.01 [0.98–1.05]  0.929  12+11  ×1.09       102
 
 inconclusive: cannot be told from the margin; the policy asks for 7 boots a side
-    workload  aspect        candidate / base   p      boots  visible  needed
+    workload  aspect        candidate / base   p      boots  detectable  needs
   running/netns/bridge/stock/noisy
-    tcp-rr    tail          ×0.95 [0.80–1.14]  0.976  12+5   ×1.64    66
-    tcp-rr    location      ×1.03 [0.98–1.08]  0.768  12+5   ×1.14    84
-    tcp-rr    dispersion    ×0.98 [0.85–1.12]  0.996  12+5   ×1.52    42
+    tcp-rr    tail          ×0.95 [0.80–1.14]  0.976  12+5   ×1.64       66
+    tcp-rr    location      ×1.03 [0.98–1.08]  0.768  12+5   ×1.14       84
+    tcp-rr    dispersion    ×0.98 [0.85–1.12]  0.996  12+5   ×1.52       42
 
-inconclusive (informs): shown and not judged, because its test errs too often
-    workload  aspect        candidate / base   p      boots  visible  needed
+inconclusive (informational): shown and not judged, because its test errs too often
+    workload  aspect        candidate / base   p      boots  detectable  needs
   running/netns/bridge/stock/idle
     tcp-rr    between-boot  ×1.28 [0.66–2.51]  0.768  12+11
   running/netns/bridge/stock/noisy
     tcp-rr    between-boot  ×0.97 [0.35–2.71]  0.955  12+5
 
 2 equivalent
+
+p: chance of so much without any change beyond the margin, corrected for all that is judged
+detectable: the smallest change for the worse that so many boots show in 90 % of cases
+needs: boots a side that would show a change as large as it looks, or of twice the margin
+informational: it is told, and changes no exit code
 ");
     let markdown = Markdown(&verdicts).to_string();
     let (rows, _) = markdown.split_once("<details>").unwrap();
@@ -404,8 +412,8 @@ inconclusive (informs): shown and not judged, because its test errs too often
 | inconclusive | running/netns/bridge/stock/noisy | tcp-rr | dispersion | ×0.98 [0.85–1.12] | 0.996 | spread inside a boot ×0.98 \[0.85–1.12\]: cannot be told from the margin ×1.1; 12 + 5 boots, the policy asks for 7 a side; ×1.52 could be seen; about 42 boots a side would show ×1.21 |
 | inconclusive | running/netns/bridge/stock/idle | tcp-rr | dispersion | ×1.02 [0.90–1.15] | 0.929 | spread inside a boot ×1.02 \[0.90–1.15\]: cannot be told from the margin ×1.1; 12 + 11 boots; ×1.42 could be seen; about 69 boots a side would show ×1.21 |
 | inconclusive | running/netns/bridge/stock/idle | tcp-rr | location | ×1.01 [0.98–1.05] | 0.929 | median ×1.01 \[0.98–1.05\]: cannot be told from the margin ×1.02; 12 + 11 boots; ×1.09 could be seen; about 102 boots a side would show ×1.04 |
-| inconclusive (informs) | running/netns/bridge/stock/idle | tcp-rr | between-boot | ×1.28 [0.66–2.51] | 0.768 | spread between boots ×1.28 \[0.66–2.51\]: shown and not judged, because its test errs too often; 12 + 11 boots |
-| inconclusive (informs) | running/netns/bridge/stock/noisy | tcp-rr | between-boot | ×0.97 [0.35–2.71] | 0.955 | spread between boots ×0.97 \[0.35–2.71\]: shown and not judged, because its test errs too often; 12 + 5 boots |
+| inconclusive (informational) | running/netns/bridge/stock/idle | tcp-rr | between-boot | ×1.28 [0.66–2.51] | 0.768 | spread between boots ×1.28 \[0.66–2.51\]: shown and not judged, because its test errs too often; 12 + 11 boots |
+| inconclusive (informational) | running/netns/bridge/stock/noisy | tcp-rr | between-boot | ×0.97 [0.35–2.71] | 0.955 | spread between boots ×0.97 \[0.35–2.71\]: shown and not judged, because its test errs too often; 12 + 5 boots |
 
 2 equivalent.
 ");
@@ -435,7 +443,7 @@ proptest! {
             prop_assert!(!row.reason.is_empty());
         }
         prop_assert!(json(&verdicts).is_ok());
-        let table = Table(&verdicts).to_string();
+        let table = Table(&verdicts, Extent::Usual).to_string();
         prop_assert!(!table.contains("NaN"));
         prop_assert!(table.lines().all(|line| line.chars().count() <= 100), "{}", table);
         // The same input gives the same answer.

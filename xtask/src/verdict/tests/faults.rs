@@ -454,7 +454,7 @@ fn what_is_better_is_not_praised_where_something_got_worse() {
         better.map(|d| (&*d.cell.network, d.row.beside_worse)).collect();
     assert!(better.contains(&("bridge", true)) && better.contains(&("nat", false)), "{better:?}");
     assert!(better.iter().all(|(network, mixed)| (*network == "bridge") == *mixed), "{better:?}");
-    let table = Table(&verdicts).to_string();
+    let table = Table(&verdicts, Extent::Usual).to_string();
     let [nat, bridge] = ["\nimproved: ", "\nimproved (its cell is worse elsewhere): "]
         .map(|head| table.find(head).expect(head));
     assert!(nat < bridge, "{table}");

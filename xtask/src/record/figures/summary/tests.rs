@@ -117,7 +117,7 @@ running/qemu/bridge/stock/idle NotApplicable 0 Some("no common port")
 running/gvisor/bridge/stock/idle Failed 0 Some("tcp-rr of boot 0 cannot be read: histogram is cut short; 4 of 5 planned boots left no record")
 running/podman/bridge/stock/idle Failed 0 Some("no boot left a record: finish the run with --resume")
 "#);
-    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 1 failed, 3 not begun, 1 skipped, 1 not applicable, incomplete: 8 of 15 planned boots left no record, failed boots: 3, cells recorded but not planned: 1; isolation: no figure of both cells");
+    insta::assert_snapshot!(found.overall.sentence, @"1 of 6 cells measured, 2 failed, 2 not begun, 1 skipped, 1 not applicable, incomplete: 8 of 15 planned boots left no record, failed boots: 3, cells recorded but not planned: 1; isolation: no figure of both cells");
     assert_eq!(found.overall.verdict, "incomplete");
     assert_eq!(found.cells[0].workloads[0].boots, 3);
     let none = results(&run, &[]).unwrap();
@@ -274,7 +274,7 @@ fn of_one_boot_a_side_ratios_are_told_as_what_they_are() {
     let (run, mut records) = isolated();
     records.retain(|record| record.boot == 0);
     let found = results(&run, &records).unwrap();
-    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, incomplete: 8 of 10 planned boots left no record; isolation: better: tcp-rr tail ×0.050 (no interval), tcp-rr SD ×0.050 (no interval) and tcp-rr MAD ×0.050 (no interval) in running/docker/bridge/isolated/idle; too few boots for intervals");
+    insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured, incomplete: 8 of 10 planned boots left no record; isolation: too few boots for intervals; by ratios alone better: tcp-rr tail ×0.050 (no interval), tcp-rr SD ×0.050 (no interval) and tcp-rr MAD ×0.050 (no interval) in running/docker/bridge/isolated/idle");
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn rates_have_no_stalls() {
 tcp-rr location median 1.961 [1.924 1.999] [5, 5] 
 tcp-rr dispersion mad 1.961 [1.924 1.999] [5, 5] 
 tcp-rr dispersion sd_within 1.961 [1.924 1.999] [5, 5] 
-tcp-rr tail jitter - [- -] [0, 0] 5 of 5 boots of `running/docker/bridge/stock/idle` have too few observations for jitter; 5 of 5 boots of `running/docker/bridge/isolated/idle` have too few observations for jitter
+tcp-rr tail jitter - [- -] [0, 0] 5 of 5 boots of `running/docker/bridge/stock/idle` have too few observations for p99 - p50; 5 of 5 boots of `running/docker/bridge/isolated/idle` have too few observations for p99 - p50
 ");
     insta::assert_snapshot!(found.overall.sentence, @"2 of 2 cells measured; isolation: worse, where other figures are better: tcp-rr MAD ×1.96 [1.92–2.00] at a rate ×1.96 and tcp-rr SD ×1.96 [1.92–2.00] at a rate ×1.96 in running/docker/bridge/isolated/idle; corrected for all 3 comparisons");
 }
