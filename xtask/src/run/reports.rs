@@ -45,11 +45,14 @@ pub fn report_into(dir: &Path, out: &Path, watcher: &mut dyn Watcher) -> anyhow:
     let folder = out.join("report");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("failed to make folder {}", folder.display()))?;
-    let (rendered, written) = rayon::join(
-        || report::render(&run, &records, &results, &warnings, report::Place::Run),
-        || store::write_results(out, &results),
-    );
-    let rendered = rendered?;
+    // Files are written by this thread, which may do so as their owner, and never by one of a pool.
+    let (rendered, written) = std::thread::scope(|scope| {
+        let rendered =
+            scope.spawn(|| report::render(&run, &records, &results, &warnings, report::Place::Run));
+        let written = store::write_results(out, &results);
+        (rendered.join(), written)
+    });
+    let rendered = rendered.map_err(|_| anyhow::anyhow!("rendering the report panicked"))??;
     written?;
     let files = [
         (PAGE, &rendered.html),
