@@ -42,11 +42,7 @@ pub fn split(mut text: &[u8]) -> Vec<&[u8]> {
 /// # Errors
 /// It is none that this tool can believe.
 pub fn record(line: &[u8]) -> Result<Record, Unreadable> {
-    // Of a text that is one, no single string has to be looked at again.
-    let read: Result<Record, _> = match std::str::from_utf8(line) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(line),
-    };
+    let read = serde_json::from_slice::<Record>(line);
     if read.as_ref().map_or(true, |record| record.schema != SCHEMA) {
         let header: Header = serde_json::from_slice(line).map_err(corrupt)?;
         if header.schema != SCHEMA {

@@ -15,6 +15,8 @@ pub enum Group {
     Share,
     /// Planning a million cells.
     Plan,
+    /// The report of ten thousand cells.
+    Report,
     /// How long the shipped matrices take.
     Matrices,
     /// What the gate and the history check find, and their false alarms, simulated: minutes, so only where it is named.

@@ -19,6 +19,7 @@ mod matrices;
 mod plan;
 mod rates;
 mod recording;
+mod report;
 mod runs;
 mod share;
 mod table;
@@ -36,6 +37,7 @@ fn rows(group: Group, runs: &Runs) -> anyhow::Result<Vec<Row>> {
         Group::Guest => guest::rows(runs),
         Group::Share => share::rows(runs),
         Group::Plan => plan::rows(runs),
+        Group::Report => report::rows(runs),
         Group::Matrices => matrices::rows(runs),
         Group::Verdicts => verdicts::rows(runs),
         Group::VerdictsHistory => verdicts::history_rows(runs),

@@ -133,28 +133,24 @@ impl Distribution {
 
     /// Where the density of |x - `middle`| changes, ascending: every bucket is folded about `middle`.
     fn deviations_from(&self, middle: f64) -> Vec<Edge> {
-        let part = |bucket: &Bucket, end: f64| {
-            let split = middle.clamp(bucket.low, bucket.high);
-            let (near, far) = ((split - middle).abs(), (end - middle).abs());
-            let density = bucket.count as f64 / (bucket.high - bucket.low);
-            (near < far).then(|| {
-                let [begins, ends] = [(near, density), (far, -density)];
-                [begins, ends].map(|(value, density)| Edge { value, density, mass: 0.0 })
-            })
-        };
-        // Both sides are in order as they are, the one below from its end on, so nothing has to be sorted.
-        let above: Vec<Edge> =
-            self.buckets.iter().filter_map(|bucket| part(bucket, bucket.high)).flatten().collect();
-        let mut below: Vec<Edge> = Vec::with_capacity(2 * self.buckets.len());
-        for [begins, ends] in
-            self.buckets.iter().rev().filter_map(|bucket| part(bucket, bucket.low))
-        {
-            // Where one bucket ends and the next begins, the lower one comes first, as above.
-            let touches = below.last().is_some_and(|edge| edge.value == begins.value);
-            below.insert(below.len() - usize::from(touches), begins);
-            below.push(ends);
+        // Both sides are in order as they are, the lower one from its end on, so nothing has to be sorted.
+        let room = || Vec::with_capacity(2 * self.buckets.len());
+        let (mut below, mut above): (Vec<Edge>, Vec<Edge>) = (room(), room());
+        for bucket in &self.buckets {
+            if let Some([begins, ends]) = bucket.folded(middle, bucket.high) {
+                above.push(begins);
+                above.push(ends);
+            }
         }
-        let mut edges = merged(below, above);
+        for bucket in self.buckets.iter().rev() {
+            if let Some([begins, ends]) = bucket.folded(middle, bucket.low) {
+                // Where one bucket ends and the next begins, the lower one comes first, as above.
+                let touches = below.last().is_some_and(|edge| edge.value == begins.value);
+                below.insert(below.len() - usize::from(touches), begins);
+                below.push(ends);
+            }
+        }
+        let mut edges = merged(&below, &above);
         let points = self.buckets.iter().filter(|bucket| bucket.high <= bucket.low);
         let all = edges.len();
         edges.extend(points.map(|bucket| Edge {
@@ -203,6 +199,18 @@ impl Distribution {
 }
 
 impl Bucket {
+    /// Where its part between `middle` and one `end` of it begins and ends, as distances from `middle`; nothing where it has no such part.
+    #[inline]
+    fn folded(&self, middle: f64, end: f64) -> Option<[Edge; 2]> {
+        let split = middle.clamp(self.low, self.high);
+        let (near, far) = ((split - middle).abs(), (end - middle).abs());
+        let density = self.count as f64 / (self.high - self.low);
+        (near < far).then_some([
+            Edge { value: near, density, mass: 0.0 },
+            Edge { value: far, density: -density, mass: 0.0 },
+        ])
+    }
+
     /// Expected number of observations at or below `value`.
     fn count_below(&self, value: f64) -> f64 {
         if value >= self.high {
@@ -237,14 +245,20 @@ struct Edge {
 }
 
 /// Ascending edges together, ascending; of equal ones the first come first.
-fn merged(first: Vec<Edge>, second: Vec<Edge>) -> Vec<Edge> {
+fn merged(first: &[Edge], second: &[Edge]) -> Vec<Edge> {
+    // Room for the points of both ends, too.
     let mut merged = Vec::with_capacity(first.len() + second.len() + 2);
-    let mut second = second.into_iter().peekable();
+    let mut rest = second;
     for edge in first {
-        merged.extend(std::iter::from_fn(|| second.next_if(|other| other.value < edge.value)));
-        merged.push(edge);
+        while let Some((other, behind)) = rest.split_first()
+            && other.value < edge.value
+        {
+            merged.push(*other);
+            rest = behind;
+        }
+        merged.push(*edge);
     }
-    merged.extend(second);
+    merged.extend_from_slice(rest);
     merged
 }
 

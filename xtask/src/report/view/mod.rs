@@ -26,6 +26,8 @@ mod thesis;
 
 /// Cells shown with figures and charts; the others have their row.
 const DETAILED: usize = 200;
+/// Beyond this many cells, half as many are: the rows alone are most of what a browser can take in before its reader waits.
+const MANY: usize = 5_000;
 /// Beyond this many detailed cells, each has charts of its first latency and first rate only.
 const CHARTED_FULLY: usize = 40;
 /// Cells named in a group of cells that were not measured.
@@ -156,7 +158,8 @@ impl View {
     ) -> anyhow::Result<View> {
         let source = Source::new(run, records, results);
         let order = worst_first(&source);
-        let shown: Vec<&CellResult> = order.iter().take(DETAILED).copied().collect();
+        let detailed = if order.len() > MANY { DETAILED / 2 } else { DETAILED };
+        let shown: Vec<&CellResult> = order.iter().take(detailed).copied().collect();
         let all_charts = shown.len() <= CHARTED_FULLY;
         let details = shown
             .par_iter()
@@ -195,7 +198,7 @@ impl View {
             cells: order
                 .iter()
                 .enumerate()
-                .map(|(n, cell)| Row::new(&source, cell, n < DETAILED))
+                .map(|(n, cell)| Row::new(&source, cell, n < detailed))
                 .collect(),
             details,
             absent_count: absent.iter().map(|group| group.cells.len() + group.more).sum(),
