@@ -6,7 +6,7 @@
 //! - [`check`]: whether a record's numbers can be true
 //! - [`observed`]: samples, decoded
 //! - [`figures`]: figures of a boot and of a cell from samples
-//! - [`results`]: `results.json`
+//! - [`results`]: what `results.json` holds
 
 pub mod boot;
 pub mod check;

@@ -91,7 +91,7 @@ impl Latencies {
     pub(crate) fn merged(&self, more: &[&Latencies]) -> Result<Latencies, CreationError> {
         let mut merged = self.clone();
         for more in more {
-            merged.steps = sum(&merged.steps, &*more.on(self.grid)?);
+            merged.steps = sum(&merged.steps, &more.on(self.grid)?);
         }
         Ok(merged)
     }
