@@ -165,6 +165,7 @@ const BRIDGE: [&str; 4] =
     ["peer's link", "peer's port of the bridge", "system's port of the bridge", "system's link"];
 const NAT: [&str; 4] =
     ["peer's link", "router's outer link", "router's inner link", "system's link"];
+const MACVLAN: [&str; 3] = ["peer's link", "parent of the system's link", "system's link"];
 const ENGINE_BRIDGE: [&str; 4] = [
     "peer's link",
     "peer's port of the engine's bridge",
@@ -176,29 +177,41 @@ const ENGINE_NAT: [&str; 4] =
 
 #[test]
 fn real_namespaces_over_every_network() {
-    let read =
-        bench(&axes(&["netns"], &["veth", "bridge", "nat"], "isolated", "noisy"), "ipv4", &OWN);
+    let read = bench(
+        &axes(&["netns"], &["veth", "bridge", "nat", "macvlan"], "isolated", "noisy"),
+        "ipv4",
+        &OWN,
+    );
     check(of(&read, "veth"), &VETH);
     check(of(&read, "bridge"), &BRIDGE);
     check(of(&read, "nat"), &NAT);
+    check(of(&read, "macvlan"), &MACVLAN);
 }
 
 #[test]
 fn real_runc_over_every_network() {
-    let read =
-        bench(&axes(&["runc"], &["veth", "bridge", "nat"], "isolated", "noisy"), "ipv4", &OWN);
+    let read = bench(
+        &axes(&["runc"], &["veth", "bridge", "nat", "macvlan"], "isolated", "noisy"),
+        "ipv4",
+        &OWN,
+    );
     check(of(&read, "veth"), &VETH);
     check(of(&read, "bridge"), &BRIDGE);
     check(of(&read, "nat"), &NAT);
+    check(of(&read, "macvlan"), &MACVLAN);
 }
 
 #[test]
 fn real_docker_over_every_network() {
-    let read =
-        bench(&axes(&["docker"], &["veth", "bridge", "nat"], "isolated", "noisy"), "ipv4", &OWN);
+    let read = bench(
+        &axes(&["docker"], &["veth", "bridge", "nat", "macvlan"], "isolated", "noisy"),
+        "ipv4",
+        &OWN,
+    );
     check(of(&read, "veth"), &VETH);
     check(of(&read, "bridge"), &ENGINE_BRIDGE);
     check(of(&read, "nat"), &ENGINE_NAT);
+    check(of(&read, "macvlan"), &MACVLAN);
 }
 
 #[test]

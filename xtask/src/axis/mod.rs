@@ -253,6 +253,11 @@ pub(crate) fn make_pair(one: (&str, &str), other: (&str, &str)) -> Act<Arg> {
     make_link(one.0, one.1, &with)
 }
 
+/// Makes a link on top of another one, in a namespace of its own.
+pub(crate) fn make_link_above(below: (&str, &str), link: (&str, &str), with: &[&str]) -> Act<Arg> {
+    make_link(below.0, link.1, &[&["link", below.1, "netns", link.0], with].concat())
+}
+
 /// Sets an attribute of a link.
 pub(crate) fn link(netns: &str, link: &str, key: LinkKey, value: &str) -> Act<Arg> {
     let on = Setting::Link { netns: netns.into(), link: link.into(), key };

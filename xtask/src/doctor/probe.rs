@@ -71,6 +71,8 @@ needs! {
     Bridge = "bridge" => |host| feature(&host.kernel, "CONFIG_BRIDGE", "bridge");
     /// The kernel makes pairs of virtual links.
     Veth = "veth" => |host| feature(&host.kernel, "CONFIG_VETH", "veth");
+    /// The kernel puts links of their own hardware address on others.
+    Macvlan = "macvlan" => |host| feature(&host.kernel, "CONFIG_MACVLAN", "macvlan");
     /// The program `docker`.
     DockerClient = "docker-client" => |_| program("docker");
     /// A Docker engine answers.

@@ -112,18 +112,7 @@ pub(super) fn engine_words(site: &Site) -> Vec<String> {
 /// A network of the engine's bridge driver. For IPv6 the driver makes the whole host a router and leaves it one, so we do that
 /// ourselves before: what we change is changed back.
 pub(super) fn engine_network(site: &Site) -> Vec<Act<Arg>> {
-    let names = &site.names;
-    let bridge = format!("com.docker.network.bridge.name={}", names.bridge());
-    let label = format!("evenkeel={}", names.tag());
-    let (subnet, gateway) = (site.addresses.subnet(), site.addresses.gateway().to_string());
-    // The driver wants an IPv4 network in any case; without a given one it takes one that a user may have planned for.
-    let four = crate::axis::Addresses { family: Family::Ipv4, ..site.addresses };
-    let four = (four.subnet(), four.gateway().to_string());
-    let mut with = vec!["--driver", "bridge", "--label", &label, "--opt", &bridge];
-    with.extend(["--subnet", &subnet, "--gateway", &gateway]);
-    if site.addresses.family == Family::Ipv6 {
-        with.extend(["--ipv6", "--subnet", &four.0, "--gateway", &four.1]);
-    }
+    let bridge = format!("com.docker.network.bridge.name={}", site.names.bridge());
     let mut all = Vec::new();
     if site.addresses.family == Family::Ipv6 {
         let routes = |of: &str| Act::Put {
@@ -132,8 +121,24 @@ pub(super) fn engine_network(site: &Site) -> Vec<Act<Arg>> {
         };
         all.extend(["default", "all"].map(routes));
     }
-    all.push(make(Object::DockerNetwork(names.network()), &with));
+    all.push(network_of(site, "bridge", &bridge));
     all
+}
+
+/// A network of one of the engine's drivers, with the option that names its link.
+pub(super) fn network_of(site: &Site, driver: &str, option: &str) -> Act<Arg> {
+    let names = &site.names;
+    let label = format!("evenkeel={}", names.tag());
+    let (subnet, gateway) = (site.addresses.subnet(), site.addresses.gateway().to_string());
+    // Drivers want an IPv4 network in any case; without a given one they take one that a user may have planned for.
+    let four = crate::axis::Addresses { family: Family::Ipv4, ..site.addresses };
+    let four = (four.subnet(), four.gateway().to_string());
+    let mut with = vec!["--driver", driver, "--label", &label, "--opt", option];
+    with.extend(["--subnet", &subnet, "--gateway", &gateway]);
+    if site.addresses.family == Family::Ipv6 {
+        with.extend(["--ipv6", "--subnet", &four.0, "--gateway", &four.1]);
+    }
+    make(Object::DockerNetwork(names.network()), &with)
 }
 
 /// Makes a link a port of the bridge and brings it up.

@@ -13,6 +13,7 @@ use crate::doctor::NeedName;
 use crate::matrix::Family;
 
 mod bridge;
+mod macvlan;
 mod nat;
 mod veth;
 
@@ -68,7 +69,7 @@ pub trait Network: Kind {
 }
 
 /// All kinds.
-pub const ALL: &[&dyn Network] = &[&veth::Veth, &bridge::Bridge, &nat::Nat];
+pub const ALL: &[&dyn Network] = &[&veth::Veth, &bridge::Bridge, &nat::Nat, &macvlan::Macvlan];
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static dyn Network> {

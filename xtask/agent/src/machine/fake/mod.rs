@@ -71,11 +71,15 @@ impl State {
                 self.namespaces.push(namespace);
             }
             Object::Link { netns, name } => {
-                let mut ends = vec![(netns.clone(), name.clone())];
                 let word = |after: &str| {
                     with.iter().position(|word| word == after).and_then(|at| with.get(at + 1))
                 };
-                if let Some(peer) = word("name") {
+                let mut ends = vec![(netns.clone(), name.clone())];
+                if let Some(below) = word("link") {
+                    let below = Object::Link { netns: netns.clone(), name: below.clone() };
+                    ensure!(self.has(&below), "there is no {below}");
+                    ends[0].0 = word("netns").unwrap_or(netns).clone();
+                } else if let Some(peer) = word("name") {
                     ends.push((word("netns").cloned().unwrap_or_default(), peer.clone()));
                 }
                 for (netns, name) in &ends {
