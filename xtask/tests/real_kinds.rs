@@ -189,6 +189,12 @@ fn real_namespaces_over_every_network() {
 }
 
 #[test]
+fn real_processes_on_a_loopback_are_the_floor() {
+    let read = bench(&axes(&["host"], &["loopback"], "isolated", "noisy"), "ipv4", &OWN);
+    check(of(&read, "loopback"), &["loopback of both ends"]);
+}
+
+#[test]
 fn real_runc_over_every_network() {
     let read = bench(
         &axes(&["runc"], &["veth", "bridge", "nat", "macvlan"], "isolated", "noisy"),

@@ -13,11 +13,11 @@ use super::placement::Placement;
 use super::tuning::Profile;
 use super::virtualization::accelerator::Accelerator;
 use super::{
-    Addresses, Artifacts, Guest, Hop, Kind, Powers, Site, load, network, tuning, virtualization,
+    Addresses, Artifacts, Guest, Hop, Kind, Powers, Site, common_port, load, network, tuning,
+    virtualization,
 };
 use crate::calibrate::fault::{Fault, KINDS};
 use crate::matrix::{Axis, Cell, Family, Measure, RUNNING};
-use crate::run::host::common_port;
 use crate::run::prepare::standing;
 use crate::run::spec::{BootSpec, Place};
 
@@ -191,8 +191,10 @@ fn only_what_changes_nothing_or_goes_with_an_object_of_the_boot_has_no_undo() {
 fn with_faults() -> Vec<(Site, BootSpec, BootSpec)> {
     let mut all = Vec::new();
     for system in virtualization::ALL {
-        let site =
-            site(cell(&format!("{RUNNING}/{}/bridge/isolated/idle", system.name())), Family::Ipv4);
+        let fits = |path: &&&dyn network::Network| common_port(*system, **path).is_some();
+        let path = network::ALL.iter().rfind(fits).unwrap();
+        let id = format!("{RUNNING}/{}/{}/isolated/idle", system.name(), path.name());
+        let site = site(cell(&id), Family::Ipv4);
         for (name, size, _) in KINDS {
             let fault: Fault = format!("{name}={size}").parse().unwrap();
             if fault.unfit(&site.cell).is_none() {
@@ -369,6 +371,7 @@ fn shape(act: &Act<Arg>) -> String {
 
 /// Cells whose steps are kept as text. Together they hold every kind.
 const SHOWN: &[(&str, Family)] = &[
+    ("running/host/loopback/stock/idle", Family::Ipv6),
     ("running/netns/veth/stock/idle", Family::Ipv4),
     ("running/runc/veth/stock/netload", Family::Ipv4),
     ("running/netns/nat/isolated/noisy", Family::Ipv6),

@@ -45,6 +45,8 @@ pub enum Port {
     Engine,
     /// A tap device that a virtual machine opens.
     Tap,
+    /// The network namespace that the peer is in.
+    Shared,
 }
 
 impl Port {
@@ -54,8 +56,17 @@ impl Port {
             Port::Netdev => "netdev",
             Port::Engine => "engine",
             Port::Tap => "tap",
+            Port::Shared => "shared",
         }
     }
+}
+
+/// The port by which a network attaches a virtualization: the virtualization's first choice that is offered.
+pub fn common_port(
+    system: &dyn virtualization::Virtualization,
+    path: &dyn network::Network,
+) -> Option<Port> {
+    system.ports().iter().copied().find(|port| path.ports().contains(port))
 }
 
 /// With whose powers a boot acts.

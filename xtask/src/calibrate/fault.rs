@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rate::percent;
 use crate::axis::virtualization::{self, SUT};
-use crate::axis::{INSIDE, Powers, Site, load, steps};
+use crate::axis::{INSIDE, Port, Powers, Site, common_port, load, network, steps};
 use crate::matrix::duration::{parse, show};
 use crate::matrix::{Cell, quoted, suggestion};
 use crate::record::{Effect, Evidence};
@@ -233,8 +233,13 @@ impl Fault {
     pub fn unfit(self, cell: &Cell) -> Option<String> {
         let system = virtualization::find(&cell.virtualization)?;
         let is_container = system.has_own_root() && !system.is_guest();
-        (matches!(self, Fault::Quota(_)) && !is_container)
-            .then(|| format!("{} is in no control group of its own", cell.virtualization))
+        if matches!(self, Fault::Quota(_)) && !is_container {
+            return Some(format!("{} is in no control group of its own", cell.virtualization));
+        }
+        let path = network::find(&cell.network)?;
+        let shared = common_port(system, path) == Some(Port::Shared);
+        (self.queue().is_some() && shared)
+            .then(|| format!("the peer has no link of its own: {} is shared", cell.network))
     }
 
     /// The queue that the peer's link gets: its kind, and the words for it.
@@ -549,6 +554,11 @@ mod tests {
         let cell = |kind| Cell::of(["running", kind, "bridge", "stock", "idle", "running"]);
         let quota: Fault = "quota=20%".parse().unwrap();
         assert_eq!(quota.unfit(&cell("docker")), None);
+        let floor = Cell::of(["running", "host", "loopback", "stock", "idle", "running"]);
+        let rate: Fault = "rate=100mbit".parse().unwrap();
+        let why = rate.unfit(&floor).unwrap();
+        assert_eq!(why, "the peer has no link of its own: loopback is shared");
+        assert_eq!(rate.unfit(&cell("netns")), None);
         for kind in ["netns", "qemu"] {
             let why = format!("{kind} is in no control group of its own");
             assert_eq!(quota.unfit(&cell(kind)), Some(why));

@@ -12,7 +12,7 @@ use crate::artifact::cache::Cache;
 use crate::axis::placement::Placement;
 use crate::axis::tuning::{Found, Profile};
 use crate::axis::virtualization::accelerator;
-use crate::axis::{Port, Powers, load, network, virtualization};
+use crate::axis::{Port, Powers, common_port, load, network, virtualization};
 use crate::doctor::{self, NeedName, Survey};
 use crate::matrix::{Cell, Matrix, RUNNING, Vocabulary};
 use crate::plan::Scope;
@@ -261,28 +261,18 @@ fn unfit(cell: &Cell, matrix: &Matrix) -> Option<String> {
     refused.map(str::to_owned)
 }
 
-/// The port by which a network attaches a virtualization: the virtualization's first choice that is offered.
-pub fn common_port(
-    system: &dyn virtualization::Virtualization,
-    path: &dyn network::Network,
-) -> Option<Port> {
-    system.ports().iter().copied().find(|port| path.ports().contains(port))
-}
-
 /// How many times longer building and undoing takes in an emulated lab.
 const IN_LAB: u32 = 7;
 
+/// How much longer the boot of an emulated guest takes beside a load.
+const BESIDE_LOAD: Duration = Duration::from_secs(5);
+
 /// Estimated time to build and undo one boot; guests and labs are assumed to be emulated.
 pub fn overhead(cell: &Cell) -> Duration {
-    let in_lab = if needs_lab(cell) { IN_LAB } else { 1 };
-    in_lab
-        * match &*cell.virtualization {
-            "netns" => Duration::from_millis(250),
-            "runc" => Duration::from_millis(350),
-            "docker" => Duration::from_millis(900),
-            _ if cell.load == "idle" => Duration::from_secs(7),
-            _ => Duration::from_secs(12),
-        }
+    let Some(system) = virtualization::find(&cell.virtualization) else { return Duration::ZERO };
+    let beside = system.is_guest() && cell.load != "idle";
+    let here = system.overhead() + if beside { BESIDE_LOAD } else { Duration::ZERO };
+    here * if needs_lab(cell) { IN_LAB } else { 1 }
 }
 
 /// The names that matrices may use.

@@ -9,10 +9,9 @@ use evenkeel_agent::interpret;
 use evenkeel_agent::step::{Node, Role, Slot, Step};
 use serde::{Deserialize, Serialize};
 
-use super::host::common_port;
 use crate::axis::names::Names;
 use crate::axis::tuning::Turned;
-use crate::axis::{Hop, Port, Powers, Site, kernel, load, network, peer, virtualization};
+use crate::axis::{Hop, Powers, Site, common_port, kernel, load, network, peer, virtualization};
 use crate::calibrate::fault::{Fault, Planted};
 use crate::matrix::{Cell, Expect, Family, Measure};
 use crate::record::Side;
@@ -142,7 +141,7 @@ impl BootSpec {
             })
             .chain([Slot::Pid(Node::Peer)])
             .collect();
-        let guest = (port == Port::Tap).then(|| GuestLink {
+        let guest = system.is_guest().then(|| GuestLink {
             mac: virtualization::GUEST_MAC.to_owned(),
             address: site.addresses.with_prefix(site.addresses.sut()),
             gateway: path.gateway(site),

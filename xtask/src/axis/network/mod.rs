@@ -13,6 +13,7 @@ use crate::doctor::NeedName;
 use crate::matrix::Family;
 
 mod bridge;
+mod loopback;
 mod macvlan;
 mod nat;
 mod veth;
@@ -69,7 +70,8 @@ pub trait Network: Kind {
 }
 
 /// All kinds.
-pub const ALL: &[&dyn Network] = &[&veth::Veth, &bridge::Bridge, &nat::Nat, &macvlan::Macvlan];
+pub const ALL: &[&dyn Network] =
+    &[&loopback::Loopback, &veth::Veth, &bridge::Bridge, &nat::Nat, &macvlan::Macvlan];
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static dyn Network> {

@@ -1,5 +1,7 @@
 //! A container of the Docker engine that runs on this host, from an image that was imported for the run.
 
+use std::time::Duration;
+
 use evenkeel_agent::step::{Act, Arg, LinkKey, Node, Object, Phase, Query, Role, Slot, Step};
 use evenkeel_agent::threads;
 
@@ -48,6 +50,10 @@ impl Virtualization for Docker {
         &["cpuset-mems"]
     }
 
+    fn overhead(&self) -> Duration {
+        Duration::from_millis(900)
+    }
+
     fn steps(&self, site: &Site, port: Port, network: &dyn Network) -> Vec<Step> {
         let names = &site.names;
         let container = names.container();
@@ -69,7 +75,7 @@ impl Virtualization for Docker {
         }
         match port {
             Port::Engine => argv.extend(network.engine_words(site)),
-            Port::Netdev | Port::Tap => argv.extend(["--network", "none"].map(str::to_owned)),
+            _ => argv.extend(["--network", "none"].map(str::to_owned)),
         }
         argv.extend([site.artifacts.image.clone(), "/evenkeel-agent".to_owned()]);
         let start = Act::Start {

@@ -1,11 +1,14 @@
 //! How the system under test is isolated from the host.
 
+use std::time::Duration;
+
 use evenkeel_agent::step::{Act, Arg, Node, Query, Role, Slot, Step};
 
 use super::{Kind, Port, Site};
 
 pub mod accelerator;
 mod docker;
+mod host;
 mod netns;
 mod qemu;
 mod runc;
@@ -43,12 +46,18 @@ pub trait Virtualization: Kind {
         false
     }
 
+    /// Estimated time to build and undo a boot of it on an idle machine.
+    fn overhead(&self) -> Duration {
+        Duration::from_millis(250)
+    }
+
     /// How it is made, started and let go, attached by `port`. Binds the process id of the system under test and the threads of every role.
     fn steps(&self, site: &Site, port: Port, network: &dyn super::network::Network) -> Vec<Step>;
 }
 
 /// All kinds.
-pub const ALL: &[&dyn Virtualization] = &[&netns::Netns, &runc::Runc, &docker::Docker, &qemu::Qemu];
+pub const ALL: &[&dyn Virtualization] =
+    &[&host::Host, &netns::Netns, &runc::Runc, &docker::Docker, &qemu::Qemu];
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static dyn Virtualization> {
@@ -61,7 +70,7 @@ pub fn guests() -> Vec<&'static str> {
 }
 
 /// How long the system under test may take to say hello.
-const HELLO: std::time::Duration = std::time::Duration::from_secs(60);
+const HELLO: Duration = Duration::from_secs(60);
 
 /// Waits for the agent's hello. What runs in a container is asked for only then: an engine that is asked
 /// before answers no, and is slowed down by the asking.

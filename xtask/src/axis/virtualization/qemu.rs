@@ -63,6 +63,11 @@ impl Virtualization for Qemu {
         true
     }
 
+    /// Of one that is emulated.
+    fn overhead(&self) -> Duration {
+        Duration::from_secs(7)
+    }
+
     fn steps(&self, site: &Site, _port: Port, _network: &dyn Network) -> Vec<Step> {
         let names = &site.names;
         let qmp = names.qmp();

@@ -1,5 +1,7 @@
 //! A container of runc, without an engine around it.
 
+use std::time::Duration;
+
 use evenkeel_agent::step::{Act, Object, Phase, Query, Role, Slot, Step};
 use serde_json::json;
 
@@ -32,6 +34,10 @@ impl Virtualization for Runc {
 
     fn roles(&self) -> &'static [Role] {
         &[Role::Server]
+    }
+
+    fn overhead(&self) -> Duration {
+        Duration::from_millis(350)
     }
 
     fn steps(&self, site: &Site, _port: Port, _network: &dyn Network) -> Vec<Step> {
