@@ -1,5 +1,5 @@
 //! Every combination of kinds, on the real thing: the tool itself measures small matrices, and what it wrote is read back. Needs root,
-//! Docker, runc, QEMU, netperf and iperf3; what is missing is a failure that says how to get it.
+//! Docker, Podman, runc, QEMU, netperf and iperf3; what is missing is a failure that says how to get it.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -218,6 +218,15 @@ fn real_docker_over_every_network() {
     check(of(&read, "bridge"), &ENGINE_BRIDGE);
     check(of(&read, "nat"), &ENGINE_NAT);
     check(of(&read, "macvlan"), &MACVLAN);
+}
+
+#[test]
+fn real_podman_leaves_its_store_with_the_boot() {
+    let read = bench(&axes(&["podman"], &["veth", "bridge"], "isolated", "noisy"), "ipv4", &OWN);
+    check(of(&read, "veth"), &VETH);
+    check(of(&read, "bridge"), &BRIDGE);
+    let left = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!left.contains("/run/evenkeel/"), "{left}");
 }
 
 #[test]

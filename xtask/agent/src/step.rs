@@ -271,6 +271,8 @@ pub enum Query<V> {
     DockerPid(V),
     /// The process id of a runc container's first process.
     RuncPid(V),
+    /// The process id that an engine wrote to this file.
+    PidFile(V),
     /// The threads of a process.
     Threads(V),
     /// The threads of a QEMU's virtual CPUs, asked over the QMP socket at this path.
@@ -472,6 +474,7 @@ impl<V: fmt::Display> fmt::Display for Query<V> {
         match self {
             Query::DockerPid(name) => write!(f, "process of docker container {name}"),
             Query::RuncPid(name) => write!(f, "process of runc container {name}"),
+            Query::PidFile(path) => write!(f, "process id in {path}"),
             Query::Threads(pid) => write!(f, "threads of process {pid}"),
             Query::QmpVcpus(socket) => write!(f, "vcpu threads by {socket}"),
             Query::QmpOthers(pid, _) => write!(f, "emulator threads of process {pid}"),

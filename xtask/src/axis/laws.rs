@@ -378,6 +378,7 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/runc/bridge/isolated/idle", Family::Ipv4),
     ("running/docker/bridge/stock/idle", Family::Ipv6),
     ("running/docker/nat/isolated/idle", Family::Ipv4),
+    ("running/podman/veth/isolated/idle", Family::Ipv4),
     ("running/netns/macvlan/stock/idle", Family::Ipv4),
     ("running/docker/macvlan/stock/idle", Family::Ipv6),
     ("running/qemu/bridge/isolated/idle", Family::Ipv4),

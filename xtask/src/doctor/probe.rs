@@ -81,6 +81,8 @@ needs! {
     DockerNat6 = "docker-nat6" => docker_nat6;
     /// The program `runc`.
     Runc = "runc" => |_| program("runc");
+    /// The program `podman`.
+    Podman = "podman" => |_| program("podman");
     /// The program `qemu-system-x86_64`.
     Qemu = "qemu" => |_| program("qemu-system-x86_64");
     /// KVM boots a guest. Where it does not, guests are emulated.

@@ -9,13 +9,14 @@ use evenkeel_agent::command;
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// A program, and what makes it say its version.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 9] = [
     ("docker", "--version"),
     ("ip", "-V"),
     ("iperf3", "--version"),
     ("netperf", "-V"),
     ("nft", "--version"),
     ("ping", "-V"),
+    ("podman", "--version"),
     ("qemu-system-x86_64", "--version"),
     ("runc", "--version"),
 ];

@@ -1,4 +1,4 @@
-//! Docker, runc and nftables, through their own command lines.
+//! Docker, runc and nftables, through their own command lines; what Podman leaves, without it.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -204,8 +204,7 @@ pub(crate) fn remove_runc(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
             if folder.join("state.json").exists() {
                 command::expect_success(&argv, ended, ENGINE)?;
             }
-            mounts::unmount_inside(&folder)?;
-            remove_dir(&folder)?;
+            remove_mounted_dir(&folder)?;
         }
     }
     // The root goes with the last container; runc may have been killed between making the two.
@@ -215,6 +214,21 @@ pub(crate) fn remove_runc(tools: Tools<'_>, name: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("failed to remove {RUNC_ROOT}")),
     }
+}
+
+/// The process id in a file that an engine writes once it has one.
+pub(crate) fn pid_in(path: &str) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|pid| !pid.is_empty())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read {path}")),
+    }
+}
+
+/// Removes a folder in which an engine may have mounted what its containers see.
+pub(crate) fn remove_mounted_dir(folder: &Path) -> anyhow::Result<()> {
+    mounts::unmount_inside(folder)?;
+    remove_dir(folder)
 }
 
 pub(crate) fn remove_dir(folder: &Path) -> anyhow::Result<()> {

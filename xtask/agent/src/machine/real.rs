@@ -226,6 +226,7 @@ impl Real {
             Query::RuncPid(name) => {
                 self.await_container(query, |tools| engines::runc_pid(tools, name))
             }
+            Query::PidFile(path) => self.await_container(query, |_| engines::pid_in(path)),
             Query::Threads(pid) => Ok(numbers(threads::of_process(number(pid)?)?)),
             Query::QmpVcpus(socket) => Ok(numbers(vcpus(socket)?)),
             Query::QmpOthers(pid, socket) => {
@@ -386,7 +387,7 @@ impl Machine for Real {
                     )?;
                 }
                 Object::RuncContainer(name) => engines::remove_runc(tools, name)?,
-                Object::Dir(path) => engines::remove_dir(Path::new(path))?,
+                Object::Dir(path) => engines::remove_mounted_dir(Path::new(path))?,
                 Object::NetnsMount => links::remove_netns_mount()?,
             },
         }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use evenkeel_agent::step::{Act, Arg, LinkKey, Node, Object, Phase, Query, Role, Slot, Step};
-use evenkeel_agent::threads;
 
-use super::{NAME, SUT, Virtualization, hello, learn_server};
+use super::{NAME, SUT, Virtualization, hello, learn_server, limits};
 use crate::axis::{INSIDE, Kind, Port, Site, link, make, network::Network, steps};
 use crate::doctor::NeedName;
 
@@ -67,12 +66,7 @@ impl Virtualization for Docker {
         if site.realtime_groups {
             argv.extend(["--cgroup-parent".to_owned(), format!("/{}", names.engine_cgroup())]);
         }
-        if let Some(cpus) = site.profile.cpus_of(site, Role::Server) {
-            argv.extend(["--cpuset-cpus".to_owned(), threads::list(&cpus)]);
-        }
-        if let Some(nodes) = site.profile.value("cpuset-mems") {
-            argv.extend(["--cpuset-mems".to_owned(), nodes.to_owned()]);
-        }
+        argv.extend(limits(site));
         match port {
             Port::Engine => argv.extend(network.engine_words(site)),
             _ => argv.extend(["--network", "none"].map(str::to_owned)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_agent::step::{Act, Arg, Node, Query, Role, Slot, Step};
+use evenkeel_agent::threads;
 
 use super::{Kind, Port, Site};
 
@@ -10,6 +11,7 @@ pub mod accelerator;
 mod docker;
 mod host;
 mod netns;
+mod podman;
 mod qemu;
 mod runc;
 
@@ -57,7 +59,7 @@ pub trait Virtualization: Kind {
 
 /// All kinds.
 pub const ALL: &[&dyn Virtualization] =
-    &[&host::Host, &netns::Netns, &runc::Runc, &docker::Docker, &qemu::Qemu];
+    &[&host::Host, &netns::Netns, &runc::Runc, &docker::Docker, &podman::Podman, &qemu::Qemu];
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static dyn Virtualization> {
@@ -71,6 +73,18 @@ pub fn guests() -> Vec<&'static str> {
 
 /// How long the system under test may take to say hello.
 const HELLO: Duration = Duration::from_secs(60);
+
+/// What a tuning profile asks of an engine of containers, in the words that Docker and Podman share.
+fn limits(site: &Site) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(cpus) = site.profile.cpus_of(site, Role::Server) {
+        words.extend(["--cpuset-cpus".to_owned(), threads::list(&cpus)]);
+    }
+    if let Some(nodes) = site.profile.value("cpuset-mems") {
+        words.extend(["--cpuset-mems".to_owned(), nodes.to_owned()]);
+    }
+    words
+}
 
 /// Waits for the agent's hello. What runs in a container is asked for only then: an engine that is asked
 /// before answers no, and is slowed down by the asking.

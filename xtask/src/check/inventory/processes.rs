@@ -5,8 +5,17 @@ use evenkeel_agent::threads;
 use super::{Inventory, Kind};
 
 /// Programs that a run starts: one of these that nobody waited for is a run's.
-const OURS: &[&str] =
-    &["xtask", "evenkeel-agent", "ip", "nft", "docker", "runc", "qemu-system-x86"];
+const OURS: &[&str] = &[
+    "xtask",
+    "evenkeel-agent",
+    "ip",
+    "nft",
+    "docker",
+    "runc",
+    "podman",
+    "conmon",
+    "qemu-system-x86",
+];
 
 /// Lists them.
 pub(super) fn list(found: &mut Inventory) -> anyhow::Result<()> {

@@ -35,6 +35,7 @@ pub(super) const PACKAGES: &[Package] = &[
         is_non_free: false,
         elsewhere: ["moby-engine", "docker", "docker", "docker"],
     },
+    Package { name: "podman", programs: &["podman"], is_non_free: false, elsewhere: ["podman"; 4] },
     Package {
         name: "qemu-system-x86",
         programs: &["qemu-system-x86_64"],
