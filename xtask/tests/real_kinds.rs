@@ -166,6 +166,14 @@ const BRIDGE: [&str; 4] =
 const NAT: [&str; 4] =
     ["peer's link", "router's outer link", "router's inner link", "system's link"];
 const MACVLAN: [&str; 3] = ["peer's link", "parent of the system's link", "system's link"];
+const VXLAN: [&str; 6] = [
+    "peer's link",
+    "link below the overlay, at the peer's host",
+    "link below the overlay, at the system's host",
+    "overlay's port of the bridge",
+    "system's port of the bridge",
+    "system's link",
+];
 const ENGINE_BRIDGE: [&str; 4] = [
     "peer's link",
     "peer's port of the engine's bridge",
@@ -186,6 +194,7 @@ fn real_namespaces_over_every_network() {
     check(of(&read, "bridge"), &BRIDGE);
     check(of(&read, "nat"), &NAT);
     check(of(&read, "macvlan"), &MACVLAN);
+    check(of(&read, "vxlan"), &VXLAN);
 }
 
 #[test]

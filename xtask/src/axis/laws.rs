@@ -381,6 +381,8 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/podman/veth/isolated/idle", Family::Ipv4),
     ("running/netns/macvlan/stock/idle", Family::Ipv4),
     ("running/docker/macvlan/stock/idle", Family::Ipv6),
+    ("running/runc/vxlan/stock/idle", Family::Ipv4),
+    ("running/qemu/vxlan/stock/idle", Family::Ipv6),
     ("running/qemu/bridge/isolated/idle", Family::Ipv4),
     ("running/docker/bridge/thesis-rt/idle", Family::Ipv4),
     ("running/qemu/bridge/realtime/idle", Family::Ipv4),

@@ -73,6 +73,8 @@ needs! {
     Veth = "veth" => |host| feature(&host.kernel, "CONFIG_VETH", "veth");
     /// The kernel puts links of their own hardware address on others.
     Macvlan = "macvlan" => |host| feature(&host.kernel, "CONFIG_MACVLAN", "macvlan");
+    /// The kernel makes overlays of VXLAN.
+    Vxlan = "vxlan" => |host| feature(&host.kernel, "CONFIG_VXLAN", "vxlan");
     /// The program `docker`.
     DockerClient = "docker-client" => |_| program("docker");
     /// A Docker engine answers.

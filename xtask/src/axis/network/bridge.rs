@@ -142,6 +142,6 @@ pub(super) fn network_of(site: &Site, driver: &str, option: &str) -> Act<Arg> {
 }
 
 /// Makes a link a port of the bridge and brings it up.
-fn port_of(netns: &str, bridge: &str, port: &str) -> [Act<Arg>; 2] {
+pub(super) fn port_of(netns: &str, bridge: &str, port: &str) -> [Act<Arg>; 2] {
     [link(netns, port, LinkKey::Master, bridge), link(netns, port, LinkKey::State, "up")]
 }

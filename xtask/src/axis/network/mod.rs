@@ -17,6 +17,7 @@ mod loopback;
 mod macvlan;
 mod nat;
 mod veth;
+mod vxlan;
 
 /// How long a link of ours may take to forward: it takes milliseconds.
 const READY: std::time::Duration = std::time::Duration::from_secs(20);
@@ -70,8 +71,14 @@ pub trait Network: Kind {
 }
 
 /// All kinds.
-pub const ALL: &[&dyn Network] =
-    &[&loopback::Loopback, &veth::Veth, &bridge::Bridge, &nat::Nat, &macvlan::Macvlan];
+pub const ALL: &[&dyn Network] = &[
+    &loopback::Loopback,
+    &veth::Veth,
+    &bridge::Bridge,
+    &nat::Nat,
+    &macvlan::Macvlan,
+    &vxlan::Vxlan,
+];
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static dyn Network> {
