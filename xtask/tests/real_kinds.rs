@@ -273,13 +273,13 @@ fn real_guests_of_one_binary_preempt_as_they_are_told_and_a_wrong_expectation_fa
 fn real_guests_over_every_network_and_with_a_kernel_that_is_not_the_expected_one() {
     let wrong = "[[include]]\nkernel = \"wrong\"\nvirtualization = \"qemu\"\nnetwork = \"bridge\"\ntuning = \"stock\"\nload = \"idle\"\n\
         [kernel.wrong]\ndeb = \"linux-image-cloud-amd64\"\nexpect = { preempt = \"rt\" }\n";
-    let all = axes(&["qemu"], &["veth", "bridge", "nat"], "isolated", "noisy") + wrong;
+    let all = axes(&["qemu"], &["veth", "bridge", "nat", "user"], "isolated", "noisy") + wrong;
     let mut read = bench(&all, "ipv4", &OWN);
     // A virtual machine has no end that a pair of links could be put into.
     let veth = read.run.cells.iter().find(|cell| cell.cell.network == "veth").unwrap();
     assert_eq!(
         veth.status,
-        Status::NotApplicable { reason: "qemu takes tap; veth offers netdev".to_owned() }
+        Status::NotApplicable { reason: "qemu takes tap, user; veth offers netdev".to_owned() }
     );
     let at = read.records.iter().position(|record| record.cell.starts_with("wrong/")).unwrap();
     match read.records.remove(at).outcome {
@@ -291,6 +291,7 @@ fn real_guests_over_every_network_and_with_a_kernel_that_is_not_the_expected_one
     // The guest's own link is inside; what it answers is proven by the transactions themselves.
     check(of(&read, "bridge"), &BRIDGE[..3]);
     check(of(&read, "nat"), &NAT[..3]);
+    check(of(&read, "user"), &["peer's link", "link of the guest's host"]);
     let boots: Vec<_> =
         read.records.iter().map(|record| record.guest_boot.as_ref().unwrap()).collect();
     assert_ne!(boots[0], boots[1], "every boot is a fresh start of the guest");

@@ -47,6 +47,8 @@ pub enum Port {
     Tap,
     /// The network namespace that the peer is in.
     Shared,
+    /// The network stack of a virtual machine monitor.
+    User,
 }
 
 impl Port {
@@ -57,6 +59,7 @@ impl Port {
             Port::Engine => "engine",
             Port::Tap => "tap",
             Port::Shared => "shared",
+            Port::User => "user",
         }
     }
 }

@@ -14,7 +14,9 @@ mod software;
 
 use machine::{cgroup, fifo, namespaces, root, two_cpus, user_namespaces};
 use network::{device, feature};
-use software::{docker_engine, docker_nat6, guest_kernels, kvm, netperf, package_sources, program};
+use software::{
+    docker_engine, docker_nat6, guest_kernels, kvm, netperf, package_sources, program, slirp,
+};
 
 /// What probes share, read once a survey.
 pub(super) struct Host<'a> {
@@ -87,6 +89,8 @@ needs! {
     Podman = "podman" => |_| program("podman");
     /// The program `qemu-system-x86_64`.
     Qemu = "qemu" => |_| program("qemu-system-x86_64");
+    /// QEMU has a network stack of its own.
+    Slirp = "slirp" => |_| slirp();
     /// KVM boots a guest. Where it does not, guests are emulated.
     Kvm = "kvm" => kvm;
     /// Taps for guests.

@@ -246,7 +246,9 @@ fn unfit(cell: &Cell, matrix: &Matrix) -> Option<String> {
     };
     let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
     let stopped = workloads
-        .map(|workload| (workload.name(), path.stops(port, workload.traffic())))
+        .map(|workload| {
+            (workload.name(), path.stops(port, workload.traffic(), matrix.measure.family))
+        })
         .find_map(|(name, why)| Some((name, why?)));
     if let Some((workload, why)) = stopped {
         return Some(format!("{workload} over {}: {why}", path.name()));

@@ -16,6 +16,7 @@ mod bridge;
 mod loopback;
 mod macvlan;
 mod nat;
+mod user;
 mod veth;
 mod vxlan;
 
@@ -46,7 +47,7 @@ pub trait Network: Kind {
     }
 
     /// Why what is sent does not reach the system under test, where it does not.
-    fn stops(&self, _port: Port, _traffic: Traffic) -> Option<&'static str> {
+    fn stops(&self, _port: Port, _traffic: Traffic, _family: Family) -> Option<&'static str> {
         None
     }
 
@@ -58,6 +59,11 @@ pub trait Network: Kind {
 
     /// Words for the engine's command line that attach a container.
     fn engine_words(&self, site: &Site) -> Vec<String>;
+
+    /// Words for QEMU's option `-netdev`, with the identifier `net0`.
+    fn netdev(&self, site: &Site) -> String {
+        format!("tap,id=net0,ifname={},script=no,downscript=no", site.names.sut_port())
+    }
 
     /// The address that the client connects to.
     fn target(&self, site: &Site) -> IpAddr {
@@ -78,6 +84,7 @@ pub const ALL: &[&dyn Network] = &[
     &nat::Nat,
     &macvlan::Macvlan,
     &vxlan::Vxlan,
+    &user::User,
 ];
 
 /// The kind of this name.

@@ -39,7 +39,7 @@ impl Network for Nat {
         }
     }
 
-    fn stops(&self, port: Port, traffic: Traffic) -> Option<&'static str> {
+    fn stops(&self, port: Port, traffic: Traffic, _family: Family) -> Option<&'static str> {
         match (port, traffic) {
             (Port::Engine, Traffic::Echoes) => Some(
                 "the engine publishes ports, and an echo has none: the host would answer it, not the system under test",

@@ -48,7 +48,7 @@ impl Kind for Qemu {
 
 impl Virtualization for Qemu {
     fn ports(&self) -> &'static [Port] {
-        &[Port::Tap]
+        &[Port::Tap, Port::User]
     }
 
     fn roles(&self) -> &'static [Role] {
@@ -68,12 +68,12 @@ impl Virtualization for Qemu {
         Duration::from_secs(7)
     }
 
-    fn steps(&self, site: &Site, _port: Port, _network: &dyn Network) -> Vec<Step> {
+    fn steps(&self, site: &Site, _port: Port, network: &dyn Network) -> Vec<Step> {
         let names = &site.names;
         let qmp = names.qmp();
         let start = Act::Start {
             name: NAME.to_owned(),
-            argv: argv(site).into_iter().map(Arg::from).collect(),
+            argv: argv(site, network).into_iter().map(Arg::from).collect(),
             gives: Slot::Pid(SUT),
             leaves: Vec::new(),
         };
@@ -109,8 +109,8 @@ impl Virtualization for Qemu {
     }
 }
 
-/// QEMU's command line. It runs in the namespace that holds the tap device, and is started held.
-fn argv(site: &Site) -> Vec<String> {
+/// QEMU's command line. It runs in the namespace that the path is in, and is started held.
+fn argv(site: &Site, network: &dyn Network) -> Vec<String> {
     let names = &site.names;
     let guest = site.artifacts.guest.as_ref();
     let path = |file: Option<&std::path::PathBuf>| {
@@ -137,7 +137,7 @@ fn argv(site: &Site) -> Vec<String> {
         "-initrd", &path(guest.map(|guest| &guest.initramfs)),
         "-append", &cmdline,
         "-serial", &format!("file:{}/{CONSOLE}", names.dir()),
-        "-netdev", &format!("tap,id=net0,ifname={},script=no,downscript=no", names.sut_port()),
+        "-netdev", &network.netdev(site),
         "-device", &format!("virtio-net-pci,netdev=net0,mac={MAC},romfile="),
         "-device", "virtio-serial-pci",
         "-chardev", "stdio,id=control,signal=off",

@@ -1,10 +1,12 @@
 //! Probes of programs, the Docker engine, guests and package sources.
 
 use std::path::Path;
+use std::time::Duration;
 
 use evenkeel_agent::command;
 
 use super::Host;
+use crate::axis::virtualization::accelerator::QEMU;
 use crate::doctor::engine::Engine;
 use crate::doctor::provision::{component_here, package_of};
 use crate::doctor::{Finding, PROVISION, tools};
@@ -94,6 +96,31 @@ pub(super) fn kvm(host: &Host<'_>) -> Finding {
     }
 }
 
+/// A QEMU that was built with libslirp.
+pub(super) fn slirp() -> Finding {
+    match program(QEMU) {
+        Finding::Ok(_) => {
+            let said = command::output(&[QEMU, "-netdev", "help"], WITHIN);
+            said.map_or_else(|error| judge_slirp(&format!("{error:#}")), |said| judge_slirp(&said))
+        }
+        missing => missing,
+    }
+}
+
+/// `said` is what QEMU lists of its back ends, one a line.
+fn judge_slirp(said: &str) -> Finding {
+    match said.lines().any(|line| line.trim() == "user") {
+        true => Finding::Ok(String::new()),
+        false => Finding::missing(
+            "this QEMU has no network stack of its own (`-netdev user`)",
+            "install a QEMU that was built with libslirp",
+        ),
+    }
+}
+
+/// Time for QEMU to list something.
+const WITHIN: Duration = Duration::from_secs(10);
+
 /// Kernels to boot.
 pub(super) fn guest_kernels(host: &Host<'_>) -> Finding {
     match (host.outside.guest_kernels)() {
@@ -137,6 +164,14 @@ mod tests {
         assert!(translates("20.10.24+dfsg1", "{\"experimental\": true, \"ip6tables\": true}"));
         assert!(translates("28.1.0", "not json"));
         assert!(!translates("28.1.0", "{\"ip6tables\": false}"));
+    }
+
+    #[test]
+    fn a_qemu_lists_its_own_stack_among_others() {
+        let said = "Available netdev backend types:\nsocket\nuser\ntap\nvhost-user\n";
+        assert!(matches!(judge_slirp(said), Finding::Ok(_)));
+        let without = said.replace("\nuser\n", "\n");
+        assert!(matches!(judge_slirp(&without), Finding::Missing { .. }));
     }
 
     #[test]
