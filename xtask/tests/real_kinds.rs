@@ -168,9 +168,9 @@ const NAT: [&str; 4] =
 const MACVLAN: [&str; 3] = ["peer's link", "parent of the system's link", "system's link"];
 const VXLAN: [&str; 6] = [
     "peer's link",
-    "link below the overlay, at the peer's host",
-    "link below the overlay, at the system's host",
-    "overlay's port of the bridge",
+    "trunk at the peer's host",
+    "trunk at the system's host",
+    "trunk's port of the bridge",
     "system's port of the bridge",
     "system's link",
 ];

@@ -383,6 +383,8 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/docker/macvlan/stock/idle", Family::Ipv6),
     ("running/runc/vxlan/stock/idle", Family::Ipv4),
     ("running/qemu/vxlan/stock/idle", Family::Ipv6),
+    ("running/docker/ipvlan/stock/idle", Family::Ipv4),
+    ("running/netns/vlan/stock/idle", Family::Ipv4),
     ("running/qemu/user/stock/idle", Family::Ipv4),
     ("running/qemu/bridge/isolated/idle", Family::Ipv4),
     ("running/docker/bridge/thesis-rt/idle", Family::Ipv4),

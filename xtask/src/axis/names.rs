@@ -85,8 +85,8 @@ impl Names {
         format!("{}-s", self.0)
     }
 
-    /// The link through which an overlay reaches the system under test's host.
-    pub fn overlay(&self) -> String {
+    /// The end of a trunk, or of an overlay, that is a port of the bridge.
+    pub fn trunk_port(&self) -> String {
         format!("{}-v", self.0)
     }
 
@@ -137,7 +137,7 @@ mod tests {
         #[test]
         fn interface_names_fit_and_differ(run in any::<u64>(), a in 0_u32..46_656, b in 0_u32..46_656) {
             let (one, other) = (RunTag::new(run).boot(a), RunTag::new(run).boot(b));
-            for name in [one.bridge(), one.peer_port(), one.sut_port(), one.overlay()] {
+            for name in [one.bridge(), one.peer_port(), one.sut_port(), one.trunk_port()] {
                 prop_assert!(name.len() <= 15);
             }
             prop_assert_eq!(one == other, a == b);

@@ -75,6 +75,10 @@ needs! {
     Veth = "veth" => |host| feature(&host.kernel, "CONFIG_VETH", "veth");
     /// The kernel puts links of their own hardware address on others.
     Macvlan = "macvlan" => |host| feature(&host.kernel, "CONFIG_MACVLAN", "macvlan");
+    /// The kernel puts links that share its hardware address on others.
+    Ipvlan = "ipvlan" => |host| feature(&host.kernel, "CONFIG_IPVLAN", "ipvlan");
+    /// The kernel tags what it sends.
+    Vlan = "vlan" => |host| feature(&host.kernel, "CONFIG_VLAN_8021Q", "8021q");
     /// The kernel makes overlays of VXLAN.
     Vxlan = "vxlan" => |host| feature(&host.kernel, "CONFIG_VXLAN", "vxlan");
     /// The program `docker`.

@@ -12,13 +12,13 @@ use super::{Hop, Kind, Port, Site};
 use crate::doctor::NeedName;
 use crate::matrix::Family;
 
+mod above;
 mod bridge;
 mod loopback;
-mod macvlan;
 mod nat;
+mod parent;
 mod user;
 mod veth;
-mod vxlan;
 
 /// How long a link of ours may take to forward: it takes milliseconds.
 const READY: std::time::Duration = std::time::Duration::from_secs(20);
@@ -60,6 +60,11 @@ pub trait Network: Kind {
     /// Words for the engine's command line that attach a container.
     fn engine_words(&self, site: &Site) -> Vec<String>;
 
+    /// Whether the system's link has a hardware address that may be set.
+    fn has_own_mac(&self) -> bool {
+        true
+    }
+
     /// Words for QEMU's option `-netdev`, with the identifier `net0`.
     fn netdev(&self, site: &Site) -> String {
         format!("tap,id=net0,ifname={},script=no,downscript=no", site.names.sut_port())
@@ -82,8 +87,10 @@ pub const ALL: &[&dyn Network] = &[
     &veth::Veth,
     &bridge::Bridge,
     &nat::Nat,
-    &macvlan::Macvlan,
-    &vxlan::Vxlan,
+    &parent::MACVLAN,
+    &parent::IPVLAN,
+    &above::Above::Vxlan,
+    &above::Above::Vlan,
     &user::User,
 ];
 

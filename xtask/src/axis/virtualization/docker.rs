@@ -90,7 +90,7 @@ impl Virtualization for Docker {
             with: vec![Slot::Pid(SUT).into()],
         };
         all.extend(steps(Phase::Attach, [attach]));
-        if port == Port::Engine {
+        if port == Port::Engine && network.has_own_mac() {
             // Not by `--mac-address`: newer clients refuse it against older engines.
             let mac = link(&names.sut_netns(), INSIDE, LinkKey::Mac, MAC);
             all.extend(steps(Phase::Attach, [mac]));

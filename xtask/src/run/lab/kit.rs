@@ -21,10 +21,10 @@ const NEEDED: [&str; 5] = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p",
 /// What the kinds of network, our tables and an engine's rules use. A kernel that lacks one fails those cells that need it, not the lab.
 /// Nothing loads modules by itself in a lab, because its root has none for its kernel.
 #[rustfmt::skip]
-const WANTED: [&str; 45] = [
+const WANTED: [&str; 46] = [
     // Found by the kernel under another name, which no module's `depends` tells.
     "crc32c_generic",
-    "veth", "bridge", "br_netfilter", "tun", "macvlan", "ipvlan", "vxlan", "sch_netem",
+    "veth", "bridge", "br_netfilter", "tun", "macvlan", "ipvlan", "vxlan", "8021q", "sch_netem",
     "nf_conntrack", "nf_conntrack_netlink", "nf_nat", "nf_tables", "nf_log_syslog", "nfnetlink",
     "nft_chain_nat", "nft_compat", "nft_counter", "nft_ct", "nft_fib", "nft_fib_inet", "nft_limit",
     "nft_log", "nft_masq", "nft_nat", "nft_redir", "nft_reject", "nft_reject_inet",

@@ -1,5 +1,6 @@
-//! A macvlan link on a parent, as containers get one on a network card of their host: what arrives at the parent is handed to the link by its
-//! hardware address, without a bridge. In place of the card and its wire stands a pair of virtual links whose other end is the peer's.
+//! A link on a parent, as containers get one on a network card of their host: what arrives at the parent is handed to the link without a bridge, by
+//! its hardware address (macvlan) or by its address (ipvlan). In place of the card and its wire stands a pair of virtual links whose other end
+//! is the peer's.
 
 use evenkeel_agent::step::{LinkKey, Object, Phase, Query, Step};
 
@@ -9,25 +10,51 @@ use crate::axis::{
 };
 use crate::doctor::NeedName;
 
-/// The kind.
+/// A kind of link on a parent.
 #[derive(Debug)]
-pub struct Macvlan;
+pub struct OnParent {
+    /// Its name, to the kernel and to a container engine as well.
+    name: &'static str,
+    about: &'static str,
+    needs: &'static [NeedName],
+    /// How it shares its parent with others: what engines do by themselves.
+    mode: &'static str,
+    has_own_mac: bool,
+}
 
-impl Kind for Macvlan {
+/// By hardware address.
+pub const MACVLAN: OnParent = OnParent {
+    name: "macvlan",
+    about: "a macvlan link in bridge mode on a parent that the peer is wired to; for Docker one of the engine's macvlan driver",
+    needs: &[NeedName::Ip, NeedName::Veth, NeedName::Macvlan],
+    mode: "bridge",
+    has_own_mac: true,
+};
+
+/// By address.
+pub const IPVLAN: OnParent = OnParent {
+    name: "ipvlan",
+    about: "an ipvlan link in L2 mode on a parent that the peer is wired to; for Docker one of the engine's ipvlan driver",
+    needs: &[NeedName::Ip, NeedName::Veth, NeedName::Ipvlan],
+    mode: "l2",
+    has_own_mac: false,
+};
+
+impl Kind for OnParent {
     fn name(&self) -> &'static str {
-        "macvlan"
+        self.name
     }
 
     fn about(&self) -> &'static str {
-        "a macvlan link in bridge mode on a parent that the peer is wired to; for Docker one of the engine's macvlan driver"
+        self.about
     }
 
     fn needs(&self) -> &'static [NeedName] {
-        &[NeedName::Ip, NeedName::Veth, NeedName::Macvlan]
+        self.needs
     }
 }
 
-impl Network for Macvlan {
+impl Network for OnParent {
     fn ports(&self) -> &'static [Port] {
         &[Port::Engine, Port::Netdev]
     }
@@ -44,11 +71,11 @@ impl Network for Macvlan {
         prepare.push(link(&place, &parent, LinkKey::State, "up"));
         prepare.extend(end_is(&site.addresses, &peer, site.addresses.peer()));
         if port == Port::Engine {
-            prepare.push(bridge::network_of(site, "macvlan", &format!("parent={parent}")));
+            prepare.push(bridge::network_of(site, self.name, &format!("parent={parent}")));
         }
         let mut all = steps(Phase::Prepare, prepare);
         if port != Port::Engine {
-            let above = ["type", "macvlan", "mode", "bridge"];
+            let above = ["type", self.name, "mode", self.mode];
             let made = make_link_above((&place, &parent), (&sut, INSIDE), &above);
             all.extend(steps(Phase::Attach, [made]));
             all.extend(steps(Phase::Attach, end_is(&site.addresses, &sut, site.addresses.sut())));
@@ -68,6 +95,10 @@ impl Network for Macvlan {
 
     fn engine_words(&self, site: &Site) -> Vec<String> {
         bridge::engine_words(site)
+    }
+
+    fn has_own_mac(&self) -> bool {
+        self.has_own_mac
     }
 }
 
