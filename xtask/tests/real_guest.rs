@@ -12,9 +12,10 @@ use evenkeel_agent::wire::{Answer, Ask};
 use evenkeel_agent::{command, guest, qmp::Qmp, wait};
 use xtask::artifact::bundle::bundle;
 use xtask::artifact::cache::Cache;
-use xtask::artifact::initramfs::{PCI_MODULES, initramfs};
+use xtask::artifact::initramfs::initramfs;
 use xtask::axis::kernel;
 use xtask::axis::virtualization::accelerator::{self, Accelerator, QEMU};
+use xtask::axis::virtualization::find;
 
 /// Long: the machine may be busy, and no test may fail because it is slow.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -74,7 +75,8 @@ fn real_guest_boots_held_answers_and_powers_off() {
     let kernel = kernel::running(&cache).expect("a kernel can be fetched with apt");
     let own = Path::new(env!("CARGO_BIN_EXE_xtask"));
     let tools = bundle(&[CAT.into()]).unwrap();
-    let initramfs = initramfs(&cache, &kernel, PCI_MODULES, own, tools).unwrap();
+    let modules = find("qemu").unwrap().modules();
+    let initramfs = initramfs(&cache, &kernel, modules, own, tools).unwrap();
     let place = tempfile::Builder::new().prefix("ekt").tempdir().unwrap();
     let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     let (monitor, console, words) = (path("qmp"), path("console"), path("words"));

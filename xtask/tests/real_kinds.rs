@@ -303,6 +303,16 @@ fn real_guests_over_every_network_and_with_a_kernel_that_is_not_the_expected_one
 }
 
 #[test]
+fn real_machines_without_a_bus_measure_as_those_with_one() {
+    let read = bench(&axes(&["microvm"], &["bridge"], "isolated", "idle"), "ipv4", &["tcp-rr"]);
+    let record = of(&read, "bridge");
+    assert_eq!(record.outcome, Outcome::Measured);
+    check_hops(record, &BRIDGE[..3]);
+    check_knobs(record);
+    check_transactions("tcp-rr", &record.workloads[0].samples);
+}
+
+#[test]
 fn real_paths_carry_version_six_of_the_protocol() {
     let all = axes(&["netns", "runc", "docker", "qemu"], &["bridge"], "isolated", "noisy")
         + "[[include]]\nkernel = \"running\"\nvirtualization = \"netns\"\nnetwork = \"nat\"\ntuning = \"isolated\"\nload = \"noisy\"\n";

@@ -14,9 +14,6 @@ use super::module::Modules;
 use super::rootfs::{Entry, RootFs, Source};
 use crate::axis::kernel::GuestKernel;
 
-/// What a guest needs to find its network card and its control port on a PCI bus.
-pub const PCI_MODULES: &[&str] = &["virtio_pci", "virtio_net", "virtio_console"];
-
 /// Makes the initramfs of a kernel, or finds it in the cache, where it is named by its contents.
 /// `agent` is a static binary that is the init of a guest when it is called `/init`;
 /// `tools` is what else is in the root.

@@ -386,6 +386,7 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/docker/ipvlan/stock/idle", Family::Ipv4),
     ("running/netns/vlan/stock/idle", Family::Ipv4),
     ("running/qemu/user/stock/idle", Family::Ipv4),
+    ("running/microvm/bridge/stock/idle", Family::Ipv4),
     ("running/qemu/bridge/isolated/idle", Family::Ipv4),
     ("running/docker/bridge/thesis-rt/idle", Family::Ipv4),
     ("running/qemu/bridge/realtime/idle", Family::Ipv4),

@@ -20,7 +20,7 @@ use evenkeel_agent::step::{Ensure, Object, Phase, Step};
 use super::host::Host;
 use crate::artifact::bundle::bundle;
 use crate::artifact::cache::Cache;
-use crate::artifact::initramfs::{PCI_MODULES, initramfs};
+use crate::artifact::initramfs::initramfs;
 use crate::artifact::rootfs::{Entry, RootFs, Source};
 use crate::axis::kernel::lock::Lock;
 use crate::axis::names::{FOLDER, RunTag};
@@ -39,8 +39,8 @@ pub struct Prepared {
     artifacts: Artifacts,
     /// Why there is no root file system for systems that need one.
     no_root_fs: Option<String>,
-    /// By name of the kernel in the matrix: a guest's files and its version, or why there is none.
-    guests: BTreeMap<String, Result<(Guest, String), String>>,
+    /// By name of the kernel in the matrix and modules of the machine: a guest's files and its version, or why there is none.
+    guests: BTreeMap<GuestKey, Result<(Guest, String), String>>,
     net: u8,
 }
 
@@ -72,10 +72,10 @@ impl Prepared {
         }
         let mut guests = BTreeMap::new();
         for cell in cells.filter(is_guest) {
-            if no_root_fs.is_none() && !guests.contains_key(&*cell.kernel) {
-                let made =
-                    guest(&cell.kernel, matrix, (cache, lock), &artifacts.agent, root.clone());
-                guests.insert(cell.kernel.to_string(), made.map_err(|error| format!("{error:#}")));
+            let key = key(cell);
+            if no_root_fs.is_none() && !guests.contains_key(&key) {
+                let made = guest(&key, matrix, (cache, lock), &artifacts.agent, root.clone());
+                guests.insert(key, made.map_err(|error| format!("{error:#}")));
             }
         }
         Ok(Prepared { artifacts, no_root_fs, guests, net: free_net()? })
@@ -104,7 +104,8 @@ impl Prepared {
 
     /// Version and configuration of a kernel that was prepared for guests.
     pub fn guest_kernel(&self, name: &str) -> Option<(&str, Option<&Path>)> {
-        let (guest, version) = self.guests.get(name)?.as_ref().ok()?;
+        let mut guests = self.guests.iter().filter(|((kernel, _), _)| kernel == name);
+        let (guest, version) = guests.find_map(|(_, made)| made.as_ref().ok())?;
         Some((version, guest.config.as_ref().map(|config| config.path.as_path())))
     }
 
@@ -113,7 +114,7 @@ impl Prepared {
         if let (Some(reason), true) = (&self.no_root_fs, has_own_root(cell)) {
             return Some(reason);
         }
-        match self.guests.get(&*cell.kernel) {
+        match self.guests.get(&key(cell)) {
             Some(Err(reason)) if self.is_guest(cell) => Some(reason),
             _ => None,
         }
@@ -135,7 +136,7 @@ impl Prepared {
         tag: &RunTag,
         number: u32,
     ) -> anyhow::Result<(Site, BTreeMap<String, String>)> {
-        let guest = match self.guests.get(&*cell.kernel) {
+        let guest = match self.guests.get(&key(cell)) {
             Some(Ok(guest)) if self.is_guest(cell) => Some(guest),
             Some(Err(reason)) if self.is_guest(cell) => bail!("{reason}"),
             _ => None,
@@ -171,6 +172,14 @@ impl Prepared {
     pub fn rootfs(&self) -> &Path {
         &self.artifacts.rootfs
     }
+}
+
+/// What the files of a guest differ by.
+type GuestKey = (String, &'static [&'static str]);
+
+fn key(cell: &Cell) -> GuestKey {
+    let system = virtualization::find(&cell.virtualization);
+    (cell.kernel.to_string(), system.map_or(&[], |system| system.modules()))
 }
 
 fn has_own_root(cell: &Cell) -> bool {
@@ -239,7 +248,7 @@ fn container_root(cache: &Cache, mut root: RootFs, agent: &Path) -> anyhow::Resu
 }
 
 fn guest(
-    name: &str,
+    (name, modules): &GuestKey,
     matrix: &Matrix,
     (cache, lock): (&Cache, &Lock),
     agent: &Path,
@@ -252,7 +261,7 @@ fn guest(
         None => bail!("kernel `{name}` is not defined"),
     };
     let accelerator = virtualization::accelerator::probe(cache, &found)?;
-    let initramfs = initramfs(cache, &found, PCI_MODULES, agent, root)?;
+    let initramfs = initramfs(cache, &found, modules, agent, root)?;
     let version = found.version.clone();
     let config = found.config.map(|path| kernel::ConfigFile { path, version });
     let guest = Guest {

@@ -48,6 +48,11 @@ pub trait Virtualization: Kind {
         false
     }
 
+    /// The modules by which the kernel of a guest finds its network card and its control port.
+    fn modules(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Estimated time to build and undo a boot of it on an idle machine.
     fn overhead(&self) -> Duration {
         Duration::from_millis(250)
@@ -58,8 +63,15 @@ pub trait Virtualization: Kind {
 }
 
 /// All kinds.
-pub const ALL: &[&dyn Virtualization] =
-    &[&host::Host, &netns::Netns, &runc::Runc, &docker::Docker, &podman::Podman, &qemu::Qemu];
+pub const ALL: &[&dyn Virtualization] = &[
+    &host::Host,
+    &netns::Netns,
+    &runc::Runc,
+    &docker::Docker,
+    &podman::Podman,
+    &qemu::Q35,
+    &qemu::MICROVM,
+];
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static dyn Virtualization> {

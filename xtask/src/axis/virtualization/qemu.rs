@@ -1,4 +1,5 @@
-//! A virtual machine of QEMU: machine type q35, virtio network, our initramfs. KVM where a guest really boots, else TCG.
+//! Virtual machines of QEMU: virtio devices, our initramfs; KVM where a guest really boots, else TCG. One is a PC with a PCI bus (machine type q35),
+//! the other the least that boots a Linux (microvm: no bus, devices at fixed places).
 
 use std::time::Duration;
 
@@ -12,9 +13,44 @@ use super::{NAME, SUT, Virtualization};
 use crate::axis::{Kind, Port, Site, network::Network, steps};
 use crate::doctor::NeedName;
 
-/// The kind.
+/// A kind of machine.
 #[derive(Debug)]
-pub struct Qemu;
+pub struct Qemu {
+    name: &'static str,
+    about: &'static str,
+    /// Words for QEMU's option `-machine`.
+    machine: &'static str,
+    /// How names of its virtio devices end.
+    bus: &'static str,
+    /// What its network card is told beside.
+    card: &'static str,
+    modules: &'static [&'static str],
+    /// Additions to the kernel's command line.
+    cmdline: &'static [&'static str],
+}
+
+/// A PC.
+pub const Q35: Qemu = Qemu {
+    name: "qemu",
+    about: "a virtual machine with a kernel of its own; emulated, and marked so, where KVM does not boot a guest",
+    machine: MACHINE[1],
+    bus: "pci",
+    card: ",romfile=",
+    modules: &["virtio_pci", "virtio_net", "virtio_console"],
+    cmdline: &[],
+};
+
+/// The least that boots a Linux. It has no clock but the processor's, so the kernel must not judge that by its own ticks, as it
+/// does on an emulated processor: with those for a clock, its timers would be as coarse.
+pub const MICROVM: Qemu = Qemu {
+    name: "microvm",
+    about: "a virtual machine without a bus, with the few devices that a Linux needs; emulated, and marked so, where KVM does not boot a guest",
+    machine: "microvm,acpi=on,usb=off,graphics=off",
+    bus: "device",
+    card: "",
+    modules: &["virtio_mmio", "virtio_net", "virtio_console"],
+    cmdline: &["tsc=reliable"],
+};
 
 /// The guest's hardware address, by which its init finds the link.
 pub const MAC: &str = "02:65:6b:00:00:02";
@@ -26,11 +62,11 @@ const HELLO: Duration = Duration::from_secs(180);
 
 impl Kind for Qemu {
     fn name(&self) -> &'static str {
-        "qemu"
+        self.name
     }
 
     fn about(&self) -> &'static str {
-        "a virtual machine with a kernel of its own; emulated, and marked so, where KVM does not boot a guest"
+        self.about
     }
 
     fn needs(&self) -> &'static [NeedName] {
@@ -63,6 +99,10 @@ impl Virtualization for Qemu {
         true
     }
 
+    fn modules(&self) -> &'static [&'static str] {
+        self.modules
+    }
+
     /// Of one that is emulated.
     fn overhead(&self) -> Duration {
         Duration::from_secs(7)
@@ -73,7 +113,7 @@ impl Virtualization for Qemu {
         let qmp = names.qmp();
         let start = Act::Start {
             name: NAME.to_owned(),
-            argv: argv(site, network).into_iter().map(Arg::from).collect(),
+            argv: self.argv(site, network).into_iter().map(Arg::from).collect(),
             gives: Slot::Pid(SUT),
             leaves: Vec::new(),
         };
@@ -109,27 +149,31 @@ impl Virtualization for Qemu {
     }
 }
 
-/// QEMU's command line. It runs in the namespace that the path is in, and is started held.
-fn argv(site: &Site, network: &dyn Network) -> Vec<String> {
-    let names = &site.names;
-    let guest = site.artifacts.guest.as_ref();
-    let path = |file: Option<&std::path::PathBuf>| {
-        file.map_or_else(String::new, |file| file.display().to_string())
-    };
-    let mut cmdline = CMDLINE.to_owned();
-    let of_kernel = guest.into_iter().flat_map(|guest| &guest.cmdline).map(String::as_str);
-    for word in of_kernel.chain(site.profile.guest_words()) {
-        cmdline.push(' ');
-        cmdline.push_str(word);
-    }
-    let accelerator =
-        guest.map_or(["-accel", "tcg", "-cpu", "qemu64"], |g| g.accelerator.arguments());
-    let mut words = ["ip", "netns", "exec", &names.path_netns(), QEMU].map(str::to_owned).to_vec();
-    words.extend(accelerator.map(str::to_owned));
-    words.extend(MACHINE.map(str::to_owned));
-    words.extend(["-smp".to_owned(), site.profile.guest_cpus().to_string()]);
-    words.extend(memory(site));
-    #[rustfmt::skip]
+impl Qemu {
+    /// QEMU's command line. It runs in the namespace that the path is in, and is started held.
+    fn argv(&self, site: &Site, network: &dyn Network) -> Vec<String> {
+        let (names, bus) = (&site.names, self.bus);
+        let guest = site.artifacts.guest.as_ref();
+        let path = |file: Option<&std::path::PathBuf>| {
+            file.map_or_else(String::new, |file| file.display().to_string())
+        };
+        let mut cmdline = CMDLINE.to_owned();
+        let of_kernel = guest.into_iter().flat_map(|guest| &guest.cmdline).map(String::as_str);
+        let of_machine = self.cmdline.iter().copied();
+        for word in of_machine.chain(of_kernel).chain(site.profile.guest_words()) {
+            cmdline.push(' ');
+            cmdline.push_str(word);
+        }
+        let accelerator =
+            guest.map_or(["-accel", "tcg", "-cpu", "qemu64"], |g| g.accelerator.arguments());
+        let mut words =
+            ["ip", "netns", "exec", &names.path_netns(), QEMU].map(str::to_owned).to_vec();
+        words.extend(accelerator.map(str::to_owned));
+        words.extend(["-machine", self.machine].map(str::to_owned));
+        words.extend(MACHINE[2..].iter().map(|word| (*word).to_owned()));
+        words.extend(["-smp".to_owned(), site.profile.guest_cpus().to_string()]);
+        words.extend(memory(site));
+        #[rustfmt::skip]
     words.extend([
         "-name", &format!("{},debug-threads=on", names.container()),
         "-S", "-qmp", &format!("unix:{},server=on,wait=off", names.qmp()),
@@ -138,12 +182,13 @@ fn argv(site: &Site, network: &dyn Network) -> Vec<String> {
         "-append", &cmdline,
         "-serial", &format!("file:{}/{CONSOLE}", names.dir()),
         "-netdev", &network.netdev(site),
-        "-device", &format!("virtio-net-pci,netdev=net0,mac={MAC},romfile="),
-        "-device", "virtio-serial-pci",
+        "-device", &format!("virtio-net-{bus},netdev=net0,mac={MAC}{}", self.card),
+        "-device", &format!("virtio-serial-{bus}"),
         "-chardev", "stdio,id=control,signal=off",
         "-device", &format!("virtserialport,chardev=control,name={CONTROL_PORT}"),
     ].map(str::to_owned));
-    words
+        words
+    }
 }
 
 /// What the knobs of memory ask of QEMU. Memory of its own kind is made first and given to the machine.
@@ -170,7 +215,7 @@ fn memory(site: &Site) -> Vec<String> {
 /// Memory of every guest, MiB.
 pub const MEMORY_MB: u32 = 512;
 
-/// The machine of every guest, without its devices and CPUs.
+/// The machine of guests that are PCs, without its devices and CPUs.
 #[rustfmt::skip]
 pub const MACHINE: [&str; 9] = [
     "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,graphics=off",
