@@ -1,5 +1,5 @@
 //! Every combination of kinds, on the real thing: the tool itself measures small matrices, and what it wrote is read back. Needs root,
-//! Docker, Podman, runc, QEMU, netperf and iperf3; what is missing is a failure that says how to get it.
+//! Docker, Podman, runc, systemd-nspawn, QEMU, netperf and iperf3; what is missing is a failure that says how to get it.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -236,6 +236,12 @@ fn real_podman_leaves_its_store_with_the_boot() {
     check(of(&read, "bridge"), &BRIDGE);
     let left = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!left.contains("/run/evenkeel/"), "{left}");
+}
+
+#[test]
+fn real_nspawn_measures_without_systemd() {
+    let read = bench(&axes(&["nspawn"], &["bridge"], "isolated", "noisy"), "ipv4", &OWN);
+    check(of(&read, "bridge"), &BRIDGE);
 }
 
 #[test]

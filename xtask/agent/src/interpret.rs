@@ -301,6 +301,7 @@ impl<V> Query<V> {
         Ok(match self {
             Query::DockerPid(v) => Query::DockerPid(word(v)?),
             Query::RuncPid(v) => Query::RuncPid(word(v)?),
+            Query::Child(v) => Query::Child(word(v)?),
             Query::PidFile(v) => Query::PidFile(word(v)?),
             Query::Threads(v) => Query::Threads(word(v)?),
             Query::QmpVcpus(v) => Query::QmpVcpus(word(v)?),

@@ -271,6 +271,8 @@ pub enum Query<V> {
     DockerPid(V),
     /// The process id of a runc container's first process.
     RuncPid(V),
+    /// The process that the process with this id has started: the only one.
+    Child(V),
     /// The process id that an engine wrote to this file.
     PidFile(V),
     /// The threads of a process.
@@ -474,6 +476,7 @@ impl<V: fmt::Display> fmt::Display for Query<V> {
         match self {
             Query::DockerPid(name) => write!(f, "process of docker container {name}"),
             Query::RuncPid(name) => write!(f, "process of runc container {name}"),
+            Query::Child(pid) => write!(f, "child of process {pid}"),
             Query::PidFile(path) => write!(f, "process id in {path}"),
             Query::Threads(pid) => write!(f, "threads of process {pid}"),
             Query::QmpVcpus(socket) => write!(f, "vcpu threads by {socket}"),

@@ -152,6 +152,22 @@ pub fn of_tree(root: i32) -> anyhow::Result<Vec<i32>> {
     Ok(threads)
 }
 
+/// The one process that a process has started.
+///
+/// # Errors
+/// It has started none, or several, or `/proc` cannot be listed.
+pub fn child_of(pid: i32) -> anyhow::Result<i32> {
+    let children: Vec<i32> = std::fs::read_dir("/proc")
+        .context("failed to list /proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|child| parent(*child) == Some(pid))
+        .collect();
+    match children.as_slice() {
+        [child] => Ok(*child),
+        _ => bail!("process {pid} has {} children, and not one", children.len()),
+    }
+}
+
 /// The parent of a process; `None` once it is gone (proc_pid_stat(5): state and parent follow the name, which may hold anything).
 fn parent(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -232,6 +248,8 @@ mod tests {
         let tree = of_tree(own).unwrap();
         assert!(tree.contains(&own) && tree.contains(&id) && !tree.contains(&1));
         assert_eq!(of_tree(id).unwrap(), [id]);
+        let error = child_of(id).unwrap_err().to_string();
+        assert!(error.ends_with("has 0 children, and not one"), "{error}");
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(of_tree(id).is_err());

@@ -399,6 +399,7 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/docker/bridge/stock/idle", Family::Ipv6),
     ("running/docker/nat/isolated/idle", Family::Ipv4),
     ("running/podman/veth/isolated/idle", Family::Ipv4),
+    ("running/nspawn/veth/stock/idle", Family::Ipv4),
     ("running/netns/macvlan/stock/idle", Family::Ipv4),
     ("running/docker/macvlan/stock/idle", Family::Ipv6),
     ("running/runc/vxlan/stock/idle", Family::Ipv4),

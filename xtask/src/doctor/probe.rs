@@ -91,6 +91,8 @@ needs! {
     Runc = "runc" => |_| program("runc");
     /// The program `podman`.
     Podman = "podman" => |_| program("podman");
+    /// The program `systemd-nspawn`.
+    Nspawn = "nspawn" => |_| program("systemd-nspawn");
     /// The program `qemu-system-x86_64`.
     Qemu = "qemu" => |_| program("qemu-system-x86_64");
     /// QEMU has a network stack of its own.

@@ -9,7 +9,7 @@ use evenkeel_agent::command;
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// A program, and what makes it say its version.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 10] = [
     ("docker", "--version"),
     ("ip", "-V"),
     ("iperf3", "--version"),
@@ -19,6 +19,7 @@ const TOOLS: [(&str, &str); 9] = [
     ("podman", "--version"),
     ("qemu-system-x86_64", "--version"),
     ("runc", "--version"),
+    ("systemd-nspawn", "--version"),
 ];
 
 /// Versions of the programs that are installed here, by fact name (`tool-runc`).

@@ -226,6 +226,7 @@ impl Real {
             Query::RuncPid(name) => {
                 self.await_container(query, |tools| engines::runc_pid(tools, name))
             }
+            Query::Child(pid) => Ok(vec![threads::child_of(number(pid)?)?.to_string()]),
             Query::PidFile(path) => self.await_container(query, |_| engines::pid_in(path)),
             Query::Threads(pid) => Ok(numbers(threads::of_process(number(pid)?)?)),
             Query::QmpVcpus(socket) => Ok(numbers(vcpus(socket)?)),

@@ -11,6 +11,7 @@ pub mod accelerator;
 mod docker;
 mod host;
 mod netns;
+mod nspawn;
 mod podman;
 mod qemu;
 mod runc;
@@ -69,6 +70,7 @@ pub const ALL: &[&dyn Virtualization] = &[
     &runc::Runc,
     &docker::Docker,
     &podman::Podman,
+    &nspawn::Nspawn,
     &qemu::Q35,
     &qemu::MICROVM,
 ];

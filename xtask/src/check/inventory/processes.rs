@@ -14,6 +14,7 @@ const OURS: &[&str] = &[
     "runc",
     "podman",
     "conmon",
+    "systemd-nspawn",
     "qemu-system-x86",
 ];
 

@@ -10,7 +10,7 @@ pub(super) struct Package {
     pub(super) programs: &'static [&'static str],
     /// Whether it lies outside of the distribution's free part.
     pub(super) is_non_free: bool,
-    /// Its name on Fedora, openSUSE, Arch and Alpine.
+    /// Its name on Fedora, openSUSE, Arch and Alpine; nothing where there is none.
     pub(super) elsewhere: [&'static str; 4],
 }
 
@@ -36,6 +36,12 @@ pub(super) const PACKAGES: &[Package] = &[
         elsewhere: ["moby-engine", "docker", "docker", "docker"],
     },
     Package { name: "podman", programs: &["podman"], is_non_free: false, elsewhere: ["podman"; 4] },
+    Package {
+        name: "systemd-container",
+        programs: &["systemd-nspawn"],
+        is_non_free: false,
+        elsewhere: ["systemd-container", "systemd-container", "systemd", ""],
+    },
     Package {
         name: "qemu-system-x86",
         programs: &["qemu-system-x86_64"],
@@ -82,6 +88,7 @@ pub(super) fn by_hand(os_release: &str, wanted: &[&Package]) -> String {
     let names: Vec<&str> = wanted
         .iter()
         .map(|package| family.map_or(package.name, |family| package.elsewhere[family]))
+        .filter(|name| !name.is_empty())
         .collect();
     names.join(" ")
 }

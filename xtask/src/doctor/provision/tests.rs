@@ -154,6 +154,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
     will install runc (1.0) for runc
     will install docker.io (1.0) for docker, dockerd
     will install podman (1.0) for podman
+    will install systemd-container (1.0) for systemd-nspawn
     will install qemu-system-x86 (1.0) for qemu-system-x86_64
     will install iperf3 (1.0) for iperf3
     will install iputils-ping (1.0) for ping
@@ -163,7 +164,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
     will fetch linux-image-amd64 6.1
     added non-free to /etc/apt/sources.list
     fetched the lists of packages
-    installed iproute2, nftables, runc, docker.io, podman, qemu-system-x86, iperf3, iputils-ping, netperf
+    installed iproute2, nftables, runc, docker.io, podman, systemd-container, qemu-system-x86, iperf3, iputils-ping, netperf
     the Docker engine answers: 20.10, overlay2
     fetched linux-image-amd64 6.1
     ");
@@ -173,7 +174,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
         [
             "add non-free",
             "update",
-            "install iproute2 nftables runc docker.io podman qemu-system-x86 iperf3 iputils-ping netperf",
+            "install iproute2 nftables runc docker.io podman systemd-container qemu-system-x86 iperf3 iputils-ping netperf",
             "start-engine"
         ]
     );
@@ -212,7 +213,7 @@ fn what_would_remove_a_newer_package_comes_from_the_suite_of_newer_ones() {
     let mut system = fresh();
     system.newer = Some(("qemu-system-x86", "qemu-utils"));
     let (said, refused) = run(&mut system, &RefCell::new(true));
-    insta::assert_snapshot!(said[..9].join("\n"), @r"
+    insta::assert_snapshot!(said[..10].join("\n"), @r"
     will add the component non-free to line 3 of /etc/apt/sources.list: `deb x bookworm main non-free`
     will add the suite bookworm-backports to line 3 of /etc/apt/sources.list: `deb x bookworm main` and `deb x bookworm-backports main`
     will fetch the lists of packages: the sources change
@@ -221,6 +222,7 @@ fn what_would_remove_a_newer_package_comes_from_the_suite_of_newer_ones() {
     will install runc (1.0) for runc
     will install docker.io (1.0) for docker, dockerd
     will install podman (1.0) for podman
+    will install systemd-container (1.0) for systemd-nspawn
     will install qemu-system-x86 from bookworm-backports (the version that the lists will have) for qemu-system-x86_64
     ");
     assert_eq!(refused, Vec::<String>::new());
@@ -301,7 +303,7 @@ fn without_apt_packages_are_left_to_the_user_and_the_rest_goes_on() {
     let mut changes = Changes::needed(&mut system, vec![]);
     let left = changes.leave_packages("ID=fedora\n").unwrap();
     assert!(
-        left.ends_with(": iproute nftables runc podman qemu-system-x86 iperf3 iputils netperf"),
+        left.ends_with(": iproute nftables runc podman systemd-container qemu-system-x86 iperf3 iputils netperf"),
         "{left}"
     );
     let kernels = GuestKernels { planned: &Vec::new, fetch: &|| Ok(Vec::new()) };
@@ -318,7 +320,7 @@ fn without_root_the_same_is_told_as_commands() {
         [
             r"sed -i '3c\deb x bookworm main non-free' /etc/apt/sources.list",
             "apt-get update",
-            "apt-get install --no-install-recommends iproute2 nftables runc docker.io podman qemu-system-x86 iperf3 iputils-ping netperf",
+            "apt-get install --no-install-recommends iproute2 nftables runc docker.io podman systemd-container qemu-system-x86 iperf3 iputils-ping netperf",
         ]
     );
     assert!(commands[3].contains("docker"));
