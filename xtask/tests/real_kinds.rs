@@ -1,5 +1,5 @@
 //! Every combination of kinds, on the real thing: the tool itself measures small matrices, and what it wrote is read back. Needs root,
-//! Docker, Podman, runc, systemd-nspawn, QEMU, netperf and iperf3; what is missing is a failure that says how to get it.
+//! Docker, Podman, runc, systemd-nspawn, Open vSwitch, QEMU, netperf and iperf3; what is missing is a failure that says how to get it.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -174,6 +174,8 @@ const VXLAN: [&str; 6] = [
     "system's port of the bridge",
     "system's link",
 ];
+const OVS: [&str; 4] =
+    ["peer's link", "peer's port of the switch", "system's port of the switch", "system's link"];
 const ENGINE_BRIDGE: [&str; 4] = [
     "peer's link",
     "peer's port of the engine's bridge",
@@ -236,6 +238,12 @@ fn real_podman_leaves_its_store_with_the_boot() {
     check(of(&read, "bridge"), &BRIDGE);
     let left = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!left.contains("/run/evenkeel/"), "{left}");
+}
+
+#[test]
+fn real_switches_in_userspace_carry_segments() {
+    let read = bench(&axes(&["netns"], &["ovs"], "isolated", "noisy"), "ipv4", &OWN);
+    check(of(&read, "ovs"), &OVS);
 }
 
 #[test]

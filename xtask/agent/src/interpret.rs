@@ -309,6 +309,7 @@ impl<V> Query<V> {
             Query::Hello(v) => Query::Hello(word(v)?),
             Query::GuestHello(a, b) => Query::GuestHello(word(a)?, word(b)?),
             Query::QmpReady(v) => Query::QmpReady(word(v)?),
+            Query::FileIsThere(v) => Query::FileIsThere(word(v)?),
             Query::LinkForwards(a, b) => Query::LinkForwards(word(a)?, word(b)?),
             Query::AddressesReady(a, b) => Query::AddressesReady(word(a)?, word(b)?),
         })

@@ -20,6 +20,8 @@ pub enum Node {
     Sut(u8),
     /// The adjacent host that runs the client.
     Peer,
+    /// What lies between the two, where that is a process.
+    Path,
     /// What keeps the host busy meanwhile.
     Load,
     /// What disturbs on purpose, to see whether that is found.
@@ -32,6 +34,7 @@ impl fmt::Display for Node {
             Node::Host => f.write_str("host"),
             Node::Sut(n) => write!(f, "sut{n}"),
             Node::Peer => f.write_str("peer"),
+            Node::Path => f.write_str("path"),
             Node::Load => f.write_str("load"),
             Node::Fault => f.write_str("fault"),
         }
@@ -287,6 +290,8 @@ pub enum Query<V> {
     GuestHello(V, V),
     /// A QMP socket at this path answers.
     QmpReady(V),
+    /// A file is there: a process that was started makes it once it is ready.
+    FileIsThere(V),
     /// A link is up and, if it is a bridge port, forwarding: (netns or empty, link).
     LinkForwards(V, V),
     /// The addresses of a link are usable, not tentative: (netns or empty, link).
@@ -484,6 +489,7 @@ impl<V: fmt::Display> fmt::Display for Query<V> {
             Query::Hello(name) => write!(f, "hello of agent {name}"),
             Query::GuestHello(name, _) => write!(f, "hello of agent {name} in its guest"),
             Query::QmpReady(socket) => write!(f, "qmp greeting on {socket}"),
+            Query::FileIsThere(path) => write!(f, "{path} is there"),
             Query::LinkForwards(netns, link) => write!(f, "link {link}{} forwards", within(netns)),
             Query::AddressesReady(netns, link) => {
                 write!(f, "addresses of {link}{} are usable", within(netns))

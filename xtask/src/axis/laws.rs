@@ -406,6 +406,7 @@ const SHOWN: &[(&str, Family)] = &[
     ("running/qemu/vxlan/stock/idle", Family::Ipv6),
     ("running/docker/ipvlan/stock/idle", Family::Ipv4),
     ("running/netns/vlan/stock/idle", Family::Ipv4),
+    ("running/netns/ovs/stock/idle", Family::Ipv4),
     ("running/qemu/user/stock/idle", Family::Ipv4),
     ("running/microvm/bridge/stock/idle", Family::Ipv4),
     ("running/qemu/bridge/isolated/idle", Family::Ipv4),

@@ -81,6 +81,8 @@ needs! {
     Vlan = "vlan" => |host| feature(&host.kernel, "CONFIG_VLAN_8021Q", "8021q");
     /// The kernel makes overlays of VXLAN.
     Vxlan = "vxlan" => |host| feature(&host.kernel, "CONFIG_VXLAN", "vxlan");
+    /// The programs of Open vSwitch.
+    Ovs = "ovs" => |_| program("ovs-vswitchd");
     /// The program `docker`.
     DockerClient = "docker-client" => |_| program("docker");
     /// A Docker engine answers.

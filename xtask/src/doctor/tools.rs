@@ -9,12 +9,13 @@ use evenkeel_agent::command;
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// A program, and what makes it say its version.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 11] = [
     ("docker", "--version"),
     ("ip", "-V"),
     ("iperf3", "--version"),
     ("netperf", "-V"),
     ("nft", "--version"),
+    ("ovs-vswitchd", "--version"),
     ("ping", "-V"),
     ("podman", "--version"),
     ("qemu-system-x86_64", "--version"),

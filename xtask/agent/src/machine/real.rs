@@ -239,6 +239,7 @@ impl Real {
             Query::Hello(_)
             | Query::GuestHello(..)
             | Query::QmpReady(_)
+            | Query::FileIsThere(_)
             | Query::LinkForwards(..)
             | Query::AddressesReady(..) => bail!("`{query}` has no value to learn"),
         }
@@ -286,6 +287,10 @@ impl Real {
                     Err(error) => Err(error),
                 };
                 wait::until(&what, within, answers).map_err(|error| self.explain(error))
+            }
+            Query::FileIsThere(path) => {
+                let is_there = || Ok(Path::new(path).exists().then_some(()));
+                wait::until(&what, within, is_there).map_err(|error| self.explain(error))
             }
             Query::LinkForwards(netns, link) => wait::until(&what, within, || {
                 Ok(links::forwards(self.tools(), netns, link)?.then_some(()))

@@ -16,6 +16,7 @@ mod above;
 mod bridge;
 mod loopback;
 mod nat;
+mod ovs;
 mod parent;
 mod user;
 mod veth;
@@ -91,6 +92,7 @@ pub const ALL: &[&dyn Network] = &[
     &parent::IPVLAN,
     &above::Above::Vxlan,
     &above::Above::Vlan,
+    &ovs::Ovs,
     &user::User,
 ];
 

@@ -15,6 +15,8 @@ const OURS: &[&str] = &[
     "podman",
     "conmon",
     "systemd-nspawn",
+    "ovs-vswitchd",
+    "ovsdb-server",
     "qemu-system-x86",
 ];
 

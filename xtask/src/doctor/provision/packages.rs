@@ -49,6 +49,12 @@ pub(super) const PACKAGES: &[Package] = &[
         elsewhere: ["qemu-system-x86", "qemu-x86", "qemu-system-x86", "qemu-system-x86_64"],
     },
     Package {
+        name: "openvswitch-switch",
+        programs: &["ovs-vswitchd"],
+        is_non_free: false,
+        elsewhere: ["openvswitch"; 4],
+    },
+    Package {
         name: "iperf3",
         programs: &["iperf3"],
         is_non_free: false,

@@ -156,6 +156,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
     will install podman (1.0) for podman
     will install systemd-container (1.0) for systemd-nspawn
     will install qemu-system-x86 (1.0) for qemu-system-x86_64
+    will install openvswitch-switch (1.0) for ovs-vswitchd
     will install iperf3 (1.0) for iperf3
     will install iputils-ping (1.0) for ping
     will install netperf (the version that the lists will have) for netperf, netserver
@@ -164,7 +165,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
     will fetch linux-image-amd64 6.1
     added non-free to /etc/apt/sources.list
     fetched the lists of packages
-    installed iproute2, nftables, runc, docker.io, podman, systemd-container, qemu-system-x86, iperf3, iputils-ping, netperf
+    installed iproute2, nftables, runc, docker.io, podman, systemd-container, qemu-system-x86, openvswitch-switch, iperf3, iputils-ping, netperf
     the Docker engine answers: 20.10, overlay2
     fetched linux-image-amd64 6.1
     ");
@@ -174,7 +175,7 @@ fn a_fresh_machine_is_told_first_and_then_gets_everything() {
         [
             "add non-free",
             "update",
-            "install iproute2 nftables runc docker.io podman systemd-container qemu-system-x86 iperf3 iputils-ping netperf",
+            "install iproute2 nftables runc docker.io podman systemd-container qemu-system-x86 openvswitch-switch iperf3 iputils-ping netperf",
             "start-engine"
         ]
     );
@@ -303,7 +304,7 @@ fn without_apt_packages_are_left_to_the_user_and_the_rest_goes_on() {
     let mut changes = Changes::needed(&mut system, vec![]);
     let left = changes.leave_packages("ID=fedora\n").unwrap();
     assert!(
-        left.ends_with(": iproute nftables runc podman systemd-container qemu-system-x86 iperf3 iputils netperf"),
+        left.ends_with(": iproute nftables runc podman systemd-container qemu-system-x86 openvswitch iperf3 iputils netperf"),
         "{left}"
     );
     let kernels = GuestKernels { planned: &Vec::new, fetch: &|| Ok(Vec::new()) };
@@ -320,7 +321,7 @@ fn without_root_the_same_is_told_as_commands() {
         [
             r"sed -i '3c\deb x bookworm main non-free' /etc/apt/sources.list",
             "apt-get update",
-            "apt-get install --no-install-recommends iproute2 nftables runc docker.io podman systemd-container qemu-system-x86 iperf3 iputils-ping netperf",
+            "apt-get install --no-install-recommends iproute2 nftables runc docker.io podman systemd-container qemu-system-x86 openvswitch-switch iperf3 iputils-ping netperf",
         ]
     );
     assert!(commands[3].contains("docker"));

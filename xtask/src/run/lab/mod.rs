@@ -77,13 +77,14 @@ pub fn kits<'a>(
 /// inside, once there is one.
 pub fn missing(survey: &Survey, needs: &[NeedName]) -> Option<(String, String)> {
     /// Programs, which a lab has from its host.
-    const SHARED: [NeedName; 8] = [
+    const SHARED: [NeedName; 9] = [
         NeedName::Ip,
         NeedName::Nft,
         NeedName::DockerClient,
         NeedName::Runc,
         NeedName::Podman,
         NeedName::Nspawn,
+        NeedName::Ovs,
         NeedName::Netperf,
         NeedName::Iperf3,
     ];
