@@ -15,7 +15,7 @@ use crate::attribution::expand;
 use crate::axis::tuning::{self, Profile};
 use crate::axis::{Powers, kernel, virtualization};
 use crate::cli;
-use crate::doctor::provision;
+use crate::doctor::provision::{self, For};
 use crate::fleet::parts::Wanted;
 use crate::fleet::{github, gitlab, slurm};
 use crate::matrix::{self, Axis, Cell, Matrix};
@@ -58,18 +58,18 @@ pub enum Exit {
 pub fn doctor(told: &cli::Doctor) -> anyhow::Result<Exit> {
     let cache = Cache::open()?;
     if told.provision {
-        install(&cache)?;
+        install(&cache, For::All)?;
     }
     let host = Host::look(&cache);
     print(format_args!("{}\n", host.survey.table(std::io::stdout().is_terminal())))?;
     Ok(Exit::Fine)
 }
 
-/// Installs what is missing, saying what on standard error.
+/// Installs what is missing for these cells, saying what on standard error.
 ///
 /// # Errors
 /// No root, or the package manager failed.
-pub fn install(cache: &Cache) -> anyhow::Result<()> {
+pub fn install(cache: &Cache, cells: For<'_>) -> anyhow::Result<()> {
     let kernels = provision::GuestKernels {
         planned: &|| match kernel::cached(cache) {
             Some(_) => Vec::new(),
@@ -77,7 +77,7 @@ pub fn install(cache: &Cache) -> anyhow::Result<()> {
         },
         fetch: &|| kernel::running(cache).map(|found| vec![found.provenance]),
     };
-    let outcome = provision::provision(&kernels, &mut |line| say(line))?;
+    let outcome = provision::provision(cells, &kernels, &mut |line| say(line))?;
     if let provision::Outcome::Changed { refused } = outcome {
         for line in refused {
             say(format_args!("could not be had: {line}"));
@@ -272,7 +272,9 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
     };
     if told.provision {
-        install(&Cache::open()?)?;
+        let named = [Axis::Virtualization, Axis::Network].map(|axis| order.matrix.names_on(axis));
+        let kinds: Vec<&str> = named.into_iter().flatten().collect();
+        install(&Cache::open()?, For::Kinds(&kinds))?;
     }
     let end = run::run(&order, &state, display(detail).as_mut())?;
     if end != End::Interrupted {

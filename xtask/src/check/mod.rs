@@ -16,6 +16,7 @@ use xshell::cmd;
 use crate::artifact::cache::Cache;
 use crate::cli;
 use crate::command::{Exit, install};
+use crate::doctor::provision::For;
 use crate::matrix;
 
 /// The longest that one check may take; a hung one must not hang the machine that runs it.
@@ -31,7 +32,7 @@ const KILLS: u32 = 100;
 pub fn test(told: &cli::Test) -> anyhow::Result<Exit> {
     let root = root()?;
     if told.provision {
-        install(&Cache::open()?)?;
+        install(&Cache::open()?, For::All)?;
     }
     let shell = command::shell()?;
     shell.change_dir(&root);

@@ -38,13 +38,35 @@ pub enum Outcome {
     },
 }
 
+/// What to provision for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For<'a> {
+    /// Every kind of cell that there is.
+    All,
+    /// Cells of these kinds alone, by their names on whatever axis, and what all cells may want.
+    Kinds(&'a [&'a str]),
+}
+
+impl For<'_> {
+    fn wants(self, package: &Package) -> bool {
+        match (self, package.kind) {
+            (For::All, _) | (_, None) => true,
+            (For::Kinds(kinds), Some(kind)) => kinds.contains(&kind),
+        }
+    }
+}
+
 /// Installs what is missing on this host, and starts the Docker engine if none answers; it keeps running.
 ///
 /// `say` gets a line of what will change or was done. Without root it fails before any change, with the exact
 /// commands. Without apt, packages are named for the user to install, and the rest goes on.
-pub fn provision(kernels: &GuestKernels<'_>, say: &mut dyn FnMut(&str)) -> anyhow::Result<Outcome> {
+pub fn provision(
+    cells: For<'_>,
+    kernels: &GuestKernels<'_>,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<Outcome> {
     let mut system = apt::Apt::new();
-    let mut changes = Changes::needed(&mut system, (kernels.planned)());
+    let mut changes = Changes::needed(&mut system, cells, (kernels.planned)());
     if changes.is_empty() {
         say("nothing to do");
         return Ok(Outcome::Nothing);
@@ -60,7 +82,7 @@ pub fn provision(kernels: &GuestKernels<'_>, say: &mut dyn FnMut(&str)) -> anyho
             changes.commands().join("\n")
         );
     }
-    refused.extend(changes.make(&mut system, kernels, say));
+    refused.extend(changes.make(&mut system, cells, kernels, say));
     refused.iter().for_each(|line| say(&format!("could not be had: {line}")));
     Ok(Outcome::Changed { refused })
 }
@@ -151,9 +173,10 @@ struct Packages {
 
 impl Packages {
     /// What this system lacks, by its present lists.
-    fn needed(system: &mut dyn System) -> Packages {
+    fn needed(system: &mut dyn System, cells: For<'_>) -> Packages {
         let missing = PACKAGES
             .iter()
+            .filter(|package| cells.wants(package))
             .filter(|package| package.programs.iter().any(|program| !system.has(program)))
             .collect::<Vec<_>>();
         let mut beyond = Vec::new();
@@ -196,10 +219,15 @@ impl Packages {
     }
 
     /// Makes the changes; gives back what could not be had.
-    fn make(&self, system: &mut dyn System, say: &mut dyn FnMut(&str)) -> Vec<String> {
+    fn make(
+        &self,
+        system: &mut dyn System,
+        cells: For<'_>,
+        say: &mut dyn FnMut(&str),
+    ) -> Vec<String> {
         let mut refused = self.refresh(system, say);
         // Fresh lists may tell what old ones could not.
-        let mut fresh = Packages::needed(system);
+        let mut fresh = Packages::needed(system, cells);
         fresh.edits.retain(|edit| self.edits.iter().all(|tried| tried.of != edit.of));
         if !fresh.edits.is_empty() {
             fresh.preparing().iter().for_each(|line| say(line));
@@ -312,8 +340,12 @@ struct Changes {
 
 impl Changes {
     /// What this system lacks.
-    fn needed(system: &mut dyn System, kernels: Vec<String>) -> Changes {
-        Changes { packages: Packages::needed(system), engine: !system.engine_answers(), kernels }
+    fn needed(system: &mut dyn System, cells: For<'_>, kernels: Vec<String>) -> Changes {
+        Changes {
+            packages: Packages::needed(system, cells),
+            engine: !system.engine_answers(),
+            kernels,
+        }
     }
 
     /// Whether everything is there.
@@ -386,12 +418,13 @@ impl Changes {
     fn make(
         &self,
         system: &mut dyn System,
+        cells: For<'_>,
         kernels: &GuestKernels<'_>,
         say: &mut dyn FnMut(&str),
     ) -> Vec<String> {
         let mut refused = match self.packages.wanted.is_empty() {
             true => Vec::new(),
-            false => self.packages.make(system, say),
+            false => self.packages.make(system, cells, say),
         };
         if self.engine {
             // A package may have started it.

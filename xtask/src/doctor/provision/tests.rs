@@ -133,13 +133,33 @@ fn run(system: &mut Fake, fetched: &RefCell<bool>) -> (Vec<String>, Vec<String>)
         Ok(vec!["fetched linux-image-amd64 6.1".to_owned()])
     };
     let kernels = GuestKernels { planned: &wanted, fetch: &fetch };
-    let changes = Changes::needed(system, wanted());
+    let changes = Changes::needed(system, For::All, wanted());
     if changes.is_empty() {
         return (vec!["nothing to do".to_owned()], vec![]);
     }
     let mut said = changes.lines(system);
-    let refused = changes.make(system, &kernels, &mut |line| said.push(line.to_owned()));
+    let refused = changes.make(system, For::All, &kernels, &mut |line| said.push(line.to_owned()));
     (said, refused)
+}
+
+#[test]
+fn a_matrix_does_not_bring_what_only_other_kinds_want() {
+    let named = |kinds: &[&str]| -> Vec<&str> {
+        let wanted = Packages::needed(&mut fresh(), For::Kinds(kinds)).wanted;
+        wanted.iter().map(|wanted| wanted.package.name).collect()
+    };
+    let [plain, ovs] = [named(&["docker", "bridge"]), named(&["runc", "ovs"])];
+    assert!(plain.contains(&"docker.io") && plain.contains(&"runc"), "{plain:?}");
+    for rare in ["podman", "systemd-container", "openvswitch-switch"] {
+        assert!(!plain.contains(&rare), "{plain:?}");
+    }
+    assert!(ovs.contains(&"openvswitch-switch") && !ovs.contains(&"podman"), "{ovs:?}");
+    // A kind of a package is one that there is.
+    let kinds: Vec<&str> = PACKAGES.iter().filter_map(|package| package.kind).collect();
+    let virtualization = crate::axis::virtualization::ALL.iter().map(|kind| kind.name());
+    let network = crate::axis::network::ALL.iter().map(|kind| kind.name());
+    let all: Vec<&str> = virtualization.chain(network).collect();
+    assert!(kinds.iter().all(|kind| all.contains(kind)), "{kinds:?}");
 }
 
 #[test]
@@ -301,20 +321,20 @@ fn an_engine_that_does_not_start_is_named_and_kernels_are_still_fetched() {
 fn without_apt_packages_are_left_to_the_user_and_the_rest_goes_on() {
     let mut system = fresh();
     system.programs.extend(["docker", "dockerd"]);
-    let mut changes = Changes::needed(&mut system, vec![]);
+    let mut changes = Changes::needed(&mut system, For::All, vec![]);
     let left = changes.leave_packages("ID=fedora\n").unwrap();
     assert!(
         left.ends_with(": iproute nftables runc podman systemd-container qemu-system-x86 openvswitch iperf3 iputils netperf"),
         "{left}"
     );
     let kernels = GuestKernels { planned: &Vec::new, fetch: &|| Ok(Vec::new()) };
-    assert_eq!(changes.make(&mut system, &kernels, &mut |_| {}), Vec::<String>::new());
+    assert_eq!(changes.make(&mut system, For::All, &kernels, &mut |_| {}), Vec::<String>::new());
     assert_eq!(system.effects, ["start-engine"]);
 }
 
 #[test]
 fn without_root_the_same_is_told_as_commands() {
-    let changes = Changes::needed(&mut fresh(), vec![]);
+    let changes = Changes::needed(&mut fresh(), For::All, vec![]);
     let commands = changes.commands();
     assert_eq!(
         commands[..3],
