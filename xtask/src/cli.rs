@@ -314,7 +314,7 @@ pub struct Bench {
     /// Where the run is written; `out/NAME-SECONDS` if not given.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Measure this revision's inputs too (matrix, profiles, kernels' images), a boot of one beside a boot of the other, and judge
+    /// Measure this revision's inputs too (matrix, profiles, kernels' images, programs), a boot of one beside a boot of the other, and judge
     /// what changed by its policy: few boots of every cell, then fresh ones of those that look worse. With --boots, that many of each.
     /// Exits with 1 where determinism regressed.
     #[arg(long, value_name = "REV", conflicts_with = "lab")]

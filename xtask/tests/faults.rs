@@ -94,7 +94,8 @@ impl Bench {
         let tag = RunTag::new(u64::from(std::process::id()));
         let program = PathBuf::from(PROGRAM);
         let cells = [&cell].into_iter();
-        let prepared = Prepared::new(cells, &matrix, &cache, &pins, program, &tag).unwrap();
+        let prepared =
+            Prepared::new(cells, &matrix, &cache, &pins, program, &tag, [None, None]).unwrap();
         assert_eq!(prepared.missing(&cell), None);
         let image = (cell.virtualization == "docker").then(|| prepared.rootfs().to_owned());
         let standing = Standing::make(&state, &tag, Powers::Root, image.as_deref(), false).unwrap();

@@ -47,7 +47,7 @@ impl Guest {
 
     fn contents(&mut self, path: &str) -> String {
         let argv = [CAT, path].map(str::to_owned).to_vec();
-        match self.control.ask(Ask::Exec { argv, within: PATIENCE }, PATIENCE) {
+        match self.control.ask(Ask::Exec { argv, folder: None, within: PATIENCE }, PATIENCE) {
             Ok(Answer::Ran(ran)) if ran.code == Some(0) => ran.stdout,
             other => panic!("`{path}`: {other:?}"),
         }

@@ -77,6 +77,8 @@ pub type Listener<'a> = &'a mut dyn FnMut(&[u8]);
 pub struct Watch<'a> {
     /// The cgroup that it lives in.
     pub cgroup: Option<&'a Path>,
+    /// The folder that it runs in, if not ours.
+    pub folder: Option<&'a Path>,
     /// Text for its standard input.
     pub input: &'a [u8],
     /// The most of each output stream that is kept, bytes.
@@ -96,6 +98,7 @@ impl Watch<'_> {
     pub fn within(within: Duration) -> Self {
         Watch {
             cgroup: None,
+            folder: None,
             input: b"",
             keep: KEPT,
             within,
@@ -113,6 +116,7 @@ impl Watch<'_> {
 pub fn watch<S: AsRef<str>>(mut watch: Watch<'_>, argv: &[S]) -> anyhow::Result<Ended> {
     let death = if watch.may_outlive { libc::SIGTERM } else { libc::SIGKILL };
     let mut command = prepare(watch.cgroup, argv, death)?;
+    watch.folder.map(|folder| command.current_dir(folder));
     let input = if watch.input.is_empty() { Stdio::null() } else { Stdio::piped() };
     command.process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     let name = argv[0].as_ref();
@@ -230,12 +234,18 @@ pub fn stream(line: xshell::Cmd<'_>, within: Duration) -> anyhow::Result<bool> {
     Ok(ended?.success())
 }
 
-/// Starts a program that serves: without input, and with both output streams in a file, so that it never waits for a reader.
+/// Starts a program that serves, in a folder if it is not ours: without input, and with both output streams in a file, so that it never waits
+/// for a reader.
 ///
 /// # Errors
 /// The program cannot be started.
-pub fn serve<S: AsRef<str>>(argv: &[S], words: std::fs::File) -> anyhow::Result<Child> {
+pub fn serve<S: AsRef<str>>(
+    argv: &[S],
+    folder: Option<&Path>,
+    words: std::fs::File,
+) -> anyhow::Result<Child> {
     let mut command = prepare(None, argv, libc::SIGKILL)?;
+    folder.map(|folder| command.current_dir(folder));
     let same = words.try_clone().context("failed to share a file for a program's words")?;
     command.stdin(Stdio::null()).stdout(Stdio::from(same)).stderr(Stdio::from(words));
     command.spawn().with_context(|| format!("failed to start `{}`", argv[0].as_ref()))

@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use crate::command::Watch;
 use crate::serve::{self, Hooks, Runner};
-use crate::wire::Ran;
+use crate::wire::{MOST_OUTPUT, Ran};
 use crate::{command, facts, guest, threads, wait};
 
 /// The name by which the program is an agent.
@@ -85,26 +86,31 @@ impl Hooks for Inside {
 struct Programs(Mutex<Vec<Child>>);
 
 impl Runner for Programs {
-    fn run(&self, argv: &[String], within: Duration) -> anyhow::Result<Ran> {
-        let ended = command::run(argv, within)?;
-        let text = |bytes: &[u8], most: usize| -> String {
-            String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
-        };
+    fn run(&self, argv: &[String], folder: Option<&Path>, within: Duration) -> anyhow::Result<Ran> {
+        let watch = Watch { folder, keep: MOST_OUTPUT, ..Watch::within(within) };
+        let ended = command::watch(watch, argv)?;
+        let text = |bytes: &[u8], most: usize| plain(&bytes[..bytes.len().min(most)]);
         Ok(Ran {
             code: ended.code,
             timed_out: ended.timed_out,
-            stdout: text(&ended.stdout, 1 << 20),
+            stdout: text(&ended.stdout, MOST_OUTPUT),
             stderr: text(&ended.stderr, 1 << 16),
         })
     }
 
-    fn daemon(&self, argv: &[String], port: u16, within: Duration) -> anyhow::Result<()> {
+    fn daemon(
+        &self,
+        argv: &[String],
+        folder: Option<&Path>,
+        port: u16,
+        within: Duration,
+    ) -> anyhow::Result<()> {
         if listens(port)? {
             bail!("port {port} is in use already: `{}` cannot listen on it", argv.join(" "));
         }
         let mut words = words()?;
         let shared = words.try_clone().context("failed to share a file in memory")?;
-        let mut child = command::serve(argv, shared)?;
+        let mut child = command::serve(argv, folder, shared)?;
         wait::until(&format!("`{}` to listen on port {port}", argv.join(" ")), within, || {
             if let Some(status) = child.try_wait()? {
                 let said = said(&mut words)?;
@@ -116,6 +122,16 @@ impl Runner for Programs {
         running.push(child);
         Ok(())
     }
+}
+
+/// What a program printed, as text. Control characters would take six bytes each on the way, and an answer must fit in a line of it.
+fn plain(bytes: &[u8]) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    String::from_utf8_lossy(bytes).chars().map(shown).collect()
 }
 
 /// A file for what a server prints: in memory, because a container's root may be read-only.
@@ -132,11 +148,12 @@ fn said(words: &mut File) -> anyhow::Result<String> {
     Ok(command::Ended { code: None, timed_out: false, stdout, stderr }.last_words())
 }
 
-/// Whether some socket of this network namespace listens on a TCP port (proc(5): local address in hexadecimal, state 0A).
+/// Whether some socket of this network namespace listens on a TCP port, or is bound to it over UDP and to no peer (proc(5): local address in
+/// hexadecimal; state 0A listens, 07 is not connected).
 fn listens(port: u16) -> anyhow::Result<bool> {
-    const LISTEN: &str = "0A";
-    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        let text = match std::fs::read_to_string(table) {
+    let tables = [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")];
+    for (table, waits) in tables.map(|(name, waits)| (format!("/proc/self/net/{name}"), waits)) {
+        let text = match std::fs::read_to_string(&table) {
             Ok(text) => text,
             // A kernel without IPv6.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -146,7 +163,7 @@ fn listens(port: u16) -> anyhow::Result<bool> {
         let found = text.lines().skip(1).any(|line| {
             let mut fields = line.split_whitespace().skip(1);
             fields.next().is_some_and(|local| local.ends_with(&wanted))
-                && fields.nth(1) == Some(LISTEN)
+                && fields.nth(1) == Some(waits)
         });
         if found {
             return Ok(true);
@@ -166,6 +183,23 @@ mod tests {
         assert!(listens(port).unwrap());
         drop(listener);
         assert!(!listens(port).unwrap());
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(listens(port).unwrap());
+        // One that asks somebody else serves nobody.
+        socket.connect("127.0.0.1:9").unwrap();
+        assert!(!listens(port).unwrap());
+    }
+
+    #[test]
+    fn a_program_runs_in_its_folder_and_all_that_it_says_fits_in_an_answer() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("here"), "").unwrap();
+        let argv = ["sh", "-c", "ls; head -c 2000000 /dev/zero"].map(str::to_owned);
+        let within = Duration::from_secs(60);
+        let ran = Programs::default().run(&argv, Some(place.path()), within).unwrap();
+        assert!(ran.stdout.starts_with("here\n\u{fffd}"), "{:.20}", ran.stdout);
+        assert!(serde_json::to_vec(&ran).unwrap().len() < crate::lines::CONTROL_LINE);
     }
 
     #[test]
@@ -178,7 +212,7 @@ mod tests {
         let script = format!("head -c 200000 /dev/zero && exec iperf3 -s -B 127.0.0.1 -p {port}");
         let argv = ["sh", "-c", &script].map(str::to_owned);
         let programs = Programs::default();
-        programs.daemon(&argv, port, Duration::from_secs(60)).unwrap();
+        programs.daemon(&argv, None, port, Duration::from_secs(60)).unwrap();
         let mut running = programs.0.into_inner().unwrap();
         running[0].kill().unwrap();
         running[0].wait().unwrap();
@@ -187,7 +221,8 @@ mod tests {
     #[test]
     fn a_server_that_ends_at_once_is_an_error() {
         let argv = ["sh", "-c", "echo no such family; exit 3"].map(str::to_owned);
-        let error = Programs::default().daemon(&argv, 1, Duration::from_secs(20)).unwrap_err();
+        let within = Duration::from_secs(20);
+        let error = Programs::default().daemon(&argv, None, 1, within).unwrap_err();
         let text = error.to_string();
         assert!(text.ends_with("ended at once: exit status: 3: no such family"), "{text}");
     }

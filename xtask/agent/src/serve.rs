@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,17 +23,24 @@ use crate::wire::{Answer, Ask, FaultCounters, Hello, LoadCounters, PROTOCOL, Ran
 
 /// Runs programs on the agent's node.
 pub trait Runner {
-    /// Runs a program to its end, or kills it with all its children after `within`.
+    /// Runs a program to its end, in a folder if it is not ours, or kills it with all its children after `within`.
     ///
     /// # Errors
     /// The program cannot be started. How it ended is no error.
-    fn run(&self, argv: &[String], within: Duration) -> Result<Ran>;
+    fn run(&self, argv: &[String], folder: Option<&Path>, within: Duration) -> Result<Ran>;
 
-    /// Starts a program and leaves it running; returns once something listens on the TCP `port`.
+    /// Starts a program, in a folder if it is not ours, and leaves it running; returns once something listens on TCP `port` or is bound to it
+    /// over UDP.
     ///
     /// # Errors
     /// The program cannot be started, ends, or does not listen `within` its deadline.
-    fn daemon(&self, argv: &[String], port: u16, within: Duration) -> Result<()>;
+    fn daemon(
+        &self,
+        argv: &[String],
+        folder: Option<&Path>,
+        port: u16,
+        within: Duration,
+    ) -> Result<()>;
 }
 
 /// What only some nodes can do; the defaults refuse.
@@ -71,11 +79,17 @@ pub struct Unsupported;
 impl Hooks for Unsupported {}
 
 impl Runner for Unsupported {
-    fn run(&self, argv: &[String], _within: Duration) -> Result<Ran> {
+    fn run(&self, argv: &[String], _: Option<&Path>, _within: Duration) -> Result<Ran> {
         bail!("failed to run {argv:?}: not supported here")
     }
 
-    fn daemon(&self, argv: &[String], port: u16, _within: Duration) -> Result<()> {
+    fn daemon(
+        &self,
+        argv: &[String],
+        _: Option<&Path>,
+        port: u16,
+        _within: Duration,
+    ) -> Result<()> {
         bail!("failed to start {argv:?} on port {port}: not supported here")
     }
 }
@@ -146,9 +160,11 @@ impl Agent<'_> {
                 Answer::Listening { port }
             }
             Ask::Drive(job) => Answer::Measured(Box::new(engine::drive(&job)?)),
-            Ask::Exec { argv, within } => Answer::Ran(self.runner.run(&argv, within)?),
-            Ask::Daemon { argv, port, within } => {
-                self.runner.daemon(&argv, port, within)?;
+            Ask::Exec { argv, folder, within } => {
+                Answer::Ran(self.runner.run(&argv, folder.as_deref().map(Path::new), within)?)
+            }
+            Ask::Daemon { argv, folder, port, within } => {
+                self.runner.daemon(&argv, folder.as_deref().map(Path::new), port, within)?;
                 Answer::Done
             }
             Ask::LoadStart { cpus } => {
@@ -301,7 +317,7 @@ mod tests {
     #[test]
     fn what_is_not_plugged_in_is_refused_by_name() {
         let within = Duration::from_secs(1);
-        let input = line(1, Ask::Exec { argv: vec!["netperf".into()], within })
+        let input = line(1, Ask::Exec { argv: vec!["netperf".into()], folder: None, within })
             + &line(2, Ask::Facts)
             + &line(3, Ask::LoadCount);
         let (_, replies) = said(input.as_bytes());

@@ -69,14 +69,21 @@ pub enum Ask {
     Exec {
         /// Program and arguments.
         argv: Vec<String>,
+        /// The folder that it runs in, where that matters to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<String>,
         /// Deadline.
         within: Duration,
     },
-    /// Start a program that serves and leave it running until the agent ends; answers `Done` once something listens on `port`.
+    /// Start a program that serves and leave it running until the agent ends; answers `Done` once something listens on TCP `port`, or is
+    /// bound to it over UDP.
     Daemon {
         /// Program and arguments.
         argv: Vec<String>,
-        /// TCP port that shows readiness.
+        /// The folder that it runs in, where that matters to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<String>,
+        /// Port that shows readiness.
         port: u16,
         /// Deadline for readiness.
         within: Duration,
@@ -144,6 +151,9 @@ pub enum Answer {
     Facts(std::collections::BTreeMap<String, String>),
 }
 
+/// The most of a program's standard output that an agent passes on, bytes.
+pub const MOST_OUTPUT: usize = 1 << 20;
+
 /// How a program ended.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Ran {
@@ -151,7 +161,7 @@ pub struct Ran {
     pub code: Option<i32>,
     /// Whether the deadline killed it.
     pub timed_out: bool,
-    /// Standard output, at most 1 MiB.
+    /// Standard output, at most [`MOST_OUTPUT`].
     pub stdout: String,
     /// Standard error, at most 64 KiB.
     pub stderr: String,

@@ -152,6 +152,17 @@ pub enum Evidence {
         /// Those of them that were lost.
         lost: u64,
     },
+    /// A program of the repository's that was measured: subject, not instrument.
+    Program {
+        /// The workload.
+        workload: String,
+        /// The program as the matrix names it.
+        program: String,
+        /// SHA-256 of its file.
+        sha256: String,
+        /// SHA-256 of everything that was copied with it.
+        copy: String,
+    },
     /// The load's workers.
     Load {
         /// Worker kind.

@@ -25,7 +25,7 @@ pub fn check(record: &Record) -> Result<()> {
             Evidence::Loss { workload, sent, lost } => {
                 ensure!(lost <= sent, "{lost} of {sent} datagrams of `{workload}` are lost");
             }
-            Evidence::Hop { .. } | Evidence::Knob { .. } => {}
+            Evidence::Hop { .. } | Evidence::Knob { .. } | Evidence::Program { .. } => {}
         }
     }
     for moved in record.counted.iter().flat_map(|of| of.windows.iter().flatten().flatten()) {

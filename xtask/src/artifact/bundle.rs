@@ -18,31 +18,86 @@ const LOADER_CACHE: &str = "/etc/ld.so.cache";
 /// A root file system with these programs (absolute paths) and all that they need to run.
 ///
 /// # Errors
-/// If a program is missing or no ELF file, or one of its libraries is missing on this host.
+/// If a program is missing or neither ELF file nor script, or something that it needs is missing on this host.
 pub fn bundle(programs: &[PathBuf]) -> anyhow::Result<RootFs> {
     let mut root = RootFs::base();
-    let mut put = |path: &Path| root.put(path, Entry::File(Source::Host(path.to_owned()), 0o755));
-    let mut dynamic = false;
-    for program in programs {
-        put(program)?;
-        for library in libraries(program)? {
-            put(&library)?;
-            dynamic = true;
-        }
-    }
-    let loader_cache = Path::new(LOADER_CACHE);
-    if dynamic && loader_cache.exists() {
-        root.put(loader_cache, Entry::File(Source::Host(loader_cache.to_owned()), 0o644))?;
-    }
+    programs.iter().try_for_each(|program| bring(&mut root, program))?;
     Ok(root)
 }
 
-/// The loader and every library, direct or not, of a program; none if it is static.
-fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Puts a program of the host into a root, at its own path, with all that it needs to run.
+///
+/// # Errors
+/// It is missing, or neither ELF file nor script; or something that it needs is missing on this host.
+pub fn bring(root: &mut RootFs, program: &Path) -> anyhow::Result<()> {
+    put(root, program)?;
     let of_program = || format!("cannot bundle `{}`", program.display());
     let bytes = std::fs::read(program).with_context(of_program)?;
-    let loader = Elf::parse(&bytes).and_then(|elf| elf.interpreter()).with_context(of_program)?;
-    let Some(loader) = loader else { return Ok(Vec::new()) };
+    if !is_script(&bytes) {
+        Elf::parse(&bytes).with_context(of_program)?;
+    }
+    bring_needed(root, program, Path::new("/nonexistent"))
+}
+
+/// Puts what a file needs to run into a root: a program's libraries and loader, a script's interpreter. What is neither needs nothing.
+/// What lies below `own` is the caller's to bring.
+///
+/// # Errors
+/// Something that it needs is missing on this host.
+pub fn bring_needed(root: &mut RootFs, file: &Path, own: &Path) -> anyhow::Result<()> {
+    let of_program = || format!("cannot bundle `{}`", file.display());
+    let bytes = std::fs::read(file).with_context(of_program)?;
+    if is_script(&bytes) {
+        // One that is a script in turn ends here, and not where scripts name each other.
+        return interpreters(&bytes).with_context(of_program)?.iter().try_for_each(|program| {
+            put(root, program)?;
+            bring_libraries(root, program, own)
+        });
+    }
+    bring_libraries(root, file, own)
+}
+
+fn bring_libraries(root: &mut RootFs, file: &Path, own: &Path) -> anyhow::Result<()> {
+    let of_program = || format!("cannot bundle `{}`", file.display());
+    let bytes = std::fs::read(file).with_context(of_program)?;
+    let Ok(elf) = Elf::parse(&bytes) else { return Ok(()) };
+    let Some(loader) = elf.interpreter().with_context(of_program)? else { return Ok(()) };
+    for library in libraries(file, loader)?.iter().filter(|library| !library.starts_with(own)) {
+        put(root, library)?;
+    }
+    let loader_cache = Path::new(LOADER_CACHE);
+    if loader_cache.exists() {
+        root.put(loader_cache, Entry::File(Source::Host(loader_cache.to_owned()), 0o644))?;
+    }
+    Ok(())
+}
+
+fn put(root: &mut RootFs, path: &Path) -> anyhow::Result<()> {
+    root.put(path, Entry::File(Source::Host(path.to_owned()), 0o755))
+}
+
+fn is_script(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"#!")
+}
+
+/// The programs that a script's first line names: its interpreter, and of `env` the program that it looks up.
+fn interpreters(script: &[u8]) -> anyhow::Result<Vec<PathBuf>> {
+    let line = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = std::str::from_utf8(line).context("its first line is no text")?;
+    let mut words = line.trim_start_matches("#!").split_whitespace();
+    let first = words.next().context("its first line names no interpreter")?;
+    let mut programs = vec![PathBuf::from(first)];
+    if first.ends_with("/env") {
+        let name = words.find(|word| !word.starts_with('-')).context("`env` is told no program")?;
+        let found = command::which(name);
+        programs.push(found.with_context(|| format!("`{name}` is not installed on this host"))?);
+    }
+    Ok(programs)
+}
+
+/// The loader and every library, direct or not, of a program that has a loader.
+fn libraries(program: &Path, loader: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let of_program = || format!("cannot bundle `{}`", program.display());
     let program = program.to_str().context("its path is not UTF-8").with_context(of_program)?;
     let listing =
         command::output(&[loader, "--list", program], LOADER_ANSWERS).with_context(of_program)?;
@@ -97,12 +152,24 @@ mod tests {
     }
 
     #[test]
-    fn a_script_cannot_be_bundled() {
+    fn a_script_brings_its_interpreter_and_text_is_no_program() {
         let place = tempfile::tempdir().unwrap();
         let script = place.path().join("script");
-        std::fs::write(&script, "#!/bin/sh\n").unwrap();
-        let error = bundle(&[script]).unwrap_err();
-        assert!(format!("{error:#}").ends_with("/script`: not an ELF file"), "{error:#}");
+        let has = |text: &str, wanted: &str| {
+            std::fs::write(&script, text).unwrap();
+            let root = bundle(std::slice::from_ref(&script)).unwrap();
+            root.entries().any(|(path, _)| format!("/{path}").ends_with(wanted))
+        };
+        assert!(has("#!/bin/sh\n", "/bin/sh") && has("#! /usr/bin/env sleep", "bin/sleep"));
+        for (text, why) in [
+            ("text", "not an ELF file"),
+            ("#!\n", "names no interpreter"),
+            ("#!/usr/bin/env ek-no-such", "`ek-no-such` is not installed on this host"),
+        ] {
+            std::fs::write(&script, text).unwrap();
+            let error = bundle(std::slice::from_ref(&script)).unwrap_err();
+            assert!(format!("{error:#}").ends_with(why), "{error:#}");
+        }
     }
 
     /// The one proof that counts: the programs run where there is nothing else.

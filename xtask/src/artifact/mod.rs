@@ -7,6 +7,7 @@ pub mod cache;
 pub mod elf;
 pub mod initramfs;
 pub mod module;
+pub mod programs;
 pub mod rootfs;
 
 mod archive;

@@ -61,9 +61,14 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
 impl RootFs {
+    /// Nothing.
+    pub fn empty() -> RootFs {
+        RootFs { entries: BTreeMap::new() }
+    }
+
     /// The folders that every system has, and the few files that the C library asks for.
     pub fn base() -> RootFs {
-        let mut root = RootFs { entries: BTreeMap::new() };
+        let mut root = RootFs::empty();
         for folder in ["dev", "etc", "proc", "run", "sys", "usr", "var"] {
             root.entries.insert(folder.to_owned(), Entry::Folder(0o755));
         }

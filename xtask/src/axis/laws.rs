@@ -43,6 +43,7 @@ fn site(cell: Cell, family: Family) -> Site {
             agent: PathBuf::from("AGENT"),
             rootfs: PathBuf::from("ROOT"),
             image: tag.image(),
+            programs: None,
             guest: Some(guest),
         },
         cpus,
@@ -248,6 +249,28 @@ fn every_path_is_proven_by_hops_that_read_the_same_in_every_boot() {
             let ours = |name: &str| name.contains(site.names.tag());
             assert!(ours(netns) || ours(link), "{id}: `{what}` is a link of somebody else");
         }
+    }
+}
+
+#[test]
+fn an_engine_publishes_one_port_more_for_each_program_of_the_users() {
+    let words = |site: &Site| network::find("nat").unwrap().engine_words(site).join(" ");
+    let mut site = site(cell("running/docker/nat/stock/idle"), Family::Ipv4);
+    assert!(words(&site).contains(":5200-5203:5200-5203/tcp"));
+    let command: crate::matrix::Command = serde_json::from_value(serde_json::json!({
+        "workload": "command-echo", "drive": ["ask"], "reads": "lines", "unit": "us",
+        "within": { "secs": 1, "nanos": 0 },
+    }))
+    .unwrap();
+    site.artifacts.programs = Some(crate::artifact::programs::Programs {
+        commands: vec![command],
+        folder: PathBuf::from("COPY"),
+        digest: "0".repeat(64),
+        sums: Default::default(),
+    });
+    let with_one = words(&site);
+    for protocol in ["tcp", "udp"] {
+        assert!(with_one.contains(&format!(":5200-5204:5200-5204/{protocol}")), "{with_one}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use evenkeel_agent::step::{Act, Arg, LinkKey, Node, Object, Phase, Setting, Step};
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::programs::Programs;
 use crate::doctor::NeedName;
 use crate::matrix::{Cell, Family};
 
@@ -127,6 +128,8 @@ pub struct Artifacts {
     pub rootfs: PathBuf,
     /// The image of the Docker engine made from it.
     pub image: String,
+    /// The user's programs that are measured, where there are some.
+    pub programs: Option<Programs>,
     /// Kernel, initramfs and accelerator of a guest, for guests.
     pub guest: Option<Guest>,
 }

@@ -135,6 +135,7 @@ pub(super) mod testing {
             tuning: vec!["stock".into()],
             load: vec!["idle".into()],
             workloads: vec!["tcp-rr".into()],
+            units: Vec::new(),
         };
         let matrix = crate::matrix::parse(text, "fleet.toml", &words).unwrap();
         let options = Options { guests: Some(vec!["qemu"]), ..Options::default() };

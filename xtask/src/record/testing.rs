@@ -156,6 +156,7 @@ pub(crate) fn run(cells: &[Cell]) -> Run {
             form: None,
             attribution: None,
             study: None,
+            commands: Vec::new(),
         },
         seed: 1,
         started_unix: 1,

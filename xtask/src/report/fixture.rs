@@ -568,6 +568,7 @@ fn run() -> Run {
             form: None,
             attribution: None,
             study: None,
+            commands: Vec::new(),
         },
         seed: 1,
         started_unix: 1_793_529_720,

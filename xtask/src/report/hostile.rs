@@ -65,8 +65,11 @@ pub(super) fn hostile() -> Fixture {
                 Evidence::Knob { knob, .. } => *knob = EVIL.into(),
                 Evidence::Loss { workload, .. } => *workload = EVIL.into(),
                 Evidence::Load { worker, .. } => *worker = EVIL.into(),
+                Evidence::Program { workload, .. } => *workload = EVIL.into(),
             }
         }
+        let [workload, program, sha256, copy] = [EVIL; 4].map(str::to_owned);
+        record.evidence.push(Evidence::Program { workload, program, sha256, copy });
         for measured in &mut record.workloads {
             measured.samples.raw = Some(EVIL.into());
         }

@@ -14,9 +14,10 @@ use crate::axis::tuning::{Found, Profile};
 use crate::axis::virtualization::accelerator;
 use crate::axis::{Port, Powers, common_port, load, network, virtualization};
 use crate::doctor::{self, NeedName, Survey};
-use crate::matrix::{Cell, Matrix, RUNNING, Vocabulary};
+use crate::matrix::{Cell, Matrix, RUNNING, UnitName, Vocabulary};
 use crate::plan::Scope;
 use crate::record::Status;
+use crate::record::import::unit;
 use crate::workload;
 
 /// The host.
@@ -215,7 +216,8 @@ fn needs_of(cell: &Cell, matrix: &Matrix) -> Vec<NeedName> {
     };
     let of_port = common_port(system, path)
         .map_or(&[][..], |port| path.needs_of(port, matrix.measure.family));
-    let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+    let workloads = matrix.measure.workloads.iter();
+    let workloads = workloads.filter_map(|name| workload::find(name, &matrix.commands));
     [system.needs(), path.needs(), of_port, load.needs()]
         .into_iter()
         .chain(workloads.map(|workload| workload.needs()))
@@ -244,7 +246,8 @@ fn unfit(cell: &Cell, matrix: &Matrix) -> Option<String> {
         let (takes, offers) = (names(system.ports()), names(path.ports()));
         return Some(format!("{} takes {takes}; {} offers {offers}", system.name(), path.name()));
     };
-    let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+    let workloads = matrix.measure.workloads.iter();
+    let workloads = workloads.filter_map(|name| workload::find(name, &matrix.commands));
     let stopped = workloads
         .map(|workload| {
             (workload.name(), path.stops(port, workload.traffic(), matrix.measure.family))
@@ -293,6 +296,9 @@ pub fn vocabulary_in(directory: &Path) -> Vocabulary {
         tuning: crate::axis::tuning::names_in(directory),
         load: names(load::ALL.iter().map(|kind| kind.name())),
         workloads: names(workload::ALL.iter().map(|workload| workload.name())),
+        units: unit::all()
+            .map(|(name, unit)| UnitName { name: name.to_owned(), better: unit.better() })
+            .collect(),
     }
 }
 

@@ -14,15 +14,15 @@ use evenkeel_agent::step::{Role, Slot};
 use evenkeel_agent::threads;
 use evenkeel_agent::wire::{Answer, Ask, LoadCounters};
 
-use super::fault;
 use super::spec::BootSpec;
+use super::{fault, programs};
 use crate::axis::load::Recipe;
 use crate::axis::tuning::Probe;
 use crate::axis::virtualization::SUT;
 use crate::axis::{Hop, load, peer, virtualization};
 use crate::matrix::{Expect, RUNNING};
 use crate::record::{Counted, Effect, Evidence, Measured, Unmeasured};
-use crate::workload::{self, Crossed, Endpoints, Workload};
+use crate::workload::{self, Crossed, Endpoints, Folders, Workload};
 
 /// Deadline of a request that an agent answers at once; emulated guests under load take seconds.
 const SOON: Duration = Duration::from_secs(30);
@@ -52,7 +52,8 @@ pub(super) fn measure(
     machine: &mut Real,
     slots: &Slots,
 ) -> anyhow::Result<Gathered> {
-    let mut gathered = Gathered::default();
+    let mut gathered =
+        Gathered { evidence: programs::evidence(spec.programs.as_ref()), ..Gathered::default() };
     if let Some(guest) = &spec.path.guest {
         let ask = Ask::Configure {
             mac: guest.mac.clone(),
@@ -142,7 +143,7 @@ fn pid_of_sut(slots: &Slots) -> Option<i32> {
 }
 
 /// A workload with what its client is asked to do.
-type Driven<'a> = (&'a str, &'static dyn Workload, Ask);
+type Driven<'a> = (&'a str, &'a dyn Workload, Ask);
 
 /// Starts every server that the workloads and the load talk to, each once. They start before the load does: what it takes
 /// to start a process beside a load is in no figure, and on some kernels it takes forever.
@@ -153,6 +154,7 @@ fn serve_all<'a>(
     machine: &mut Real,
 ) -> anyhow::Result<(Vec<Driven<'a>>, Vec<Unmeasured>)> {
     let ends = ends(spec);
+    let commands = spec.programs.as_ref().map_or(&[][..], |of| &of.commands);
     let sut = machine.control(virtualization::NAME)?;
     let mut asked: Vec<(Ask, Result<(), String>)> = Vec::new();
     if spec.load == Recipe::Flow {
@@ -162,8 +164,8 @@ fn serve_all<'a>(
     }
     let (mut driven, mut unserved) = (Vec::new(), Vec::new());
     for name in &spec.measure.workloads {
-        let kind =
-            workload::find(name).with_context(|| format!("there is no workload `{name}`"))?;
+        let kind = workload::find(name, commands)
+            .with_context(|| format!("there is no workload `{name}`"))?;
         let launch = kind.start(&ends, &spec.measure);
         let known = asked.iter().position(|(ask, _)| *ask == launch.serve);
         let at = known.unwrap_or_else(|| {
@@ -197,7 +199,11 @@ fn run_workloads(
             gathered.failed.push(Unmeasured { workload: workload(), reason });
             continue;
         }
-        let samples = peer.ask(drive.clone(), within).and_then(|answer| kind.read(answer));
+        let own = match drive {
+            Ask::Exec { within, .. } => *within,
+            _ => Duration::ZERO,
+        };
+        let samples = peer.ask(drive.clone(), within + own).and_then(|answer| kind.read(answer));
         let measured = match samples {
             Ok(samples) => Measured { workload: workload(), samples },
             Err(error) => {
@@ -222,8 +228,14 @@ fn run_workloads(
 }
 
 /// Both ends of the path.
-fn ends(spec: &BootSpec) -> Endpoints {
-    Endpoints { target: spec.path.target, listen: spec.path.sut, family: spec.path.family }
+fn ends(spec: &BootSpec) -> Endpoints<'_> {
+    let [sut, peer] = &spec.folders;
+    Endpoints {
+        target: spec.path.target,
+        listen: spec.path.sut,
+        family: spec.path.family,
+        folders: Folders { sut, peer },
+    }
 }
 
 /// Facts of the guest.

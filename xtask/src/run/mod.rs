@@ -35,6 +35,7 @@ pub mod kernels;
 pub mod lab;
 mod measure;
 pub mod prepare;
+mod programs;
 pub mod progress;
 mod reports;
 pub mod revision;
@@ -144,6 +145,13 @@ fn run_until(
     }
     plan = plan.with_labs(lab::STARTS);
     plan.check(Limits::default()).map_err(wrong)?;
+    let programs = programs::both(order, base, &cache, stop, watcher);
+    if stop.load(Ordering::Relaxed) {
+        watcher.see(&Event::Interrupted { out: None });
+        return Ok(End::Interrupted);
+    }
+    let programs = programs?;
+    let [own, of_base_own] = [0, 1].map(|side: usize| programs[side].as_ref());
     watcher.see(&Event::Preparing("root file systems and guest kernels"));
     let runnable_of = |side: Side| -> Vec<Cell> {
         let of_side = plan.cells.iter().filter(|c| c.is_runnable() && c.side == side);
@@ -152,15 +160,32 @@ fn run_until(
     let [runnable, of_base] = [Side::Candidate, Side::Base].map(runnable_of);
     let agent = std::env::current_exe().context("failed to find this program's own file")?;
     let lock = kernel::lock::Lock::of(Path::new("."), state);
-    let prepared =
-        Prepared::new(runnable.iter(), &order.matrix, &cache, &lock, agent.clone(), &tag)?;
+    let prepared = Prepared::new(
+        runnable.iter(),
+        &order.matrix,
+        &cache,
+        &lock,
+        agent.clone(),
+        &tag,
+        [own, of_base_own],
+    )?;
     // Which version of a kernel's package a revision pins is its own.
     let lock_of_base = match &order.revision {
         Some(revision) => kernel::lock::Lock::of(&revision.directory(), state),
         None => kernel::lock::Lock::of(Path::new("."), state),
     };
     let prepared_base = base
-        .map(|matrix| Prepared::new(of_base.iter(), matrix, &cache, &lock_of_base, agent, &tag))
+        .map(|matrix| {
+            Prepared::new(
+                of_base.iter(),
+                matrix,
+                &cache,
+                &lock_of_base,
+                agent,
+                &tag,
+                [of_base_own, own],
+            )
+        })
         .transpose()?;
     host.facts.extend(prepared.facts());
     let kits = lab::kits(runnable.iter(), &order.matrix, &cache, &lock, &prepared);

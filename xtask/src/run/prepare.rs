@@ -21,6 +21,7 @@ use super::host::Host;
 use crate::artifact::bundle::bundle;
 use crate::artifact::cache::Cache;
 use crate::artifact::initramfs::initramfs;
+use crate::artifact::programs::Programs;
 use crate::artifact::rootfs::{Entry, RootFs, Source};
 use crate::axis::kernel::lock::Lock;
 use crate::axis::names::{FOLDER, RunTag};
@@ -45,8 +46,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Makes artifacts for these cells, around this program as their agent. What cannot be had is remembered as the reason of
-    /// the cells that need it.
+    /// Makes artifacts for these cells, around this program as their agent. `programs` are the user's, of this side and of the other: a root
+    /// has both, so that both sides start from one. What cannot be had is remembered as the reason of the cells that need it.
     ///
     /// # Errors
     /// What all cells need cannot be made.
@@ -57,15 +58,18 @@ impl Prepared {
         lock: &Lock,
         agent: PathBuf,
         tag: &RunTag,
+        programs: [Option<&Programs>; 2],
     ) -> anyhow::Result<Prepared> {
-        let (root, no_root_fs) = match tools(matrix) {
+        let (root, no_root_fs) = match tools(matrix, programs) {
             Ok(root) => (root, None),
             Err(error) => (RootFs::base(), Some(format!("{error:#}"))),
         };
         let is_guest = |cell: &&Cell| {
             virtualization::find(&cell.virtualization).is_some_and(|kind| kind.is_guest())
         };
-        let mut artifacts = Artifacts { image: tag.image(), agent, ..Artifacts::default() };
+        let own = programs[0].cloned();
+        let mut artifacts =
+            Artifacts { image: tag.image(), agent, programs: own, ..Artifacts::default() };
         let is_container = |cell: &Cell| has_own_root(cell) && !is_guest(&cell);
         if no_root_fs.is_none() && cells.clone().any(is_container) {
             artifacts.rootfs = container_root(cache, root.clone(), &artifacts.agent)?;
@@ -85,9 +89,13 @@ impl Prepared {
     ///
     /// # Errors
     /// No network is free, or this program's own file is not known.
-    pub fn in_lab(rootfs: PathBuf, tag: &RunTag) -> anyhow::Result<Prepared> {
+    pub fn in_lab(
+        rootfs: PathBuf,
+        programs: Option<Programs>,
+        tag: &RunTag,
+    ) -> anyhow::Result<Prepared> {
         let agent = std::env::current_exe().context("failed to find this program's own file")?;
-        let artifacts = Artifacts { image: tag.image(), agent, rootfs, guest: None };
+        let artifacts = Artifacts { image: tag.image(), agent, rootfs, programs, guest: None };
         Ok(Prepared { artifacts, no_root_fs: None, guests: BTreeMap::new(), net: free_net()? })
     }
 
@@ -168,6 +176,11 @@ impl Prepared {
         &self.artifacts.agent
     }
 
+    /// The user's programs of its side.
+    pub fn programs(&self) -> Option<&Programs> {
+        self.artifacts.programs.as_ref()
+    }
+
     /// The folder that holds the containers' root, for the engine's image.
     pub fn rootfs(&self) -> &Path {
         &self.artifacts.rootfs
@@ -209,6 +222,7 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
             agent: std::env::current_exe().context("failed to find this program's own file")?,
             rootfs: PathBuf::from("ROOT"),
             image: tag.image(),
+            programs: None,
             guest: Some(guest),
         },
         cpus: host.cpus.clone(),
@@ -219,16 +233,19 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
     })
 }
 
-/// A root with the programs of the matrix's workloads and their libraries, but without an agent.
-fn tools(matrix: &Matrix) -> anyhow::Result<RootFs> {
-    let workloads = matrix.measure.workloads.iter().filter_map(|name| workload::find(name));
+/// A root with the programs of the matrix's workloads, the user's, and the libraries of both, but without an agent.
+fn tools(matrix: &Matrix, own: [Option<&Programs>; 2]) -> anyhow::Result<RootFs> {
+    let workloads = matrix.measure.workloads.iter();
+    let workloads = workloads.filter_map(|name| workload::find(name, &matrix.commands));
     let mut programs: Vec<PathBuf> = workloads
         .flat_map(|workload| workload.programs())
         .filter_map(|program| command::which(program))
         .collect();
     programs.sort();
     programs.dedup();
-    bundle(&programs)
+    let mut root = bundle(&programs)?;
+    own.into_iter().flatten().try_for_each(|programs| programs.bring(&mut root))?;
+    Ok(root)
 }
 
 /// The containers' root as a folder, and beside it the archive that the engine imports. Named by its contents.

@@ -1,4 +1,5 @@
-//! Another revision of the repository that a run is made in: its inputs, and nothing that it would do with them.
+//! Another revision of the repository that a run is made in: its inputs. Of what it would do with them only the programs that its matrix names
+//! are run, and not from here.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

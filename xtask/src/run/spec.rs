@@ -9,6 +9,7 @@ use evenkeel_agent::interpret;
 use evenkeel_agent::step::{Node, Role, Slot, Step};
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::programs::Programs;
 use crate::axis::names::Names;
 use crate::axis::tuning::Turned;
 use crate::axis::{Hop, Powers, Site, common_port, kernel, load, network, peer, virtualization};
@@ -47,6 +48,12 @@ pub struct BootSpec {
     pub watched: Vec<Slot>,
     /// What is measured.
     pub measure: Measure,
+    /// The user's programs among it, of this boot's side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs: Option<Programs>,
+    /// Where the system under test finds them, and where the peer does.
+    #[serde(default)]
+    pub folders: [String; 2],
     /// What the kernel inside must be.
     pub expect: Expect,
     /// The configuration file that came with the kernel of the guest, or below the container, for one that does not show its own.
@@ -123,6 +130,7 @@ impl BootSpec {
         let port = common_port(system, path).with_context(|| {
             format!("{} and {} have no common port", system.name(), path.name())
         })?;
+        let programs = site.artifacts.programs.as_ref();
         let hops = path.hops(site, port);
         let knobs = site.profile.turn(site, system, &hops)?;
         let mut steps = peer::steps_of(site);
@@ -166,12 +174,14 @@ impl BootSpec {
             load: load.recipe(site),
             watched,
             measure: measure.clone(),
+            folders: programs.map(|of| folders(of, system.has_own_root())).unwrap_or_default(),
+            programs: programs.cloned(),
             expect: expect.clone(),
             config: site.artifacts.guest.as_ref().and_then(|guest| guest.config.clone()),
             fault: None,
             diagnoses: false,
             instrument,
-            within: deadline(system.is_guest(), measure),
+            within: deadline(system.is_guest(), measure, programs),
         })
     }
 
@@ -188,9 +198,17 @@ impl BootSpec {
     }
 }
 
+/// Where both ends find the user's programs: the peer in their copy, the system under test in its own root if it has one.
+fn folders(programs: &Programs, has_own_root: bool) -> [String; 2] {
+    let copy = programs.folder.to_string_lossy().into_owned();
+    [if has_own_root { programs.inside() } else { copy.clone() }, copy]
+}
+
 /// When the watchdog ends a boot: building, and every workload at its own deadline.
-pub(super) fn deadline(guest: bool, measure: &Measure) -> Duration {
+pub(super) fn deadline(guest: bool, measure: &Measure, programs: Option<&Programs>) -> Duration {
     let build = if guest { Duration::from_secs(300) } else { Duration::from_secs(120) };
     let workloads = u32::try_from(measure.workloads.len()).unwrap_or(u32::MAX);
-    build + measure.time() * 2 + super::super::workload::GRACE * workloads * 2
+    let of_programs: Duration =
+        programs.iter().flat_map(|of| &of.commands).map(|command| command.within).sum();
+    build + measure.time() * 2 + super::super::workload::GRACE * workloads * 2 + of_programs
 }

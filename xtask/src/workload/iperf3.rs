@@ -22,11 +22,11 @@ const PORT: u16 = *PORTS.end();
 pub(super) struct Iperf3;
 
 impl Workload for Iperf3 {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "iperf3-tcp"
     }
 
-    fn about(&self) -> &'static str {
+    fn about(&self) -> &str {
         "iperf3's bandwidth of one TCP connection, as the receiver counts it"
     }
 
@@ -38,7 +38,7 @@ impl Workload for Iperf3 {
         &["iperf3"]
     }
 
-    fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch {
+    fn start(&self, ends: &Endpoints<'_>, measure: &Measure) -> Launch {
         let family = family_flag(ends.family);
         let (listen, target) = (ends.listen.to_string(), ends.target.to_string());
         let (port, length) = (PORT.to_string(), seconds(measure).to_string());
@@ -46,11 +46,13 @@ impl Workload for Iperf3 {
         Launch {
             serve: Ask::Daemon {
                 argv: line(&["iperf3", "-s", family, "-B", &listen, "-p", &port]),
+                folder: None,
                 port: PORT,
                 within: GRACE,
             },
             drive: Ask::Exec {
                 argv: line(&["iperf3", family, "-c", &target, "-p", &port, "-t", &length, "-J"]),
+                folder: None,
                 within,
             },
         }

@@ -9,21 +9,33 @@ use evenkeel_agent::wire::{Answer, Ask, Job, Shape};
 
 use crate::axis::network::{PORTS, Traffic};
 use crate::doctor::NeedName;
-use crate::matrix::{Family, Measure};
+use crate::matrix::{self, COMMAND, Family, Measure};
 
+pub mod command;
 mod iperf3;
 mod netperf;
 mod ping;
 
 /// Both ends of a path, as the agents there see them.
 #[derive(Clone, Copy, Debug)]
-pub struct Endpoints {
+pub struct Endpoints<'a> {
     /// Address that the client connects to.
     pub target: IpAddr,
     /// Address that the server listens on.
     pub listen: IpAddr,
     /// IP version.
     pub family: Family,
+    /// Where the user's programs lie.
+    pub folders: Folders<'a>,
+}
+
+/// Where the user's programs lie at both ends; empty where a boot has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Folders<'a> {
+    /// In the system under test.
+    pub sut: &'a str,
+    /// At the peer.
+    pub peer: &'a str,
 }
 
 /// What to ask of both ends.
@@ -47,15 +59,16 @@ pub struct Crossed {
 /// A workload.
 pub trait Workload: Sync {
     /// Its name in a matrix.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// What it measures, in a sentence.
-    fn about(&self) -> &'static str;
+    fn about(&self) -> &str;
 
     /// What a host must have for it.
     fn needs(&self) -> &'static [NeedName];
 
-    /// The programs that it runs at either end; they are brought into containers and guests.
+    /// The host's programs that the system under test runs; they are brought into containers and guests. Those of the user's bring theirs
+    /// themselves.
     fn programs(&self) -> &'static [&'static str];
 
     /// What it sends.
@@ -64,7 +77,7 @@ pub trait Workload: Sync {
     }
 
     /// How it is started.
-    fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch;
+    fn start(&self, ends: &Endpoints<'_>, measure: &Measure) -> Launch;
 
     /// The least that must have crossed every hop of the path for these samples.
     fn crossed(&self, samples: &Samples) -> Crossed;
@@ -76,7 +89,7 @@ pub trait Workload: Sync {
     fn read(&self, answer: Answer) -> anyhow::Result<Samples>;
 }
 
-/// All workloads.
+/// All workloads but those of the user's.
 pub const ALL: &[&dyn Workload] = &[
     &BuiltIn::Rr,
     &BuiltIn::RrPaced,
@@ -92,9 +105,15 @@ pub const ALL: &[&dyn Workload] = &[
     &ping::Ping,
 ];
 
-/// The workload of this name.
-pub fn find(name: &str) -> Option<&'static dyn Workload> {
-    ALL.iter().copied().find(|workload| workload.name() == name)
+/// The workload of this name, which may be one of the user's.
+pub fn find<'a>(name: &str, commands: &'a [matrix::Command]) -> Option<&'a dyn Workload> {
+    let own = commands.iter().map(|command| command as &dyn Workload);
+    ALL.iter().copied().chain(own).find(|workload| workload.name() == name)
+}
+
+/// Whether a workload may have this name, in whatever matrix.
+pub fn may_be(name: &str) -> bool {
+    find(name, &[]).is_some() || name.strip_prefix(COMMAND).is_some_and(|rest| !rest.is_empty())
 }
 
 /// Time allowed beyond warm-up and windows: connecting under load, and an emulated guest's slowness.
@@ -115,7 +134,7 @@ enum BuiltIn {
 }
 
 impl Workload for BuiltIn {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             BuiltIn::Rr => "tcp-rr",
             BuiltIn::RrPaced => "tcp-rr-paced",
@@ -126,7 +145,7 @@ impl Workload for BuiltIn {
         }
     }
 
-    fn about(&self) -> &'static str {
+    fn about(&self) -> &str {
         match self {
             BuiltIn::Rr => "latency of one-byte transactions over TCP, one at a time (closed loop)",
             BuiltIn::RrPaced => {
@@ -160,7 +179,7 @@ impl Workload for BuiltIn {
         }
     }
 
-    fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch {
+    fn start(&self, ends: &Endpoints<'_>, measure: &Measure) -> Launch {
         let shape = match self {
             BuiltIn::Rr => Shape::TcpRr { request: 1, response: 1 },
             BuiltIn::RrPaced => Shape::TcpRrPaced { request: 1, response: 1, rate: measure.rate },
@@ -203,12 +222,12 @@ impl Workload for BuiltIn {
 }
 
 /// What starts our own server.
-pub fn own_server(ends: &Endpoints) -> Ask {
+pub fn own_server(ends: &Endpoints<'_>) -> Ask {
     Ask::Serve { address: ends.listen, port: OWN_PORT }
 }
 
 /// What starts a flow to our own server, as load.
-pub fn flow(ends: &Endpoints) -> Ask {
+pub fn flow(ends: &Endpoints<'_>) -> Ask {
     Ask::FlowStart { address: ends.target, port: OWN_PORT, within: GRACE }
 }
 

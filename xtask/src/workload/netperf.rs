@@ -27,7 +27,7 @@ pub(super) enum Netperf {
 }
 
 impl Workload for Netperf {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             Netperf::Rr => "netperf-tcp-rr",
             Netperf::Stream => "netperf-tcp-stream",
@@ -36,7 +36,7 @@ impl Workload for Netperf {
         }
     }
 
-    fn about(&self) -> &'static str {
+    fn about(&self) -> &str {
         match self {
             Netperf::Rr => "netperf's TCP_RR (`-r 1,1`): transactions a second",
             Netperf::Stream => "netperf's TCP_STREAM: bandwidth of one connection",
@@ -57,7 +57,7 @@ impl Workload for Netperf {
         &["netserver"]
     }
 
-    fn start(&self, ends: &Endpoints, measure: &Measure) -> Launch {
+    fn start(&self, ends: &Endpoints<'_>, measure: &Measure) -> Launch {
         let family = family_flag(ends.family);
         let (listen, target) = (ends.listen.to_string(), ends.target.to_string());
         let (control, data) = (CONTROL.to_string(), format!(",{DATA}"));
@@ -91,8 +91,8 @@ impl Workload for Netperf {
         ]));
         let within = Duration::from_secs(seconds(measure)) + GRACE;
         Launch {
-            serve: Ask::Daemon { argv: serve, port: CONTROL, within: GRACE },
-            drive: Ask::Exec { argv: drive, within },
+            serve: Ask::Daemon { argv: serve, folder: None, port: CONTROL, within: GRACE },
+            drive: Ask::Exec { argv: drive, folder: None, within },
         }
     }
 

@@ -24,11 +24,11 @@ const INTERVAL: &str = "0.002";
 pub(super) struct Ping;
 
 impl Workload for Ping {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "ping"
     }
 
-    fn about(&self) -> &'static str {
+    fn about(&self) -> &str {
         "ping's times of 100 echoes, 2 ms apart, whole microseconds each; a kernel answers: a container's is the host's, wherever the container is pinned"
     }
 
@@ -44,7 +44,7 @@ impl Workload for Ping {
         Traffic::Echoes
     }
 
-    fn start(&self, ends: &Endpoints, _measure: &Measure) -> Launch {
+    fn start(&self, ends: &Endpoints<'_>, _measure: &Measure) -> Launch {
         let (count, target) = (ECHOES.to_string(), ends.target.to_string());
         let size = ECHO.to_string();
         Launch {
@@ -65,6 +65,7 @@ impl Workload for Ping {
                     "2",
                     &target,
                 ]),
+                folder: None,
                 within: Duration::from_secs(5) + GRACE,
             },
         }

@@ -6,10 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
-use crate::samples::Moments;
+use crate::samples::{Moments, Samples, Unit};
 
 /// Latencies are held within 1 ns and one hour: a longer one counts as an hour.
-pub(crate) const LONGEST_NS: u64 = 3_600_000_000_000;
+pub const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// Latencies in nanoseconds.
 ///
@@ -85,6 +85,33 @@ impl Distribution {
     }
 }
 
+/// Samples of transactions that somebody else timed, in nanoseconds: of their time and of windows nothing is known. `None` where there is
+/// none.
+///
+/// # Errors
+/// None in practice: bounds are constants, and it is written to memory.
+pub fn timed_by_others(latencies_ns: impl IntoIterator<Item = u64>) -> Result<Option<Samples>> {
+    let mut seen = Distribution::new()?;
+    latencies_ns.into_iter().for_each(|latency| seen.record(latency));
+    let Some((min, max)) = seen.range() else { return Ok(None) };
+    Ok(Some(Samples {
+        unit: Unit::Nanoseconds,
+        moments: seen.moments(),
+        histogram: Some(seen.encoded()?),
+        min: min as f64,
+        max: max as f64,
+        values: Vec::new(),
+        windows: Vec::new(),
+        began_monotonic_ns: 0,
+        measured_ns: u64::try_from(seen.sum).unwrap_or(u64::MAX),
+        crossed_operations: 0,
+        crossed_bytes: 0,
+        closed_view: None,
+        loss: None,
+        raw: None,
+    }))
+}
+
 /// Reads back what [`Distribution::encoded`] wrote.
 #[cfg(test)]
 pub(crate) fn decoded(text: &str) -> Histogram<u64> {
@@ -105,6 +132,14 @@ mod tests {
         assert_eq!(seen.range(), Some((0, LONGEST_NS)));
         assert_eq!(seen.moments().mean, LONGEST_NS as f64 / 2.0);
         assert_eq!(decoded(&seen.encoded().unwrap()).len(), 2);
+    }
+
+    #[test]
+    fn what_others_timed_is_held_as_our_own_transactions_are() {
+        assert_eq!(timed_by_others([]).unwrap(), None);
+        let samples = timed_by_others([20_000, 30_000, 25_000]).unwrap().unwrap();
+        assert_eq!((samples.min, samples.max, samples.moments.mean), (20e3, 30e3, 25e3));
+        assert_eq!(decoded(&samples.histogram.unwrap()).len(), 3);
     }
 
     #[test]

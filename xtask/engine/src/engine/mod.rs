@@ -33,6 +33,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 
 pub use self::cost::{RecordingCost, recording_cost};
+pub use self::distribution::{LONGEST_NS, timed_by_others};
 pub use self::flow::Flow;
 pub use self::late::Late;
 pub use self::server::Server;

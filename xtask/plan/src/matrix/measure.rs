@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::problem::{Problems, quoted};
+use super::problem::{Problems, quoted, suggestion};
 use super::read::Table;
-use super::{Family, Matrix, Measure, Vocabulary};
+use super::{COMMAND, Command, Family, Matrix, Measure, Vocabulary};
 
 /// Keys of `[measure]`.
 pub(super) const KEYS: [&str; 7] =
@@ -59,11 +59,16 @@ pub fn quick(matrix: &Matrix) -> Matrix {
 }
 
 /// Reads `[measure]`; what is absent has its default.
-pub(super) fn read(table: &Table<'_>, words: &Vocabulary, problems: &mut Problems<'_>) -> Measure {
+pub(super) fn read(
+    table: &Table<'_>,
+    words: &Vocabulary,
+    commands: &[Command],
+    problems: &mut Problems<'_>,
+) -> Measure {
     let default = Measure::default();
     let second = Duration::from_secs(1);
     let measure = Measure {
-        workloads: workloads(table, words, problems).unwrap_or(default.workloads),
+        workloads: workloads(table, words, commands, problems).unwrap_or(default.workloads),
         boots: table.integer("boots", BOOTS, problems).unwrap_or(default.boots),
         warmup: table
             .duration("warmup", Duration::ZERO..=600 * second, problems)
@@ -87,18 +92,30 @@ pub(super) fn read(table: &Table<'_>, words: &Vocabulary, problems: &mut Problem
 fn workloads(
     table: &Table<'_>,
     words: &Vocabulary,
+    commands: &[Command],
     problems: &mut Problems<'_>,
 ) -> Option<Vec<String>> {
     let named = table.strings("workloads", problems)?;
+    let of_commands = commands.iter().map(|command| command.workload.as_str());
+    let known: Vec<&str> = words.workloads.iter().map(String::as_str).chain(of_commands).collect();
     if table.is_empty_array("workloads") {
-        let help = format!("known: {}", words.workloads.join(", "));
+        let help = format!("known: {}", known.join(", "));
         problems.add_with_help(table.span_of("workloads"), "no workload is measured", help);
     }
-    for name in
-        named.iter().filter(|name| !words.workloads.iter().any(|known| known == name.get_ref()))
-    {
-        let known = words.workloads.iter().map(String::as_str);
-        problems.unknown(name.span(), "workload", name.get_ref(), known);
+    for name in named.iter().filter(|name| !known.contains(name.get_ref())) {
+        match name.get_ref().strip_prefix(COMMAND) {
+            Some(lacks) => {
+                let define =
+                    format!("define it in a table {}", quoted(&format!("[command.{lacks}]")));
+                let near = suggestion(name.get_ref(), known.iter().copied());
+                let help = near.map_or(define.clone(), |near| format!("{near}; or {define}"));
+                let message = format!("workload {} has no table", quoted(name.get_ref()));
+                problems.add_with_help(name.span(), message, help);
+            }
+            None => {
+                problems.unknown(name.span(), "workload", name.get_ref(), known.iter().copied())
+            }
+        }
     }
     Some(named.into_iter().map(|name| name.into_inner().to_owned()).collect())
 }

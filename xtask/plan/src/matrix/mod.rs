@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod attribution;
+mod command;
 pub mod duration;
 mod kernel;
 mod measure;
@@ -15,6 +16,7 @@ mod name;
 mod nearest;
 mod pairs;
 mod parse;
+pub mod placeholder;
 mod problem;
 mod product;
 mod read;
@@ -23,6 +25,7 @@ mod source;
 mod tests;
 
 pub use attribution::{Arm, Attribution, Circumstance, Design, Factor, Setting, Study};
+pub use command::{Command, PREFIX as COMMAND, Reads, is_of_repository};
 pub use kernel::{PREEMPTION, RUNNING, SHIPPED};
 pub use measure::{BOOTS, LONGEST_BOOT, quick};
 pub use name::Name;
@@ -48,8 +51,19 @@ pub struct Vocabulary {
     pub tuning: Vec<String>,
     /// Kinds of load.
     pub load: Vec<String>,
-    /// Workloads.
+    /// Workloads, those of `[command.NAME]` aside.
     pub workloads: Vec<String>,
+    /// Units of what a command prints.
+    pub units: Vec<UnitName>,
+}
+
+/// A unit that a matrix may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitName {
+    /// As it is written.
+    pub name: String,
+    /// `lower` or `higher`: which direction is better.
+    pub better: &'static str,
 }
 
 /// An axis of the matrix.
@@ -299,6 +313,9 @@ pub struct Matrix {
     pub contrasts: Vec<Contrast>,
     /// Kernels by name; `running` is not among them.
     pub kernels: BTreeMap<String, KernelSource>,
+    /// The user's programs that it measures, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Command>,
     /// The texts of the tuning profiles that its cells name, as they were read: what a run was measured with stays with it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, String>,

@@ -11,7 +11,7 @@ use super::product::Product;
 use super::read::Table;
 use super::{
     Attribution, Axis, Cell, Contrast, Form, KernelSource, Matrix, Measure, Vocabulary,
-    attribution, kernel, measure,
+    attribution, command, kernel, measure,
 };
 
 /// The version of the format.
@@ -23,7 +23,7 @@ pub const MOST_CELLS: usize = 4_000_000;
 /// The longest name of a matrix, a kernel or a contrast: ids become table columns and parts of file names.
 const LONGEST_NAME: usize = 64;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "schema",
     "name",
     "axes",
@@ -32,6 +32,7 @@ const KEYS: [&str; 10] = [
     "include",
     "contrast",
     "kernel",
+    "command",
     "attribution",
     "report",
 ];
@@ -100,9 +101,11 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
         check_name(name, "matrix name", problems);
     }
     let defined = kernel::read(top.named_tables("kernel", &kernel::KEYS, problems), problems);
+    let commands = command::read(&top, words, problems);
     let measure = top
         .table("measure", &measure::KEYS, problems)
-        .map_or_else(Measure::default, |table| measure::read(&table, words, problems));
+        .map_or_else(Measure::default, |table| measure::read(&table, words, &commands, problems));
+    command::check_measured(&top, &measure, problems);
 
     let form = form(&top, problems);
 
@@ -126,7 +129,19 @@ fn document(top: &DeTable<'_>, words: &Vocabulary, problems: &mut Problems<'_>) 
     }
     let name = name.map_or_else(String::new, |name| name.into_inner().to_owned());
     let profiles = BTreeMap::new();
-    Matrix { name, cells, measure, contrasts, kernels, profiles, form, attribution, study: None }
+    let study = None;
+    Matrix {
+        name,
+        cells,
+        measure,
+        contrasts,
+        kernels,
+        commands,
+        profiles,
+        form,
+        attribution,
+        study,
+    }
 }
 
 /// The further form that `[report]` asks for.

@@ -98,6 +98,19 @@ impl<'t> Table<'t> {
         Some(words)
     }
 
+    /// An array of such strings in which one may be there twice: the words of a command line.
+    pub fn words(&self, key: &str, problems: &mut Problems<'_>) -> Option<Vec<Spanned<&'t str>>> {
+        let value = self.entries.get(key)?;
+        let DeValue::Array(array) = value.get_ref() else {
+            let message = format!("`{key}` must be an array of strings, not {}", kind(value));
+            let help = format!("write it as: {key} = [\"PROGRAM\", \"ARGUMENT\"]");
+            problems.add_with_help(value.span(), message, help);
+            return None;
+        };
+        let what = format!("every word of `{key}`");
+        Some(array.iter().filter_map(|value| string(value, &what, problems)).collect())
+    }
+
     /// A whole number in a range.
     pub fn integer(
         &self,
@@ -243,6 +256,14 @@ impl<'t> Table<'t> {
             Some((Spanned::new(name.span(), name.get_ref().as_ref()), text))
         });
         named.collect()
+    }
+
+    /// Names that the user chose in a table inside this one, with their places.
+    pub fn names(&self, key: &str) -> Vec<Spanned<&'t str>> {
+        let Some(DeValue::Table(entries)) = self.entries.get(key).map(Spanned::get_ref) else {
+            return Vec::new();
+        };
+        entries.keys().map(|name| Spanned::new(name.span(), name.get_ref().as_ref())).collect()
     }
 
     /// Tables by names that the user chose (`[kernel.NAME]`); nothing where the key is absent.

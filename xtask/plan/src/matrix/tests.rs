@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod command;
 mod fuzz;
 
 fn words() -> Vocabulary {
@@ -16,6 +17,9 @@ fn words() -> Vocabulary {
         workloads: list(
             "tcp-rr tcp-rr-paced tcp-stream netperf-tcp-rr netperf-tcp-stream iperf3-tcp",
         ),
+        units: [("us", "lower"), ("ms", "lower"), ("MB/s", "higher"), ("1/s", "higher")]
+            .map(|(name, better)| UnitName { name: name.to_owned(), better })
+            .to_vec(),
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn matrix(profiles: usize, boots: u32) -> Matrix {
         form: None,
         attribution: None,
         study: None,
+        commands: Vec::new(),
     }
 }
 

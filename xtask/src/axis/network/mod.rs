@@ -24,7 +24,7 @@ mod veth;
 /// How long a link of ours may take to forward: it takes milliseconds.
 const READY: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Ports of the measuring servers: ours, netperf's control and data, iperf3's. Published over TCP and UDP where the path
+/// Ports of the measuring servers: ours, netperf's control and data, iperf3's; those of the user's programs are the next ones. Published over TCP and UDP where the path
 /// translates addresses.
 pub const PORTS: std::ops::RangeInclusive<u16> = 5200..=5203;
 

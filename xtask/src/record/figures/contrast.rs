@@ -305,7 +305,10 @@ pub(crate) fn kernel_boot(record: &Record) -> &str {
 pub(crate) fn path(record: &Record) -> String {
     let hops = record.evidence.iter().filter_map(|evidence| match evidence {
         Evidence::Hop { hop, .. } => Some(hop.as_str()),
-        Evidence::Knob { .. } | Evidence::Load { .. } | Evidence::Loss { .. } => None,
+        Evidence::Knob { .. }
+        | Evidence::Load { .. }
+        | Evidence::Loss { .. }
+        | Evidence::Program { .. } => None,
     });
     hops.collect::<Vec<_>>().join(" > ")
 }

@@ -18,7 +18,7 @@ pub mod csv;
 pub mod iperf3;
 pub mod netperf;
 mod series;
-mod unit;
+pub(crate) mod unit;
 
 pub use evenkeel_history::time::seconds as read_time;
 pub use series::{Series, cell_of, series_of, unknown_cell};
@@ -108,6 +108,7 @@ impl Import {
                 },
                 contrasts: Vec::new(),
                 kernels: BTreeMap::new(),
+                commands: Vec::new(),
                 profiles: BTreeMap::new(),
                 form: None,
                 attribution: None,
@@ -162,7 +163,7 @@ fn empty(series: &Series, boot: u32, format: &str, started_unix: u64) -> Record 
 }
 
 /// Samples that hold these values and nothing else.
-pub(super) fn samples(unit: Unit, values: Vec<f64>) -> Samples {
+pub(crate) fn samples(unit: Unit, values: Vec<f64>) -> Samples {
     let of = moments::Moments::of(&values);
     let min = values.iter().copied().fold(f64::INFINITY, f64::min);
     let max = values.iter().copied().fold(0.0, f64::max);

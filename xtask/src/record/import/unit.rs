@@ -4,7 +4,7 @@ use evenkeel_agent::samples::Unit;
 
 /// What a unit is here, and the factor that its values are taken times; `None` for one that is not known. Upper and lower case matter only
 /// where they tell bits from bytes.
-pub(super) fn unit(name: &str) -> Option<(Unit, f64)> {
+pub(crate) fn unit(name: &str) -> Option<(Unit, f64)> {
     let exact = TABLE.iter().find(|(known, ..)| *known == name);
     let any = || {
         let mut like = TABLE.iter().filter(|(known, ..)| known.eq_ignore_ascii_case(name));
@@ -17,7 +17,12 @@ pub(super) fn unit(name: &str) -> Option<(Unit, f64)> {
 
 /// Names for messages.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|(name, ..)| *name)
+    all().map(|(name, _)| name)
+}
+
+/// All names, with what they are here.
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, Unit)> {
+    TABLE.iter().map(|(name, unit, _)| (*name, *unit))
 }
 
 const NS: Unit = Unit::Nanoseconds;

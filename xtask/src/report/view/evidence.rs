@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use evenkeel_agent::samples::Noise;
 use serde::Serialize;
 
-use crate::record::{Effect, Evidence, Outcome, Record};
+use crate::record::{CANDIDATE, Effect, Evidence, Outcome, Record};
 use crate::report::format::{Quantity, grouped, significant};
 
 /// A hop of the path.
@@ -54,6 +54,17 @@ pub(super) struct Loss {
     /// The largest share of one boot.
     worst: String,
     boots: usize,
+}
+
+/// A program of the repository's that was measured.
+#[derive(Debug, Serialize)]
+pub(super) struct Program {
+    workload: String,
+    program: String,
+    /// The beginning of its SHA-256, of the candidate; several where boots differ.
+    candidate: String,
+    /// The same of the base, where there is one.
+    base: Option<String>,
 }
 
 /// A worker of the load.
@@ -194,6 +205,46 @@ fn percent(share: f64) -> String {
     format!("{} %", significant(share * 100.0))
 }
 
+/// Hashes of one program, of the candidate and of the base.
+type Sums<'a> = [Vec<&'a str>; 2];
+
+/// Programs of the repository's, of both sides.
+pub(super) fn programs(records: &[&Record]) -> Vec<Program> {
+    let mut found: Vec<((&str, &str), Sums<'_>)> = Vec::new();
+    for record in records {
+        for evidence in &record.evidence {
+            let Evidence::Program { workload, program, sha256, .. } = evidence else { continue };
+            let key = (workload.as_str(), program.as_str());
+            let at = found.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+                found.push((key, Default::default()));
+                found.len() - 1
+            });
+            let seen = &mut found[at].1[usize::from(record.side != CANDIDATE)];
+            let sum: &str = sha256.get(..SUM).unwrap_or(sha256);
+            if !seen.contains(&sum) {
+                seen.push(sum);
+            }
+        }
+    }
+    let has_base = found.iter().any(|(_, [_, base])| !base.is_empty());
+    let told = |sums: Vec<&str>| match sums.is_empty() {
+        true => "-".to_owned(),
+        false => sums.join(" "),
+    };
+    found
+        .into_iter()
+        .map(|((workload, program), [candidate, base])| Program {
+            workload: workload.to_owned(),
+            program: program.to_owned(),
+            candidate: told(candidate),
+            base: has_base.then(|| told(base)),
+        })
+        .collect()
+}
+
+/// Characters of a hash that tell two programs apart.
+const SUM: usize = 16;
+
 /// Workers of the load.
 pub(super) fn loads(records: &[&Record]) -> Vec<LoadWorker> {
     let found = by_name(records, |evidence| match evidence {
@@ -272,5 +323,35 @@ mod tests {
         let found = knobs(&all);
         assert_eq!(found[0].warning().unwrap(), "swappiness not effective in 1 of 3");
         assert_eq!(knobs(&all[..1])[0].warning(), None);
+    }
+
+    #[test]
+    fn programs_of_both_sides_stand_beside_each_other() {
+        let of = |side: &str, server: char| {
+            let mut boot = record(&cell("netns", "stock"), 0, "command-echo", latencies(&[20_000]));
+            boot.side = side.to_owned();
+            let with = |program: &str, sum: char| Evidence::Program {
+                workload: "command-echo".to_owned(),
+                program: program.to_owned(),
+                sha256: sum.to_string().repeat(64),
+                copy: "c".repeat(64),
+            };
+            boot.evidence = vec![with("echo/server", server), with("echo/client", 'e')];
+            boot
+        };
+        let boots = [of("candidate", 'a'), of("base", 'b'), of("base", 'b')];
+        let told = |boots: &[Record]| {
+            let rows = programs(&boots.iter().collect::<Vec<_>>()).into_iter();
+            let row = |row: Program| format!("{} {} {:?}", row.program, row.candidate, row.base);
+            rows.map(row).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(told(&boots), @r#"
+        echo/server aaaaaaaaaaaaaaaa Some("bbbbbbbbbbbbbbbb")
+        echo/client eeeeeeeeeeeeeeee Some("eeeeeeeeeeeeeeee")
+        "#);
+        insta::assert_snapshot!(told(&boots[..1]), @r"
+        echo/server aaaaaaaaaaaaaaaa None
+        echo/client eeeeeeeeeeeeeeee None
+        ");
     }
 }

@@ -37,7 +37,7 @@ pub fn serve(input: impl Read, mut output: impl Write) -> anyhow::Result<()> {
 fn live(input: impl Read, output: &mut impl Write) -> anyhow::Result<()> {
     let mut asked = Asked(Lines::new(input, LINE));
     let Some(Ask::Begin(begin)) = asked.next()? else { bail!("it was not told what to prepare") };
-    let Begin { tag, folder, rootfs, matrix, config } = *begin;
+    let Begin { tag, folder, rootfs, programs, matrix, config } = *begin;
     // A folder that the lab does not have held no profiles: those that the program carries are found anywhere.
     if folder.is_dir() {
         std::env::set_current_dir(&folder)
@@ -46,7 +46,7 @@ fn live(input: impl Read, output: &mut impl Write) -> anyhow::Result<()> {
     let uses_docker = matrix.cells.iter().any(|cell| cell.virtualization == "docker");
     let no_engine = if uses_docker { start_engine().err() } else { None };
     let host = Host::look_in_lab(&matrix.cells, &matrix);
-    let prepared = Prepared::in_lab(rootfs, &tag)?;
+    let prepared = Prepared::in_lab(rootfs, programs, &tag)?;
     let state = StateDir::of_user()?;
     let _lock = state.lock(std::time::Duration::ZERO)?;
     let image_of = (uses_docker && no_engine.is_none()).then(|| prepared.rootfs());

@@ -133,7 +133,8 @@ impl Ground for Labs<'_> {
         stop: &AtomicBool,
         watcher: &mut dyn Watcher,
     ) -> anyhow::Result<Record> {
-        let within = deadline(true, &self.matrix.measure) * PATIENCE + UNDOES * 2;
+        let within =
+            deadline(true, &self.matrix.measure, self.prepared.programs()) * PATIENCE + UNDOES * 2;
         let made = match &mut self.now {
             Some((_, _, Ok(lab))) => lab.boot(told, within, stop, watcher),
             Some((_, _, Err(reason))) => return failed(told.cell, told.place, reason.clone()),
@@ -203,6 +204,7 @@ impl<'a> Labs<'a> {
             tag: self.tag.clone(),
             folder: std::env::current_dir().context("failed to find the working directory")?,
             rootfs: self.prepared.rootfs().to_owned(),
+            programs: self.prepared.programs().cloned(),
             matrix,
             config: kit.config_file(),
         })
@@ -367,9 +369,10 @@ mod tests {
             form: None,
             attribution: None,
             study: None,
+            commands: Vec::new(),
         };
         let (host, tag) = (Host::look_in_lab(&[], &matrix), RunTag::new(1));
-        let prepared = Prepared::in_lab(PathBuf::new(), &tag).unwrap();
+        let prepared = Prepared::in_lab(PathBuf::new(), None, &tag).unwrap();
         let kits = Kits::from([("rt".to_owned(), Err("no such package".to_owned()))]);
         let mut labs = Labs::new(&matrix, &host, &prepared, &tag, vec![cell()], kits);
         let mut events = Events(Vec::new());

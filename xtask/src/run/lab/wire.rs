@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use evenkeel_agent::lines::{Line, Lines};
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::programs::Programs;
 use crate::axis::kernel::ConfigFile;
 use crate::axis::names::RunTag;
 use crate::matrix::{Cell, Matrix};
@@ -50,6 +51,9 @@ pub struct Begin {
     pub folder: PathBuf,
     /// The root of containers, as a folder of the host; empty if no cell needs one.
     pub rootfs: PathBuf,
+    /// The user's programs, copied in the host's cache.
+    #[serde(default)]
+    pub programs: Option<Programs>,
     /// The matrix, with only the cells that are measured in this lab.
     pub matrix: Matrix,
     /// The configuration file that came with the lab's kernel, as a file of the host.

@@ -6,7 +6,7 @@ use evenkeel_history::time::utc;
 use serde::Serialize;
 
 use self::downloads::Download;
-use super::evidence::{self, Hop, Knob, LoadWorker, Loss};
+use super::evidence::{self, Hop, Knob, LoadWorker, Loss, Program};
 use super::source::Source;
 use super::{Fact, badge, contrasts};
 use crate::matrix::Axis;
@@ -53,6 +53,7 @@ pub(super) struct Detail {
     knobs: Vec<Knob>,
     loads: Vec<LoadWorker>,
     losses: Vec<Loss>,
+    programs: Vec<Program>,
     instrument: Vec<Fact>,
     partner: Option<Partner>,
     noise: Vec<evidence::NoiseRow>,
@@ -191,6 +192,7 @@ impl Detail {
             knobs,
             loads: evidence::loads(&mine),
             losses: evidence::losses(&mine),
+            programs: evidence::programs(records),
             instrument: source.instrument(&cell.id).map(Fact::all).unwrap_or_default(),
             partner: source.partner(&cell.id).map(|other| Partner::new(source, cell, other)),
             noise: evidence::noise(records, BOOTS),
