@@ -96,6 +96,8 @@ fn argv(site: &Site, store: &str) -> Vec<String> {
         "--cgroups", "no-conmon", "--cgroup-parent", &format!("/{}", names.engine_cgroup()),
         "--network", &format!("ns:/run/netns/{}", names.sut_netns()),
     ].map(str::to_owned).to_vec();
+    // As the other kinds: by itself it raises limits as far as a root of all capabilities may.
+    argv.extend(["--ulimit", "host"].map(str::to_owned));
     argv.extend(limits(site));
     // What Podman adds to the root (names, hosts) goes to a layer above it.
     let root = format!("{}:O", site.artifacts.rootfs.display());
