@@ -188,7 +188,7 @@ const ENGINE_NAT: [&str; 4] =
 #[test]
 fn real_namespaces_over_every_network() {
     let read = bench(
-        &axes(&["netns"], &["veth", "bridge", "nat", "macvlan"], "isolated", "noisy"),
+        &axes(&["netns"], &["veth", "bridge", "nat", "macvlan", "vxlan"], "isolated", "noisy"),
         "ipv4",
         &OWN,
     );
