@@ -1,5 +1,5 @@
 //! GitHub as a new user has it, from an empty repository to reports on pages: what `init` writes calls the real workflow, whose steps run here in their
-//! order. A change that makes determinism worse is flagged with its comment; one that does not is not; and nothing of a fork is run.
+//! order. A change that makes determinism worse is flagged with its comment, and one that mends it is told there; and nothing of a fork is run.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use common::actions::{Actions, git};
 use common::forge::{Server, TOKEN};
-use common::{Host, PATIENCE, run};
+use common::{Host, PATIENCE, run, xtask};
 use evenkeel_agent::command::{self, output};
 use serde_json::{Value, json};
 
 const WORKFLOW: &str = include_str!("../../.github/workflows/evenkeel.yml");
+const SECOND_STAGE: &str = include_str!("../../.github/workflows/evenkeel-publish.yml");
 
 /// The profile whose change is measured.
 const PROFILE: &str = "schema = 1\nabout = 'what this repository ships'\n[knobs]\nplacement = 'auto'\npolicy = 'fifo'\nrt-throttle = 'off'\n";
@@ -122,6 +123,51 @@ fn serve(mut stream: TcpStream, folder: &Path) {
 fn links(page: &str, start: &str) -> Vec<String> {
     let all = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     all.filter(|to| to.starts_with(start)).map(str::to_owned).collect()
+}
+
+/// What the files of `init` let run, by the conditions of their jobs.
+#[test]
+fn of_a_fork_nothing_is_planned_unless_it_is_asked_for_and_the_second_stage_is_for_forks_only() {
+    let place = tempfile::tempdir().unwrap();
+    let named = format!("me/evenkeel@{}", "0123456789".repeat(4));
+    let callers = |folder: &str, more: &[&str]| {
+        let folder = place.path().join(folder);
+        let words = ["init", "github", folder.to_str().unwrap(), "--tool", &named];
+        run(&mut xtask(&[&words[..], more].concat())).ends_with(0);
+        let of =
+            move |name: &str| std::fs::read_to_string(folder.join(".github/workflows").join(name));
+        (of("evenkeel.yml").unwrap(), of("evenkeel-publish.yml").unwrap_or_default())
+    };
+    let (plain, _) = callers("plain", &[]);
+    let (with_forks, second) = callers("forks", &["--forks"]);
+    let repository = json!({ "full_name": "me/mine", "default_branch": "main" });
+    let pull = |head: Value| json!({ "repository": repository, "pull_request": { "number": 7, "head": { "sha": "a", "repo": head } } });
+    let of = |name: &str| pull(json!({ "full_name": name }));
+    let push = json!({ "repository": repository, "after": "a" });
+    let mut actions = Actions::new(place.path());
+    let mut plans = |caller: &str, name: &str, event: &Value| {
+        actions.run(WORKFLOW, caller, name, event).runs("plan")
+    };
+    for (name, event, both) in [
+        ("push", &push, [true, true]),
+        ("pull_request", &of("me/mine"), [true, true]),
+        ("pull_request", &of("stranger/mine"), [false, true]),
+        // Of a fork that was deleted.
+        ("pull_request", &pull(Value::Null), [false, true]),
+        ("pull_request_target", &of("me/mine"), [false, false]),
+        ("pull_request_target", &of("stranger/mine"), [false, false]),
+    ] {
+        assert_eq!([&plain, &with_forks].map(|of| plans(of, name, event)), both, "{name} {event}");
+    }
+    let first = |event: &str, head: &str| json!({ "repository": repository, "workflow_run": { "event": event, "head_repository": { "full_name": head } } });
+    for (event, told) in [
+        (first("pull_request", "stranger/mine"), true),
+        (first("pull_request", "me/mine"), false),
+        (first("push", "stranger/mine"), false),
+    ] {
+        let of = actions.run(SECOND_STAGE, &second, "workflow_run", &event);
+        assert_eq!(of.runs("publish"), told, "{event}");
+    }
 }
 
 #[test]
@@ -233,12 +279,6 @@ fn real_from_an_empty_repository_to_a_comment_on_what_got_worse_and_a_page_that_
         let body = state.comments[0]["body"].as_str().unwrap();
         assert!(!body.contains("| regressed |") && body.contains(&mended), "{body}");
     });
-
-    // What is of a fork is not even planned.
-    let stranger = of_pull(&worse, "stranger/mine");
-    let of = actions.run(WORKFLOW, &caller, "pull_request", &stranger);
-    assert!(!of.runs("plan"));
-    assert!(!actions.run(WORKFLOW, &caller, "pull_request_target", &event).runs("plan"));
 
     // The branch, served: the list leads to the reports, and each stands by itself.
     let site = place.join("site");

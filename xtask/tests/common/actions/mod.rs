@@ -67,7 +67,7 @@ impl Actions {
         for told in call["with"].as_object().unwrap().keys() {
             assert!(inputs.get(told).is_some(), "`{told}` is no input of the workflow");
         }
-        let sha = event.pointer("/pull_request/head/sha").or(event.get("after")).unwrap();
+        let sha = event.pointer("/pull_request/head/sha").or(event.get("after"));
         let context = json!({
             "github": {
                 "event": event, "event_name": name, "sha": sha,

@@ -66,7 +66,7 @@ fn map(lines: &[&str], at: &mut usize, own: usize) -> Value {
         }
         let (name, told) = line.trim().split_once(':').unwrap_or_else(|| panic!("`{line}`"));
         *at += 1;
-        let told = told.trim();
+        // What is behind a space and a number sign is for people.
         let value = match told.split(" #").next().unwrap_or_default().trim() {
             "|" => Value::String(block(lines, at, own, "\n") + "\n"),
             ">-" => Value::String(block(lines, at, own, " ")),
