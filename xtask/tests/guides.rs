@@ -170,7 +170,7 @@ fn real_the_commands_of_the_guides_run_in_their_order() {
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
     let shell = |text: &str| -> Said {
         // A budget is as right when it is short.
-        let text = text.replace("BUDGET=30m", "BUDGET=1m").replace("--budget 10m", "--budget 1m");
+        let text = text.replace("BUDGET=30m", "BUDGET=3m");
         let text = text.replace("/opt/evenkeel", &opt).replace("/etc/sudoers.d", &rights);
         let mut command = assert_cmd::Command::new("bash");
         command.args(["-c", &format!("{PRELUDE}{text}")]).current_dir(&place).env("PATH", &path);
