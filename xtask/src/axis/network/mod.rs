@@ -11,6 +11,7 @@ use evenkeel_agent::step::{Arg, Query, Step};
 use super::{Hop, Kind, Port, Site};
 use crate::doctor::NeedName;
 use crate::matrix::Family;
+use crate::workload::command;
 
 mod above;
 mod bridge;
@@ -27,6 +28,12 @@ const READY: std::time::Duration = std::time::Duration::from_secs(20);
 /// Ports of the measuring servers: ours, netperf's control and data, iperf3's; those of the user's programs are the next ones. Published over TCP and UDP where the path
 /// translates addresses.
 pub const PORTS: std::ops::RangeInclusive<u16> = 5200..=5203;
+
+/// [`PORTS`], and one more for each of the user's programs that is measured.
+pub fn ports(site: &Site) -> std::ops::RangeInclusive<u16> {
+    let commands = site.artifacts.programs.as_ref().map_or(&[][..], |of| &of.commands);
+    *PORTS.start()..=PORTS.end() + command::ports(commands)
+}
 
 /// What a workload sends, as far as a path may tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

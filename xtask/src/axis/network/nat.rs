@@ -4,11 +4,10 @@ use std::net::IpAddr;
 
 use evenkeel_agent::step::{Act, Arg, LinkKey, Object, Phase, Query, Setting, Step};
 
-use super::{Network, PORTS, Traffic, bridge, forwards, hop};
+use super::{Network, Traffic, bridge, forwards, hop, ports};
 use crate::axis::{Hop, INSIDE, Kind, Port, Site, end_is, link, make, make_link, make_pair, steps};
 use crate::doctor::NeedName;
 use crate::matrix::Family;
-use crate::workload::command;
 
 /// The kind.
 #[derive(Debug)]
@@ -102,8 +101,7 @@ impl Network for Nat {
 
     fn engine_words(&self, site: &Site) -> Vec<String> {
         let mut words = bridge::engine_words(site);
-        let commands = site.artifacts.programs.as_ref().map_or(&[][..], |of| &of.commands);
-        let (first, last) = (PORTS.start(), PORTS.end() + command::ports(commands));
+        let (first, last) = ports(site).into_inner();
         let outside = match site.addresses.outside() {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use evenkeel_agent::step::{LinkKey, Object, Phase, Query, Step};
 
-use super::{Network, PORTS, Traffic, forwards, hop};
+use super::{Network, Traffic, forwards, hop, ports};
 use crate::axis::{Hop, INSIDE, Kind, Port, Site, end_is, link, make, make_pair, steps};
 use crate::doctor::NeedName;
 use crate::matrix::Family;
@@ -74,7 +74,7 @@ impl Network for User {
         let (subnet, gateway) = (site.addresses.subnet(), site.addresses.gateway());
         let mut words = format!("user,id=net0,ipv6=off,net={subnet},host={gateway}");
         for protocol in ["tcp", "udp"] {
-            for port in PORTS {
+            for port in ports(site) {
                 words += &format!(",hostfwd={protocol}:{outside}:{port}-{sut}:{port}");
             }
         }
