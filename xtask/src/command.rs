@@ -272,8 +272,11 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
     };
     if told.provision {
-        let named = [Axis::Virtualization, Axis::Network].map(|axis| order.matrix.names_on(axis));
-        let kinds: Vec<&str> = named.into_iter().flatten().collect();
+        let base = order.base.as_ref().map(|(base, _)| &base.matrix);
+        let named = std::iter::once(&order.matrix).chain(base).flat_map(|matrix| {
+            [Axis::Virtualization, Axis::Network].map(|axis| matrix.names_on(axis))
+        });
+        let kinds: Vec<&str> = named.flatten().collect();
         install(&Cache::open()?, For::Kinds(&kinds))?;
     }
     let end = run::run(&order, &state, display(detail).as_mut())?;

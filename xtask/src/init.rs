@@ -71,7 +71,8 @@ fn gitlab(told: &cli::InitGitlab) -> anyhow::Result<Exit> {
     };
     let beside = Beside::of(&theirs);
     let ours = Wanted { path: INCLUDED.into(), text: beside.text(&text) };
-    let files = if beside.is_included { vec![matrix()] } else { vec![ours, matrix()] };
+    // What lies here is ours to write, and to compare with what it would be now.
+    let files = if beside.is_remote { vec![matrix()] } else { vec![ours, matrix()] };
     let ended = write(&told.folder, &files, told.force)?;
     print(beside.advice())?;
     Ok(ended)
@@ -90,6 +91,8 @@ const STAGES: [&str; 3] = ["build", "test", "deploy"];
 struct Beside {
     /// Whether it includes Evenkeel already, from here or from its own repository.
     is_included: bool,
+    /// From its own repository: nothing of it lies here.
+    is_remote: bool,
     has_includes: bool,
     has_pages: bool,
     /// Stages that it lacks, where it names some.
@@ -112,9 +115,11 @@ impl Beside {
                 .collect();
             STAGES.into_iter().filter(|stage| !words.contains(stage)).collect()
         });
-        let ours = [INCLUDED, "/ci/gitlab/evenkeel.yml"];
+        let names = |name: &str| lines.iter().any(|line| line.contains(name));
+        let is_remote = names("/ci/gitlab/evenkeel.yml");
         Beside {
-            is_included: lines.iter().any(|line| ours.iter().any(|name| line.contains(name))),
+            is_included: is_remote || names(INCLUDED),
+            is_remote,
             has_includes: has("include:"),
             has_pages: has("pages:"),
             lacks: stages,

@@ -619,9 +619,13 @@ fn a_pipeline_that_is_there_stays_and_the_lines_that_it_lacks_are_told() {
     let second = init();
     assert_eq!(
         second.ends_with(0).stdout,
-        "matrices/network.toml: is there already\n.gitlab-ci.yml: includes it already\n"
+        ".gitlab/evenkeel.yml: is there already\nmatrices/network.toml: is there already\n.gitlab-ci.yml: includes it already\n"
     );
     assert_eq!(text(&place, ".gitlab-ci.yml"), added);
+    assert_eq!(text(&place, ".gitlab/evenkeel.yml"), ours);
+    // What is included from here and is not there fails every pipeline.
+    std::fs::remove_file(place.path().join(".gitlab/evenkeel.yml")).unwrap();
+    assert!(init().ends_with(0).stdout.starts_with(".gitlab/evenkeel.yml: written\n"));
     assert_eq!(text(&place, ".gitlab/evenkeel.yml"), ours);
 }
 

@@ -220,13 +220,20 @@ const READ: usize = 2_000;
 /// What either end of an interval leaves outside.
 const OUTSIDE: f64 = 0.025;
 
-/// The ends of the differences that the test of these pairs does not reject at 2.5 % on either side, so that an interval and the p-value beside it
-/// never contradict one another, whatever lies far off. `None` where there are too few pairs to reject any.
+/// With fewer pairs no difference is rejected at [`OUTSIDE`]: one relabelling is more than that.
+const FEWEST: usize = 6;
+
+/// The ends of the differences that the test of these pairs does not reject at 2.5 % on either side, so that an interval does not contradict the
+/// p-value beside it, whatever lies far off; where relabellings are drawn, but for p-values within half a percent of 2.5 %. `None` for fewer than
+/// [`FEWEST`] pairs.
 ///
 /// Moved by a difference, the pairs that a relabelling turns around reach what was measured where their mean is at most that difference. So the p-value of a
 /// difference is the share of relabellings whose turned pairs have a mean up to it, and the ends are quantiles of these means (Hartigan 1969, Using
 /// subsample values as typical values).
 fn unrejected(pairs: &[(u32, f64)], relabellings: &Relabellings) -> Option<[f64; 2]> {
+    if pairs.len() < FEWEST {
+        return None;
+    }
     let read = match relabellings.exact {
         true => relabellings.count,
         false => relabellings.count.min(READ),
