@@ -96,8 +96,8 @@ fn argv(site: &Site, store: &str) -> Vec<String> {
         "--cgroups", "no-conmon", "--cgroup-parent", &format!("/{}", names.engine_cgroup()),
         "--network", &format!("ns:/run/netns/{}", names.sut_netns()),
     ].map(str::to_owned).to_vec();
-    // As the other kinds: by itself it raises limits as far as a root of all capabilities may.
-    argv.extend(["--ulimit", "host"].map(str::to_owned));
+    // By itself it raises these as far as a root with every capability may. To lower them is allowed to all.
+    argv.extend(["--ulimit", "nofile=1024:4096", "--ulimit", "nproc=4096:4096"].map(str::to_owned));
     argv.extend(limits(site));
     // What Podman adds to the root (names, hosts) goes to a layer above it.
     let root = format!("{}:O", site.artifacts.rootfs.display());
