@@ -105,10 +105,11 @@ fn argv(site: &Site, store: &str) -> Vec<String> {
     argv
 }
 
-/// Its configuration (containers.conf(5)), instead of the host's.
+/// Its configuration (containers.conf(5)), instead of the host's. Where there is AppArmor, a profile of Podman's own would stay in the kernel.
 fn engine(store: &str) -> String {
     format!(
         r#"[containers]
+apparmor_profile = "unconfined"
 log_driver = "none"
 [engine]
 cgroup_manager = "cgroupfs"
