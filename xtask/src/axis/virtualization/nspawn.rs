@@ -17,6 +17,9 @@ pub struct Nspawn;
 /// sees the newer alone, in which it is in a group of the boot.
 const HIDE: &str = r#"mount -t tmpfs tmpfs /run && c=/sys/fs/cgroup && { [ ! -d $c/unified ] || mount --bind $c/unified $c; } && exec "$@""#;
 
+/// Keeps nspawn from a lock beside the root, in the cache: killed, it would leave that. Nobody writes to the root.
+const UNLOCKED: &str = "SYSTEMD_NSPAWN_LOCK=0";
+
 impl Kind for Nspawn {
     fn name(&self) -> &'static str {
         "nspawn"
@@ -69,7 +72,7 @@ fn argv(site: &Site) -> Vec<String> {
     let argv = [
         "nsenter", &format!("--net=/run/netns/{}", names.sut_netns()),
         "unshare", "--mount", "--propagation", "slave", "sh", "-c", HIDE, "sh",
-        "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe",
+        "env", UNLOCKED, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe",
         &format!("--machine={}", names.container()),
         &format!("--directory={}", site.artifacts.rootfs.display()), "--read-only",
         "--resolv-conf=off", "--timezone=off", "--link-journal=no",
