@@ -20,14 +20,15 @@ const NAME: &str = "switch";
 const READY: Duration = Duration::from_secs(60);
 
 /// Starts both for a folder, a bridge and its ports, and says so in a file once the switch has them. Senders leave segments and checksums to
-/// their links, so the switch must take what is larger than the MTU, and what has no checksum yet: that is asked for before it starts.
+/// their links, so the switch must take what is larger than the MTU, and what has no checksum yet: that is asked for before it starts. What they say is the boot's, not the host's
+/// log's.
 const SCRIPT: &str = r#"set -e
 d=$1 bridge=$2; shift 2
-ask="ovs-vsctl --db=unix:$d/db.sock --timeout=30 --retry"
+ask="ovs-vsctl -vsyslog:off --db=unix:$d/db.sock --timeout=30 --retry"
 ovsdb-tool create $d/conf.db
-ovsdb-server -vconsole:warn --remote=punix:$d/db.sock --unixctl=$d/db.ctl $d/conf.db &
+ovsdb-server -vconsole:warn -vsyslog:off --remote=punix:$d/db.sock --unixctl=$d/db.ctl $d/conf.db &
 $ask --no-wait init -- set Open_vSwitch . other_config:userspace-tso-enable=true
-ovs-vswitchd -vconsole:warn unix:$d/db.sock --unixctl=$d/switch.ctl &
+ovs-vswitchd -vconsole:warn -vsyslog:off unix:$d/db.sock --unixctl=$d/switch.ctl &
 $ask add-br $bridge -- set bridge $bridge datapath_type=netdev
 for port; do $ask add-port $bridge $port; done
 : >$d/ready
