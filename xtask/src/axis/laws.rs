@@ -396,8 +396,8 @@ fn is_of_pairs(cell: &Cell) -> bool {
     let other_path = first_path.is_none_or(|kind| kind.name() != path);
     let (tuned, loaded) = (&*cell.tuning != "stock", &*cell.load != "idle");
     match (other_path, tuned, loaded) {
-        (true, true, false) | (false, true, true) => is_first,
-        (true, _, true) => false,
+        (true, true, false) | (true, false, true) | (false, true, true) => is_first,
+        (true, true, true) => false,
         _ => true,
     }
 }
