@@ -39,7 +39,7 @@ impl Network for Bridge {
         let place = if port == Port::Engine { "" } else { path.as_str() };
         let mut prepare = match port {
             Port::Engine => engine_network(site),
-            _ => vec![
+            Port::Netdev | Port::Tap | Port::Shared | Port::User => vec![
                 make(Object::Netns(path.clone()), &[]),
                 make_link(&path, &bridge, &["type", "bridge"]),
                 link(&path, &bridge, LinkKey::State, "up"),
@@ -79,7 +79,7 @@ impl Network for Bridge {
                     ours: peer_port,
                 });
             }
-            _ => {
+            Port::Netdev | Port::Tap | Port::Shared | Port::User => {
                 hops.push(hop("peer's port of the bridge", &path, &peer_port));
                 hops.push(hop("system's port of the bridge", &path, &sut_port));
             }

@@ -55,7 +55,7 @@ impl Network for Nat {
         let place = if port == Port::Engine { "" } else { path.as_str() };
         let mut prepare = match port {
             Port::Engine => bridge::engine_network(site),
-            _ => {
+            Port::Netdev | Port::Tap | Port::Shared | Port::User => {
                 vec![make(Object::Netns(path.clone()), &[]), forwarding(site), table(site)]
             }
         };
@@ -88,7 +88,7 @@ impl Network for Nat {
                 hops.push(hop("host's outer link", "", &peer_port));
                 hops.push(hop("the engine's bridge", "", &names.bridge()));
             }
-            _ => {
+            Port::Netdev | Port::Tap | Port::Shared | Port::User => {
                 hops.push(hop("router's outer link", &path, &peer_port));
                 hops.push(hop("router's inner link", &path, &names.sut_port()));
             }

@@ -69,7 +69,9 @@ impl Virtualization for Docker {
         argv.extend(limits(site));
         match port {
             Port::Engine => argv.extend(network.engine_words(site)),
-            _ => argv.extend(["--network", "none"].map(str::to_owned)),
+            Port::Netdev | Port::Tap | Port::Shared | Port::User => {
+                argv.extend(["--network", "none"].map(str::to_owned));
+            }
         }
         argv.extend([site.artifacts.image.clone(), "/evenkeel-agent".to_owned()]);
         let start = Act::Start {
