@@ -16,7 +16,7 @@ use crate::artifact::rootfs::{Entry, RootFs};
 use crate::axis::kernel::lock::Lock;
 use crate::axis::kernel::{self, GuestKernel};
 use crate::axis::virtualization::accelerator::{self, QEMU};
-use crate::axis::virtualization::{GUEST_CMDLINE, GUEST_MACHINE};
+use crate::axis::virtualization::{GUEST_CMDLINE, GUEST_COMMON, GUEST_MACHINE};
 use crate::matrix::SHIPPED;
 
 /// Over the bare boot.
@@ -144,7 +144,8 @@ impl Bare {
         let cmdline = format!("{GUEST_CMDLINE} rdinit={BARE_INIT} -- --version");
         let mut argv = vec![QEMU];
         argv.extend(accelerator.arguments());
-        argv.extend(GUEST_MACHINE);
+        argv.extend(["-machine", GUEST_MACHINE]);
+        argv.extend(GUEST_COMMON);
         argv.extend(["-smp", "1", "-kernel", &image, "-initrd", &initramfs, "-append", &cmdline]);
         argv.extend(["-serial", "stdio"]);
         Ok(Bare {

@@ -33,7 +33,7 @@ pub struct Qemu {
 pub const Q35: Qemu = Qemu {
     name: "qemu",
     about: "a virtual machine with a kernel of its own; emulated, and marked so, where KVM does not boot a guest",
-    machine: MACHINE[1],
+    machine: MACHINE,
     bus: "pci",
     card: ",romfile=",
     modules: &["virtio_pci", "virtio_net", "virtio_console"],
@@ -170,7 +170,7 @@ impl Qemu {
             ["ip", "netns", "exec", &names.path_netns(), QEMU].map(str::to_owned).to_vec();
         words.extend(accelerator.map(str::to_owned));
         words.extend(["-machine", self.machine].map(str::to_owned));
-        words.extend(MACHINE[2..].iter().map(|word| (*word).to_owned()));
+        words.extend(COMMON.map(str::to_owned));
         words.extend(["-smp".to_owned(), site.profile.guest_cpus().to_string()]);
         words.extend(memory(site));
         #[rustfmt::skip]
@@ -215,13 +215,12 @@ fn memory(site: &Site) -> Vec<String> {
 /// Memory of every guest, MiB.
 pub const MEMORY_MB: u32 = 512;
 
-/// The machine of guests that are PCs, without its devices and CPUs.
-#[rustfmt::skip]
-pub const MACHINE: [&str; 9] = [
-    "-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,graphics=off",
-    "-m", "512",
-    "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-];
+/// The machine of guests that are PCs, without its devices and CPUs: a word for QEMU's option `-machine`.
+pub const MACHINE: &str = "q35,usb=off,vmport=off,smbus=off,sata=off,graphics=off";
+
+/// What QEMU is told of every machine.
+pub const COMMON: [&str; 7] =
+    ["-m", "512", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"];
 
 /// What every guest's kernel is told: a console, silence, and a reset instead of a halt when it panics.
 pub const CMDLINE: &str = "console=ttyS0 quiet panic=-1";
