@@ -302,6 +302,21 @@ fn every_knob_says_what_it_takes_and_no_name_is_both_shipped_and_unsupported() {
     }
 }
 
+#[test]
+fn knobs_of_threads_are_partial_where_the_path_has_threads_that_none_reaches() {
+    let told = |network: &str| -> Vec<(String, bool)> {
+        let site = site(cell(&format!("running/netns/{network}/isolated/idle")), Family::Ipv4);
+        let knobs = spec(&site).knobs.into_iter();
+        let of_threads = knobs.filter(|knob| ["placement", "policy"].contains(&&*knob.knob));
+        let less = |knob: &tuning::Turned| {
+            knob.partial.as_ref().is_some_and(|reason| reason.contains("threads of the switch"))
+        };
+        of_threads.map(|knob| (knob.knob.clone(), less(&knob))).collect()
+    };
+    let both = |less| ["placement", "policy"].map(|knob| (knob.to_owned(), less));
+    assert_eq!((told("ovs"), told("bridge")), (both(true).to_vec(), both(false).to_vec()));
+}
+
 /// What the study of the thesis asks of a tuning axis, by name: every wish is a knob, or is refused with the reason.
 #[rustfmt::skip]
 const WANTED: &[&str] = &[

@@ -65,6 +65,11 @@ pub trait Network: Kind {
     /// Counters that every measured packet must move, in order from the peer.
     fn hops(&self, site: &Site, port: Port) -> Vec<Hop>;
 
+    /// Why threads of the path's own run where and as the host lets them, whatever a profile asks, where it has some.
+    fn has_untuned_threads(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Words for the engine's command line that attach a container.
     fn engine_words(&self, site: &Site) -> Vec<String>;
 

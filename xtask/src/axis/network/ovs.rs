@@ -95,6 +95,10 @@ impl Network for Ovs {
         hops
     }
 
+    fn has_untuned_threads(&self) -> Option<&'static str> {
+        Some("the threads of the switch, which carries every packet, are left as they are")
+    }
+
     fn engine_words(&self, _site: &Site) -> Vec<String> {
         Vec::new()
     }

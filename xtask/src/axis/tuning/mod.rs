@@ -6,8 +6,8 @@
 
 use anyhow::bail;
 
-use super::Site;
 use super::virtualization::Virtualization;
+use super::{Site, network};
 use crate::doctor::NeedName;
 use crate::matrix::nearest;
 
@@ -45,6 +45,15 @@ pub struct Target<'a> {
     pub system: &'a dyn Virtualization,
     /// The boot's own links that packets cross: (namespace or nothing, link).
     pub links: &'a [(String, String)],
+}
+
+impl Target<'_> {
+    /// Why a knob of threads does less than asked for: what it says itself, and what the path says of threads that no knob reaches.
+    fn less(&self, own: Option<String>) -> Option<String> {
+        let path = network::find(&self.site.cell.network);
+        let path = path.and_then(|path| path.has_untuned_threads()).map(str::to_owned);
+        own.into_iter().chain(path).reduce(|one, other| format!("{one}; {other}"))
+    }
 }
 
 /// Why a knob means nothing beside certain others.

@@ -73,7 +73,7 @@ impl Knob for PlacementKnob {
                 .zip(&lists)
                 .map(|((role, _), list)| (Probe::Affinity(slot(role)), list.clone()))
                 .collect(),
-            partial,
+            partial: to.less(partial),
             steps: steps(Phase::Place, acts.collect::<Vec<_>>()),
             ..Turned::new(NAME, want)
         })

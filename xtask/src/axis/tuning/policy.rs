@@ -75,6 +75,7 @@ impl Knob for PolicyKnob {
                 _ => format!("{}, kept off CPU {free}", named.collect::<Vec<_>>().join(", ")),
             },
             probes,
+            partial: to.less(None).filter(|_| !given.is_empty()),
             steps: steps(Phase::Place, acts),
             ..Turned::new(NAME, want)
         })
