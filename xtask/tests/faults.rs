@@ -1,5 +1,5 @@
 //! Faults in real boots: one at each effect of a cell of every virtualization, knobs that somebody turns back, and packets that take another
-//! path. Needs root, the Docker engine, runc and QEMU; `cargo xtask test --provision` installs them.
+//! path. Needs root, the Docker engine, Podman, runc, systemd-nspawn, Open vSwitch and QEMU; `cargo xtask test --provision` installs them.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -216,6 +216,30 @@ fn a_fault_at_each_effect_of_a_runc_container_leaves_nothing() {
 #[ignore = "takes minutes: `cargo xtask test --long` runs it"]
 fn a_fault_at_each_effect_of_a_docker_container_leaves_nothing() {
     a_fault_at_each_effect(["docker", "bridge", "isolated", "idle"], 1);
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo xtask test --long` runs it"]
+fn a_fault_at_each_effect_of_a_container_of_podman_leaves_nothing() {
+    a_fault_at_each_effect(["podman", "veth", "isolated", "idle"], 1);
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo xtask test --long` runs it"]
+fn a_fault_at_each_effect_of_a_container_of_nspawn_leaves_nothing() {
+    a_fault_at_each_effect(["nspawn", "bridge", "isolated", "idle"], 1);
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo xtask test --long` runs it"]
+fn a_fault_at_each_effect_of_a_switch_in_userspace_leaves_nothing() {
+    a_fault_at_each_effect(["netns", "ovs", "isolated", "idle"], 1);
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo xtask test --long` runs it"]
+fn a_fault_at_each_effect_of_a_link_of_an_engine_on_a_parent_leaves_nothing() {
+    a_fault_at_each_effect(["docker", "macvlan", "isolated", "idle"], 1);
 }
 
 #[test]

@@ -43,6 +43,34 @@ network = "bridge"
 tuning = "realtime"
 load = "idle"
 
+[[include]]
+kernel = "running"
+virtualization = "podman"
+network = "veth"
+tuning = "isolated"
+load = "idle"
+
+[[include]]
+kernel = "running"
+virtualization = "nspawn"
+network = "bridge"
+tuning = "isolated"
+load = "idle"
+
+[[include]]
+kernel = "running"
+virtualization = "netns"
+network = "ovs"
+tuning = "isolated"
+load = "idle"
+
+[[include]]
+kernel = "running"
+virtualization = "docker"
+network = "macvlan"
+tuning = "isolated"
+load = "idle"
+
 [measure]
 workloads = ["tcp-rr", "tcp-stream"]
 boots = 1
