@@ -253,22 +253,38 @@ fn real_the_commands_of_the_guides_run_in_their_order() {
     host.is_restored();
 }
 
-/// The changes of a guide's `diff` block: each line that goes, with those that come in its place.
-fn change(at: &Path, block: &str) {
+/// The file of a guide's `diff` block, and its text with the changes: each line, or part of one, that goes, with what comes in its place.
+fn changed(at: &Path, block: &str) -> (PathBuf, String) {
     let mut lines = block.lines();
     let file = at.join(lines.next().unwrap().strip_prefix("--- ").unwrap());
     let mut text = std::fs::read_to_string(&file).unwrap();
     let mut rest = lines.peekable();
     while let Some(gone) = rest.next() {
-        let gone = gone.strip_prefix('-').unwrap().to_owned() + "\n";
-        let mut come = String::new();
+        let gone = gone.strip_prefix('-').unwrap();
+        let mut come = Vec::new();
         while let Some(line) = rest.next_if(|line| line.starts_with('+')) {
-            come += &(line[1..].to_owned() + "\n");
+            come.push(&line[1..]);
         }
-        assert_eq!(text.matches(&gone).count(), 1, "{}: {gone}", file.display());
-        text = text.replace(&gone, &come);
+        assert_eq!(text.matches(gone).count(), 1, "{}: {gone}", file.display());
+        text = text.replace(gone, &come.join("\n"));
     }
-    std::fs::write(&file, text).unwrap();
+    (file, text)
+}
+
+#[test]
+fn changes_of_the_guides_are_of_what_is_there_once() {
+    let mut changes = 0;
+    for (name, guide) in GUIDES {
+        for block in blocks(guide).iter().filter(|block| block.language == "diff") {
+            let (file, text) = changed(&root(), &block.text);
+            let come = block.text.lines().filter_map(|line| line.strip_prefix('+'));
+            for line in come {
+                assert_eq!(text.matches(line).count(), 1, "{name}: {}: {line}", file.display());
+            }
+            changes += 1;
+        }
+    }
+    assert_eq!(changes, 4);
 }
 
 #[test]
@@ -302,7 +318,10 @@ fn real_a_kind_is_added_as_its_guide_says() {
     for block in blocks(guide) {
         match (&block.file, &*block.language) {
             (Some(file), _) => std::fs::write(place.join(file), &block.text).unwrap(),
-            (None, "diff") => change(&place, &block.text),
+            (None, "diff") => {
+                let (file, text) = changed(&place, &block.text);
+                std::fs::write(file, text).unwrap();
+            }
             // All checks of the project are not run in a check of the project.
             (None, "sh") if !block.text.contains("xtask test") => {
                 shell(&block.text);
