@@ -111,8 +111,10 @@ pub fn run(order: &Order, state: &StateDir, watcher: &mut dyn Watcher) -> anyhow
     let stop = catch_signals()?;
     let ended = run_until(order, state, &stop, watcher);
     // A cluster or a service manager tells all processes of a job to end, the tools among them that the run waits for: what fails then was stopped.
+    // It may also have failed by itself: so it is said.
     match ended {
-        Err(_) if stop.load(Ordering::Relaxed) && restore::dirty(state)?.is_none() => {
+        Err(error) if stop.load(Ordering::Relaxed) && restore::dirty(state)?.is_none() => {
+            watcher.see(&Event::Note(format!("when it was stopped: {error:#}")));
             let out = order.out.join(crate::record::store::RUN).exists().then(|| order.out.clone());
             watcher.see(&Event::Interrupted { out });
             Ok(End::Interrupted)
