@@ -45,6 +45,8 @@ struct AsUser {
 
 impl AsUser {
     fn new(user: Uid, group: Gid) -> AsUser {
+        // A pool's threads stay whoever began it: its first use may be meanwhile.
+        rayon::current_num_threads();
         // The user last: only root may change the group.
         let group = setfsgid(group);
         AsUser { before: (setfsuid(user), group) }
