@@ -25,7 +25,7 @@ pub(super) fn open(
     kernels: Vec<KernelPair>,
     calibration: Option<AlarmRate>,
 ) -> anyhow::Result<(Store, Vec<Made>, Owner)> {
-    let owner = Owner::of(&order.out);
+    let owner = Owner::of(&order.out)?;
     if order.resume {
         let (run, records, _) = owner.acting(|| store::read(&order.out))?;
         if run.matrix != order.matrix || run.seed != order.options.seed {
@@ -67,7 +67,7 @@ pub(super) fn open(
     if is_new && order.calibrates.is_none() {
         hand_over(&order.out, &store);
     }
-    Ok((store, Vec::new(), Owner::of(&order.out)))
+    Ok((store, Vec::new(), Owner::of(&order.out)?))
 }
 
 /// Facts of the host, and what the instrument itself costs.

@@ -6,11 +6,14 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use anyhow::{Context as _, ensure};
 use nix::fcntl::{AtFlags, OFlag, open};
+use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{Gid, Uid, fchown, fchownat, setfsgid, setfsuid};
+use nix::unistd::{Gid, Uid, fchown, fchownat, getgroups, setfsgid, setfsuid};
 
 use crate::record::store::{BOOTS, RUN, Store};
+use crate::streams::say;
 
 /// As whom the files of a run are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,38 +21,66 @@ pub(super) struct Owner(Option<(Uid, Gid)>);
 
 impl Owner {
     /// The user of `sudo`, where a folder is theirs and they can go there; else whoever we are.
-    pub(super) fn of(dir: &Path) -> Owner {
-        let Some(user) = asked_by() else { return Owner(None) };
+    ///
+    /// # Errors
+    /// As [`Owner::acting`].
+    pub(super) fn of(dir: &Path) -> anyhow::Result<Owner> {
+        let Some(user) = asked_by() else { return Ok(Owner(None)) };
         let theirs = Owner(Some(user));
         let is = |found: &std::fs::Metadata| found.is_dir() && found.uid() == user.0.as_raw();
-        let reaches = theirs.acting(|| std::fs::metadata(dir));
-        if reaches.is_ok_and(|found| is(&found)) { theirs } else { Owner(None) }
+        let reached = theirs.acting(|| Ok(std::fs::metadata(dir).ok()))?;
+        Ok(if reached.as_ref().is_some_and(is) { theirs } else { Owner(None) })
     }
 
     /// Does what concerns the folder's files as its owner. Nothing may be started meanwhile.
-    pub(super) fn acting<T>(self, work: impl FnOnce() -> T) -> T {
-        let _as_before = self.0.map(|(user, group)| AsUser::new(user, group));
+    ///
+    /// # Errors
+    /// Those of the work, and where this thread cannot act as the owner: then nothing is done.
+    pub(super) fn acting<T>(self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let _as_before = self.0.map(|(user, group)| AsUser::new(user, group)).transpose()?;
         work()
     }
 }
 
 /// Does what concerns the files of a run in this folder as its owner, where that is the user of `sudo`. Nothing may be started meanwhile.
-pub fn as_owner<T>(dir: &Path, work: impl FnOnce() -> T) -> T {
-    Owner::of(dir).acting(work)
+///
+/// # Errors
+/// Those of the work, and where this thread cannot act as the owner: then nothing is done.
+pub fn as_owner<T>(dir: &Path, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    Owner::of(dir)?.acting(work)
 }
 
 /// This thread asks for files as somebody else, until it is dropped. Whoever is not root has none of root's powers over files.
 struct AsUser {
     before: (Uid, Gid),
+    groups: Vec<libc::gid_t>,
 }
 
 impl AsUser {
-    fn new(user: Uid, group: Gid) -> AsUser {
+    fn new(user: Uid, group: Gid) -> anyhow::Result<AsUser> {
         // A pool's threads stay whoever began it: its first use may be meanwhile.
         rayon::current_num_threads();
+        let groups: Vec<_> = getgroups()
+            .context("failed to read the groups of this process")?
+            .into_iter()
+            .map(Gid::as_raw)
+            .collect();
+        let theirs = groups_of(user, Path::new("/etc"));
+        let as_user = || format!("failed to act as user {user}, whose files these are");
+        set_groups(&theirs).with_context(as_user)?;
         // The user last: only root may change the group.
-        let group = setfsgid(group);
-        AsUser { before: (setfsuid(user), group) }
+        let group_before = setfsgid(group);
+        let changed = AsUser { before: (setfsuid(user), group_before), groups };
+        // Neither call says whether it did anything: one that cannot succeed answers who this thread is now.
+        let nobody = u32::MAX;
+        let now = (setfsuid(Uid::from_raw(nobody)), setfsgid(Gid::from_raw(nobody)));
+        // What was changed is changed back by its drop.
+        ensure!(
+            now == (user, group),
+            "{}: the kernel does not know them here: run this as themselves, or as root without SUDO_UID",
+            as_user()
+        );
+        Ok(changed)
     }
 }
 
@@ -57,7 +88,39 @@ impl Drop for AsUser {
     fn drop(&mut self) {
         setfsuid(self.before.0);
         setfsgid(self.before.1);
+        // Without them it can do less, which whoever needs more is told.
+        if let Err(error) = set_groups(&self.groups) {
+            say(format_args!("warning: failed to give this thread its groups back: {error}"));
+        }
     }
+}
+
+/// Sets the groups of this thread alone: the C library would set those of all.
+fn set_groups(groups: &[libc::gid_t]) -> std::io::Result<()> {
+    // SAFETY: the pointer is to as many live group numbers as are told.
+    match unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// The groups that this host's files give a user beside their first; none of those that a directory service gives, which this program, being static,
+/// cannot ask.
+fn groups_of(user: Uid, etc: &Path) -> Vec<libc::gid_t> {
+    let read = |name: &str| std::fs::read_to_string(etc.join(name)).unwrap_or_default();
+    let (users, groups) = (read("passwd"), read("group"));
+    let number = user.to_string();
+    let fields = |line: &'_ str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    let is_theirs = |line: &Vec<String>| line.get(2) == Some(&number);
+    let Some(name) = users.lines().map(fields).find(is_theirs).map(|line| line[0].clone()) else {
+        return Vec::new();
+    };
+    let of_group = |line: &str| {
+        let mut fields = line.splitn(4, ':').skip(2);
+        let (group, members) = (fields.next()?.parse().ok()?, fields.next()?);
+        members.split(',').any(|member| member == name).then_some(group)
+    };
+    groups.lines().filter_map(of_group).collect()
 }
 
 /// The user of `sudo`, where there is one, and we are root.
@@ -90,7 +153,7 @@ fn give(dir: &Path, boots: &std::fs::Metadata, user: Uid, group: Gid) -> Option<
     found(BOOTS).filter(|of| is_known(*of))?;
     // A folder that they cannot go to is of no use to them, and they could not write there.
     let theirs = Owner(Some((user, group)));
-    let reached = theirs.acting(|| std::fs::metadata(dir)).ok()?;
+    let reached = theirs.acting(|| Ok(std::fs::metadata(dir)?)).ok()?;
     if (reached.dev(), reached.ino()) != (here.st_dev, here.st_ino) {
         return None;
     }
@@ -146,7 +209,7 @@ mod tests {
         assert_eq!(all.map(|path| owner(&path)), [NOBODY; 3]);
         // What is written from now on is theirs.
         let theirs = Owner(Some(nobody()));
-        theirs.acting(|| std::fs::write(dir.join("summary.md"), "x")).unwrap();
+        theirs.acting(|| Ok(std::fs::write(dir.join("summary.md"), "x")?)).unwrap();
         assert_eq!(owner(&dir.join("summary.md")), NOBODY);
     }
 
@@ -183,12 +246,61 @@ mod tests {
         symlink(&secret, dir.join("summary.md")).unwrap();
         symlink(place.path(), dir.join("report")).unwrap();
         let theirs = Owner(Some(nobody()));
-        theirs.acting(|| {
-            assert!(std::fs::write(dir.join("summary.md"), "evil").is_err());
-            assert!(std::fs::write(dir.join("report/index.html"), "evil").is_err());
-        });
+        theirs
+            .acting(|| {
+                assert!(std::fs::write(dir.join("summary.md"), "evil").is_err());
+                assert!(std::fs::write(dir.join("report/index.html"), "evil").is_err());
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(std::fs::read_to_string(&secret).unwrap(), "root's");
         // And afterwards this thread is who it was.
         std::fs::write(place.path().join("index.html"), "ours").unwrap();
+    }
+
+    #[test]
+    fn real_what_roots_groups_may_read_is_not_read_as_the_owner() {
+        let (place, _dir, _store) = begun("run");
+        let secret = place.path().join("secret");
+        std::fs::write(&secret, "root's").unwrap();
+        let of_group = std::os::unix::fs::PermissionsExt::from_mode(0o040);
+        std::fs::set_permissions(&secret, of_group).unwrap();
+        std::thread::spawn(move || {
+            // As a login's root has it, and a test's may not.
+            set_groups(&[0]).unwrap();
+            let read = Owner(Some(nobody())).acting(|| Ok(std::fs::read(&secret)?)).unwrap_err();
+            assert!(read.to_string().contains("denied"), "{read}");
+            assert_eq!(getgroups().unwrap(), [Gid::from_raw(0)]);
+            assert_eq!(std::fs::read(&secret).unwrap(), b"root's");
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn real_a_pool_that_is_first_used_as_the_owner_is_not_theirs() {
+        let owner = Owner(Some(nobody()));
+        let who = owner.acting(|| Ok(rayon::broadcast(|_| setfsuid(Uid::from_raw(u32::MAX)))));
+        assert!(who.unwrap().iter().all(|who| who.is_root()));
+    }
+
+    #[test]
+    fn real_where_the_owner_cannot_be_acted_as_nothing_is_done() {
+        let no_user = Owner(Some((Uid::from_raw(u32::MAX), nobody().1)));
+        let mut done = false;
+        let error = no_user.acting(|| Ok(done = true)).unwrap_err();
+        assert!(!done);
+        assert!(format!("{error:#}").contains("run this as themselves"), "{error:#}");
+        assert!(setfsuid(Uid::from_raw(u32::MAX)).is_root());
+    }
+
+    #[test]
+    fn groups_are_those_of_the_hosts_files() {
+        let etc = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(etc.path().join(name), text).unwrap();
+        write("passwd", "root:x:0:0::/:/bin/sh\nada:x:1000:100:Ada:/home/ada:/bin/sh\n");
+        write("group", "root:x:0:\nadam:x:7:adam\nbench:x:30:bob,ada\nbroken\nvm:x:31:ada\n");
+        assert_eq!(groups_of(Uid::from_raw(1000), etc.path()), [30, 31]);
+        assert_eq!(groups_of(Uid::from_raw(1001), etc.path()), [0; 0]);
     }
 }
