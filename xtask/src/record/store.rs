@@ -84,11 +84,6 @@ impl Store {
         write_whole(&dir.join(RUN), &Run { lost, ..run }, Existing::Replace)
     }
 
-    /// The file that records are added to, as it was opened.
-    pub(crate) fn boots(&self) -> &File {
-        &self.boots
-    }
-
     /// Adds a record and waits until it is on the disk. A record that could not be read back is refused; a
     /// line that was not written whole is taken back.
     pub fn append(&mut self, record: &Record) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::boots::Made;
-use super::handover::{Owner, hand_over};
+use super::handover::Owner;
 use super::host::Host;
 use super::{Order, revision, unix_now};
 use crate::axis::names::RunTag;
@@ -15,8 +15,8 @@ use crate::record::store::{self, Store};
 use crate::record::{Base, Fleet, Run, SCHEMA};
 use crate::wrong::wrong;
 
-/// Begins the run's directory, or goes on with it: which boots are there already, and as whom it is written. One that is made here is given to who asked for
-/// it, so that it is theirs also where the run is killed; repetitions of `calibrate` stay ours.
+/// Begins the run's directory, or goes on with it: which boots are there already, and as whom it is written, from its first file on, so that it is theirs also
+/// where the run is killed.
 pub(super) fn open(
     order: &Order,
     plan: &Plan<'_>,
@@ -62,12 +62,8 @@ pub(super) fn open(
         },
         lost: Vec::new(),
     };
-    let is_new = order.out.symlink_metadata().is_err();
     let store = owner.acting(|| Store::create(&order.out, &run))?;
-    if is_new && order.calibrates.is_none() {
-        hand_over(&order.out, &store);
-    }
-    Ok((store, Vec::new(), Owner::of(&order.out)?))
+    Ok((store, Vec::new(), owner))
 }
 
 /// Facts of the host, and what the instrument itself costs.

@@ -1,35 +1,61 @@
 //! A run that is measured with `sudo` belongs to who asked for it: a runner's user must be able to ship its files, and to remove them. Also those of a run
-//! that is killed: so the folder is given away when the run begins, and from then on the run writes and reads there as that user, whose links lead
-//! nowhere that the user could not go alone.
+//! that is killed: so where the place is theirs, root makes, writes and reads the run as that user from the first file on, whose links lead nowhere that the
+//! user could not go alone. Where the place is root's, the run is, too: nothing is given away.
 
-use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{Gid, Uid, fchown, fchownat, getgroups, setfsgid, setfsuid};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat, getgroups, setfsgid, setfsuid};
 
-use crate::record::store::{BOOTS, RUN, Store};
 use crate::streams::say;
 
 /// As whom the files of a run are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner(Option<(Uid, Gid)>);
 
+/// Whoever we are.
+const OURS: Owner = Owner(None);
+
 impl Owner {
-    /// The user of `sudo`, where a folder is theirs and they can go there; else whoever we are.
+    /// The user of `sudo`, where they can go to a folder, or to the nearest one above that is there, and it is theirs or they can write there; also
+    /// where a link of theirs leads to it. Else whoever we are.
     ///
     /// # Errors
     /// As [`Owner::acting`].
     pub(super) fn of(dir: &Path) -> anyhow::Result<Owner> {
-        let Some(user) = asked_by() else { return Ok(Owner(None)) };
-        let theirs = Owner(Some(user));
-        let is = |found: &std::fs::Metadata| found.is_dir() && found.uid() == user.0.as_raw();
-        let reached = theirs.acting(|| Ok(std::fs::metadata(dir).ok()))?;
-        Ok(if reached.as_ref().is_some_and(is) { theirs } else { Owner(None) })
+        asked_by().map_or(Ok(OURS), |user| Owner::where_theirs(dir, user))
+    }
+
+    /// The same, or else the user whose folder it is, where we are root: what lies there is from them.
+    ///
+    /// # Errors
+    /// As [`Owner::acting`].
+    pub(super) fn of_kept(dir: &Path) -> anyhow::Result<Owner> {
+        let owner = Owner::of(dir)?;
+        let found = nearest(dir).and_then(|place| place.metadata().ok());
+        let theirs =
+            found.filter(|of| owner == OURS && Uid::effective().is_root() && of.uid() != 0);
+        theirs.map_or(Ok(owner), |of| {
+            Owner::where_theirs(dir, (Uid::from_raw(of.uid()), Gid::from_raw(of.gid())))
+        })
+    }
+
+    fn where_theirs(dir: &Path, user: (Uid, Gid)) -> anyhow::Result<Owner> {
+        let (theirs, is) = (Owner(Some(user)), |uid: u32| uid == user.0.as_raw());
+        let Some(place) = nearest(dir) else { return Ok(OURS) };
+        let leads = |path: &Path| {
+            path.symlink_metadata().is_ok_and(|found| found.is_symlink() && is(found.uid()))
+        };
+        if place.ancestors().any(leads) {
+            return Ok(theirs);
+        }
+        let may_write = AccessFlags::W_OK | AccessFlags::X_OK;
+        let writes = || faccessat(AT_FDCWD, place, may_write, AtFlags::AT_EACCESS).is_ok();
+        let holds = || place.metadata().is_ok_and(|found| is(found.uid()) || writes());
+        Ok(if theirs.acting(|| Ok(holds()))? { theirs } else { OURS })
     }
 
     /// Does what concerns the folder's files as its owner. Nothing may be started meanwhile.
@@ -48,6 +74,13 @@ impl Owner {
 /// Those of the work, and where this thread cannot act as the owner: then nothing is done.
 pub fn as_owner<T>(dir: &Path, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     Owner::of(dir)?.acting(work)
+}
+
+/// A folder, or the nearest one above it that is there, or a link in its place.
+fn nearest(dir: &Path) -> Option<&Path> {
+    let named = |path: &Path| path.symlink_metadata().is_ok();
+    let here = |path| if path == Path::new("") { Path::new(".") } else { path };
+    dir.ancestors().map(here).find(|path| named(path))
 }
 
 /// This thread asks for files as somebody else, until it is dropped. Whoever is not root has none of root's powers over files.
@@ -130,53 +163,13 @@ fn asked_by() -> Option<(Uid, Gid)> {
     (Uid::effective().is_root() && user != 0).then(|| (Uid::from_raw(user), Gid::from_raw(group)))
 }
 
-/// Gives a run that was begun in a folder which was made for it to the user of `sudo`; nothing where there is none, or where they cannot go there. The folder
-/// is opened once, and is only ours while it is root's and holds the very file that the run writes to: who may move folders on the way to it cannot
-/// give another one. No link is followed, and no file is given away that has another name elsewhere. What cannot be given away stays root's,
-/// which hurts nobody's figures.
-pub(super) fn hand_over(dir: &Path, store: &Store) {
-    let Some((user, group)) = asked_by() else { return };
-    let Ok(boots) = store.boots().metadata() else { return };
-    give(dir, &boots, user, group);
-}
-
-fn give(dir: &Path, boots: &std::fs::Metadata, user: Uid, group: Gid) -> Option<()> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let folder = File::from(open(dir, flags, Mode::empty()).ok()?);
-    let here = fstat(&folder).ok().filter(is_ours)?;
-    let found = |name: &str| {
-        let of = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok();
-        of.filter(|of| is_ours(of) && is_file(of) && of.st_nlink == 1)
-    };
-    let is_known = |of: FileStat| (of.st_dev, of.st_ino) == (boots.dev(), boots.ino());
-    found(RUN)?;
-    found(BOOTS).filter(|of| is_known(*of))?;
-    // A folder that they cannot go to is of no use to them, and they could not write there.
-    let theirs = Owner(Some((user, group)));
-    let reached = theirs.acting(|| Ok(std::fs::metadata(dir)?)).ok()?;
-    if (reached.dev(), reached.ino()) != (here.st_dev, here.st_ino) {
-        return None;
-    }
-    // Nobody but root changes the folder until it is given away itself.
-    for name in [RUN, BOOTS] {
-        fchownat(&folder, name, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-    }
-    fchown(&folder, Some(user), Some(group)).ok()
-}
-
-fn is_ours(found: &FileStat) -> bool {
-    found.st_uid == 0
-}
-
-fn is_file(found: &FileStat) -> bool {
-    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, lchown, symlink};
+    use std::path::PathBuf;
 
     use super::*;
+    use crate::record::store::{BOOTS, RUN, Store};
     use crate::record::testing::{cell, run};
 
     const NOBODY: u32 = 65534;
@@ -185,71 +178,72 @@ mod tests {
         (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY))
     }
 
-    fn owner(path: &Path) -> u32 {
+    fn owner_of(path: &Path) -> u32 {
         path.symlink_metadata().unwrap().uid()
     }
 
-    /// A folder that everybody may go to, with a run in it, just begun.
-    fn begun(name: &str) -> (tempfile::TempDir, std::path::PathBuf, Store) {
+    /// A folder of root's that everybody may go to, and in it one of nobody's.
+    fn place() -> (tempfile::TempDir, PathBuf) {
         assert!(Uid::effective().is_root(), "this test gives files away: run it as root");
         let place = tempfile::tempdir().unwrap();
-        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(place.path(), all).unwrap();
-        let dir = place.path().join(name);
-        let store = Store::create(&dir, &run(&[cell("netns", "stock")])).unwrap();
-        (place, dir, store)
+        set_mode(place.path(), 0o755);
+        let home = place.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+        (place, home)
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).unwrap();
     }
 
     #[test]
-    fn real_a_run_that_was_just_begun_is_given_away_whole() {
-        let (_place, dir, store) = begun("run");
-        let boots = store.boots().metadata().unwrap();
-        give(&dir, &boots, nobody().0, nobody().1).unwrap();
-        let all = [dir.clone(), dir.join(RUN), dir.join(BOOTS)];
-        assert_eq!(all.map(|path| owner(&path)), [NOBODY; 3]);
-        // What is written from now on is theirs.
-        let theirs = Owner(Some(nobody()));
-        theirs.acting(|| Ok(std::fs::write(dir.join("summary.md"), "x")?)).unwrap();
-        assert_eq!(owner(&dir.join("summary.md")), NOBODY);
+    fn real_a_run_in_a_place_of_theirs_is_theirs_whole() {
+        let (_place, home) = place();
+        let dir = home.join("out/run");
+        let owner = Owner::where_theirs(&dir, nobody()).unwrap();
+        owner.acting(|| Store::create(&dir, &run(&[cell("netns", "stock")]))).unwrap();
+        let all = [home.join("out"), dir.clone(), dir.join(RUN), dir.join(BOOTS)];
+        assert_eq!(all.map(|path| owner_of(&path)), [NOBODY; 4]);
     }
 
     #[test]
-    fn real_neither_another_folder_nor_a_file_of_two_names_is_given_away() {
-        let (place, dir, store) = begun("run");
-        let boots = store.boots().metadata().unwrap();
-        let moved = |dir: &Path| give(dir, &boots, nobody().0, nobody().1);
-        // A link to it, and another run in its place.
-        let link = place.path().join("link");
-        symlink(&dir, &link).unwrap();
-        assert_eq!(moved(&link), None);
-        let (_other, elsewhere, _store) = begun("run");
-        assert_eq!(moved(&elsewhere), None);
-        assert_eq!(owner(&elsewhere.join(RUN)), 0);
-        let second = place.path().join("second");
-        std::fs::hard_link(dir.join(RUN), &second).unwrap();
-        assert_eq!(moved(&dir), None);
-        assert_eq!([&dir, &second].map(|path| owner(path)), [0, 0]);
-        std::fs::remove_file(second).unwrap();
+    fn real_a_place_is_theirs_by_its_nearest_folder_or_a_link_of_theirs() {
+        let (place, home) = place();
+        let is_theirs = |dir: &Path| Owner::where_theirs(dir, nobody()).unwrap() != OURS;
+        assert!(!is_theirs(&place.path().join("run")), "in root's own place");
+        assert!(is_theirs(&home.join("run")));
+        let roots = home.join("roots");
+        std::fs::create_dir(&roots).unwrap();
+        assert!(!is_theirs(&roots.join("run")));
+        set_mode(&roots, 0o777);
+        assert!(is_theirs(&roots.join("run")), "they can write there");
+        // Links in their place, wherever they lead, and though nothing is there.
+        for (name, target) in [("link", place.path()), ("dangling", &place.path().join("new"))] {
+            let link = home.join(name);
+            symlink(target, &link).unwrap();
+            lchown(&link, Some(NOBODY), Some(NOBODY)).unwrap();
+            assert!(is_theirs(&link) && is_theirs(&link.join("home/run")), "{name}");
+        }
         // Where they cannot go.
-        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(place.path(), closed).unwrap();
-        assert_eq!(moved(&dir), None);
-        assert_eq!(owner(&dir), 0);
+        set_mode(place.path(), 0o700);
+        assert!(!is_theirs(&home.join("run")));
     }
 
     #[test]
-    fn real_what_is_written_as_the_owner_follows_their_links_nowhere_else() {
-        let (place, dir, store) = begun("run");
-        give(&dir, &store.boots().metadata().unwrap(), nobody().0, nobody().1).unwrap();
+    fn real_what_lies_in_somebodys_folder_is_read_and_written_as_them() {
+        let (place, home) = place();
+        let owner = Owner::of_kept(&home).unwrap();
+        assert_eq!([owner, Owner::of_kept(place.path()).unwrap()], [Owner(Some(nobody())), OURS]);
         let secret = place.path().join("secret");
         std::fs::write(&secret, "root's").unwrap();
-        symlink(&secret, dir.join("summary.md")).unwrap();
-        symlink(place.path(), dir.join("report")).unwrap();
-        let theirs = Owner(Some(nobody()));
-        theirs
+        symlink(&secret, home.join("summary.md")).unwrap();
+        symlink(place.path(), home.join("report")).unwrap();
+        owner
             .acting(|| {
-                assert!(std::fs::write(dir.join("summary.md"), "evil").is_err());
-                assert!(std::fs::write(dir.join("report/index.html"), "evil").is_err());
+                assert!(std::fs::write(home.join("summary.md"), "evil").is_err());
+                assert!(std::fs::write(home.join("report/index.html"), "evil").is_err());
                 Ok(())
             })
             .unwrap();
@@ -260,11 +254,10 @@ mod tests {
 
     #[test]
     fn real_what_roots_groups_may_read_is_not_read_as_the_owner() {
-        let (place, _dir, _store) = begun("run");
+        let (place, _home) = place();
         let secret = place.path().join("secret");
         std::fs::write(&secret, "root's").unwrap();
-        let of_group = std::os::unix::fs::PermissionsExt::from_mode(0o040);
-        std::fs::set_permissions(&secret, of_group).unwrap();
+        set_mode(&secret, 0o040);
         std::thread::spawn(move || {
             // As a login's root has it, and a test's may not.
             set_groups(&[0]).unwrap();
