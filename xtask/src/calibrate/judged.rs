@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::AlarmRate;
 use super::store::Key;
 use crate::record::{Record, store};
-use crate::run::verdicts;
+use crate::run::{as_owner, verdicts};
 use crate::verdict::{Decision, Gate, Verdicts};
 
 /// A repetition with its verdicts.
@@ -28,7 +28,7 @@ impl Judged {
     /// # Errors
     /// The run cannot be read, or has no base.
     pub(super) fn of(dir: &Path) -> anyhow::Result<Judged> {
-        let (run, records, _) = store::read(dir)?;
+        let (run, records, _) = as_owner(dir, || store::read(dir))?;
         let verdicts = verdicts::of_run(&run, &records)?;
         let verdicts = verdicts.with_context(|| format!("`{}` has no base", dir.display()))?;
         Ok(Judged { key: Key::of(&run, &verdicts.policy), records, verdicts })

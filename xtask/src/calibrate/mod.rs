@@ -114,7 +114,7 @@ impl Session<'_> {
         let ended = self.repeat(RUNS_WITH_FAULTS, &faults, &mut |at, judged, _| {
             found[at].add(judged);
             measured = true;
-            replace(&self.out.join(POWER), &found)
+            run::as_owner(&self.out, || replace(&self.out.join(POWER), &found))
         })?;
         if measured {
             let tables: Vec<String> = found.iter().map(Power::to_string).collect();

@@ -41,12 +41,13 @@ pub fn merge_shards(told: &cli::Merge, detail: Detail) -> anyhow::Result<Exit> {
     if let Some(text) = trusted {
         distrust(&mut merged.run, text)?;
     }
-    let mut store = Store::create(&told.out, &merged.run)?;
-    store.append_all(&merged.records)?;
-    drop(store);
-    if !merged.diagnoses.is_empty() {
-        Store::diagnoses(&told.out)?.append_all(&merged.diagnoses)?;
-    }
+    run::as_owner(&told.out, || {
+        Store::create(&told.out, &merged.run)?.append_all(&merged.records)?;
+        match merged.diagnoses.is_empty() {
+            true => Ok(()),
+            false => Store::diagnoses(&told.out)?.append_all(&merged.diagnoses),
+        }
+    })?;
     let Reported { sentence, .. } =
         run::report_into(&told.out, &told.out, display(detail).as_mut())?;
     if detail > Detail::Quiet {

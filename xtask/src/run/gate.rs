@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::boots::Made;
 use super::event::{Event, Watcher};
-use super::{Order, verdicts};
+use super::{Order, as_owner, verdicts};
 use crate::plan::{GateBoots, Plan, PlannedBoot, Shard, human};
 use crate::record::store::{self, Store};
 use crate::record::{BASE, CANDIDATE, Lost, Status};
@@ -30,7 +30,7 @@ impl Gate {
             return Ok(None);
         };
         let parts = match order.resume {
-            true => store::read(&order.out)?.0.fleet.shares(),
+            true => as_owner(&order.out, || store::read(&order.out))?.0.fleet.shares(),
             false => order.options.shard.map_or(1, Shard::of),
         };
         let policy = verdicts::stored(policy)?.shared_among(parts);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use evenkeel_agent::command::{self, Ended, Watch};
 
-use super::Order;
 use super::event::{Event, Watcher};
+use super::{Order, as_owner};
 use crate::artifact::cache::Cache;
 use crate::artifact::programs::Programs;
 use crate::matrix::{COMMAND, Command, Matrix};
@@ -40,7 +40,7 @@ pub(super) fn both(
         return Ok([None, None]);
     }
     let records = match order.resume {
-        true => store::read(&order.out)?.1,
+        true => as_owner(&order.out, || store::read(&order.out))?.1,
         false => Vec::new(),
     };
     let mut make = |side: Side, commands: Vec<Command>, tree: &Path| {
