@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use nix::sys::signal::Signal;
 
 mod common;
-use common::{Host, Quick, XTASK, open_to_all, run};
+use common::{Host, Quick, XTASK, open_to_all, run, xtask};
 
 /// Far more boots than any of these tests waits for.
 const MANY: Quick<'static> = Quick {
@@ -118,7 +118,10 @@ fn real_a_killed_run_under_sudo_belongs_to_who_asked_for_it() {
     let host = Host::take();
     open_to_all(host.place.path());
     let matrix = Quick { boots: 500, ..Quick::default() }.write(host.place.path());
-    let out = host.path("theirs");
+    let home = host.path("home");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
+    let out = format!("{home}/out/theirs");
     let nobody = [("SUDO_UID", "65534"), ("SUDO_GID", "65534")];
     let words = ["bench", matrix.to_str().unwrap(), "--out", &out];
     let mut running = host.start_with(XTASK, &words, &nobody);
@@ -126,10 +129,20 @@ fn real_a_killed_run_under_sudo_belongs_to_who_asked_for_it() {
     running.signal(Signal::SIGKILL);
     running.end();
     let owner = |path: &str| std::fs::symlink_metadata(path).map(|found| found.uid()).unwrap();
-    let all = [out.clone(), format!("{out}/run.json"), format!("{out}/boots.jsonl")];
-    assert_eq!(all.map(|path| owner(&path)), [65534; 3]);
+    let all = ["..", ".", "run.json", "boots.jsonl"].map(|name| format!("{out}/{name}"));
+    assert_eq!(all.map(|path| owner(&path)), [65534; 4]);
     run(&mut host.xtask(&["restore"])).ends_with(0);
     host.is_restored();
+    // Also what root reports of it later, without sudo: theirs, and by no link of theirs.
+    run(&mut xtask(&["report", &out])).ends_with(0);
+    let page = format!("{out}/report/index.html");
+    assert_eq!(owner(&page), 65534);
+    let page_of_root = host.path("page");
+    std::fs::write(&page_of_root, "root's\n").unwrap();
+    std::fs::remove_file(&page).unwrap();
+    std::os::unix::fs::symlink(&page_of_root, &page).unwrap();
+    run(&mut xtask(&["report", &out])).ends_with(4).says(&["index.html", "denied"]);
+    assert_eq!(std::fs::read_to_string(&page_of_root).unwrap(), "root's\n");
     // They put a link where the run writes next: it leads nowhere that they could not go alone.
     let boots = format!("{out}/boots.jsonl");
     let secret = host.path("secret");

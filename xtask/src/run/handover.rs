@@ -16,6 +16,9 @@ use crate::streams::say;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner(Option<(Uid, Gid)>);
 
+/// Where the host's files of users and groups are.
+const ETC: &str = "/etc";
+
 /// Whoever we are.
 const OURS: Owner = Owner(None);
 
@@ -36,11 +39,16 @@ impl Owner {
     pub(super) fn of_kept(dir: &Path) -> anyhow::Result<Owner> {
         let owner = Owner::of(dir)?;
         let found = nearest(dir).and_then(|place| place.metadata().ok());
-        let theirs =
-            found.filter(|of| owner == OURS && Uid::effective().is_root() && of.uid() != 0);
-        theirs.map_or(Ok(owner), |of| {
-            Owner::where_theirs(dir, (Uid::from_raw(of.uid()), Gid::from_raw(of.gid())))
-        })
+        let (true, Some(of)) = (owner == OURS && Uid::effective().is_root(), found) else {
+            return Ok(owner);
+        };
+        if of.uid() == 0 {
+            return Ok(owner);
+        }
+        let user = Uid::from_raw(of.uid());
+        // A folder may have a group that its owner is not in.
+        let group = account(user, Path::new(ETC)).map_or(of.gid(), |(_, group)| group);
+        Owner::where_theirs(dir, (user, Gid::from_raw(group)))
     }
 
     fn where_theirs(dir: &Path, user: (Uid, Gid)) -> anyhow::Result<Owner> {
@@ -98,7 +106,7 @@ impl AsUser {
             .into_iter()
             .map(Gid::as_raw)
             .collect();
-        let theirs = groups_of(user, Path::new("/etc"));
+        let theirs = groups_of(user, Path::new(ETC));
         let as_user = || format!("failed to act as user {user}, whose files these are");
         set_groups(&theirs).with_context(as_user)?;
         // The user last: only root may change the group.
@@ -137,17 +145,22 @@ fn set_groups(groups: &[libc::gid_t]) -> std::io::Result<()> {
     }
 }
 
+/// The name and the first group that this host's files give a user.
+fn account(user: Uid, etc: &Path) -> Option<(String, libc::gid_t)> {
+    let number = user.to_string();
+    let users = std::fs::read_to_string(etc.join("passwd")).unwrap_or_default();
+    users.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, of, group, ..] = fields[..] else { return None };
+        (of == number).then_some((name.to_owned(), group.parse().ok()?))
+    })
+}
+
 /// The groups that this host's files give a user beside their first; none of those that a directory service gives, which this program, being static,
 /// cannot ask.
 fn groups_of(user: Uid, etc: &Path) -> Vec<libc::gid_t> {
-    let read = |name: &str| std::fs::read_to_string(etc.join(name)).unwrap_or_default();
-    let (users, groups) = (read("passwd"), read("group"));
-    let number = user.to_string();
-    let fields = |line: &'_ str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
-    let is_theirs = |line: &Vec<String>| line.get(2) == Some(&number);
-    let Some(name) = users.lines().map(fields).find(is_theirs).map(|line| line[0].clone()) else {
-        return Vec::new();
-    };
+    let Some((name, _)) = account(user, etc) else { return Vec::new() };
+    let groups = std::fs::read_to_string(etc.join("group")).unwrap_or_default();
     let of_group = |line: &str| {
         let mut fields = line.splitn(4, ':').skip(2);
         let (group, members) = (fields.next()?.parse().ok()?, fields.next()?);
@@ -281,7 +294,11 @@ mod tests {
     fn real_where_the_owner_cannot_be_acted_as_nothing_is_done() {
         let no_user = Owner(Some((Uid::from_raw(u32::MAX), nobody().1)));
         let mut done = false;
-        let error = no_user.acting(|| Ok(done = true)).unwrap_err();
+        let work = || {
+            done = true;
+            Ok(())
+        };
+        let error = no_user.acting(work).unwrap_err();
         assert!(!done);
         assert!(format!("{error:#}").contains("run this as themselves"), "{error:#}");
         assert!(setfsuid(Uid::from_raw(u32::MAX)).is_root());
@@ -294,6 +311,7 @@ mod tests {
         write("passwd", "root:x:0:0::/:/bin/sh\nada:x:1000:100:Ada:/home/ada:/bin/sh\n");
         write("group", "root:x:0:\nadam:x:7:adam\nbench:x:30:bob,ada\nbroken\nvm:x:31:ada\n");
         assert_eq!(groups_of(Uid::from_raw(1000), etc.path()), [30, 31]);
+        assert_eq!(account(Uid::from_raw(1000), etc.path()), Some(("ada".to_owned(), 100)));
         assert_eq!(groups_of(Uid::from_raw(1001), etc.path()), [0; 0]);
     }
 }

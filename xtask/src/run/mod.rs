@@ -56,7 +56,8 @@ use host::Host;
 use judge::Judge;
 use lab::Labs;
 use prepare::{Prepared, Standing};
-pub use reports::{PAGE, Reported, report_into, report_on};
+use reports::report_on;
+pub use reports::{PAGE, Reported, report_into};
 use revision::Revision;
 pub use signals::catch_signals;
 
@@ -296,7 +297,7 @@ fn run_until(
         watcher.see(&Event::Interrupted { out: Some(order.out.clone()) });
         return Ok(End::Interrupted);
     }
-    let Reported { sentence, measured } = owner.acting(|| report_on(&order.out, watcher))?;
+    let Reported { sentence, measured } = report_on(&order.out, owner, watcher)?;
     let page = order.out.join(PAGE);
     watcher.see(&Event::Done { sentence, page });
     // What was measured is reported all the same.
