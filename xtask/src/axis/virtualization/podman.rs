@@ -105,7 +105,9 @@ fn argv(site: &Site, store: &str) -> Vec<String> {
     argv
 }
 
-/// Its configuration (containers.conf(5)), instead of the host's. Where there is AppArmor, a profile of Podman's own would stay in the kernel.
+/// Its configuration (containers.conf(5)), instead of the host's. What it knows of containers lies beside the layers, where its own cleaning up, which
+/// is started with other words, looks for it: who finds nothing there has `podman run` wait for 20 s. Where there is
+/// AppArmor, a profile of Podman's own would stay in the kernel.
 fn engine(store: &str) -> String {
     format!(
         r#"[containers]
@@ -116,7 +118,6 @@ cgroup_manager = "cgroupfs"
 events_logger = "none"
 lock_type = "file"
 runtime = "runc"
-static_dir = "{store}/static"
 tmp_dir = "{store}/tmp"
 volume_path = "{store}/volumes"
 [network]
