@@ -206,7 +206,11 @@ mod tests {
             let bounds = if wide { Histogram::new_with_bounds(1, HIGHEST, 3) } else { Histogram::new(3) };
             let mut whole = bounds.expect("a histogram");
             all.iter().for_each(|&ns| whole.record_n(ns, times).expect("room"));
-            let read = Latencies::read(&plain(&whole)).expect("as we write it");
+            // One that grows may hold more than it says to be its most, and is read by its own crate.
+            let Some(read) = Latencies::read(&plain(&whole)) else {
+                prop_assert!(whole.max() > whole.high());
+                return Ok(());
+            };
             prop_assert_eq!(steps(&read), steps(&Latencies::of(&whole)));
             prop_assert_eq!(read.count(), whole.len());
         }
