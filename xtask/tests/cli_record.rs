@@ -114,6 +114,7 @@ fn real_a_report_from_records_alone_is_the_runs_own_and_damage_is_told() {
     assert_eq!(counted, 2, "{results}");
 
     // Nothing left at all is a report too, of a run in which nothing was measured; another version of a record is not guessed at.
+    std::fs::remove_file(&boots).unwrap();
     run(&mut xtask(&["report", from])).ends_with(4).says(&["boots.jsonl` is missing"]);
     std::fs::write(&boots, first.replacen("{\"schema\":1", "{\"schema\":9", 1)).unwrap();
     run(&mut xtask(&["report", from])).is_refused_with(&["boots.jsonl` line 1 has schema 9"]);
