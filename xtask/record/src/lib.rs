@@ -2,7 +2,7 @@
 //! which is not. Pure: files are the tool's matter.
 //!
 //! - [`boot`]: the record of a boot
-//! - [`line`]: a line of `boots.jsonl` as a record, or why it is none
+//! - [`mod@line`]: a line of `boots.jsonl` as a record, or why it is none
 //! - [`check`]: whether a record's numbers can be true
 //! - [`observed`]: samples, decoded
 //! - [`figures`]: figures of a boot and of a cell from samples
