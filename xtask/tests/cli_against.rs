@@ -5,10 +5,8 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use common::{Host, Said, XTASK, run, xtask};
-use evenkeel_agent::command;
 use nix::sys::signal::Signal;
 
 /// Fresh starts a side: the fewest that the policy takes.
@@ -35,10 +33,7 @@ impl Repository {
     }
 
     fn git(&self, words: &[&str]) {
-        let place = self.0.to_string_lossy();
-        let start = ["git", "-C", &place, "-c", "user.name=t", "-c", "user.email=t@example.org"];
-        let ended = command::run(&[&start[..], words].concat(), Duration::from_secs(60)).unwrap();
-        assert_eq!(ended.code, Some(0), "git {words:?}: {}", ended.last_words());
+        common::git(&self.0, words);
     }
 
     fn commit(&self, file: &str, text: &str) {

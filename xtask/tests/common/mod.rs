@@ -310,3 +310,12 @@ impl Drop for Running {
         self.child.wait().ok();
     }
 }
+
+/// Runs git in a repository of a test's own, as somebody.
+pub fn git(repository: &Path, words: &[&str]) {
+    let place = repository.to_string_lossy();
+    let start = ["git", "-C", &place, "-c", "user.name=t", "-c", "user.email=t@example.org"];
+    let argv = [&start[..], words].concat();
+    let ended = evenkeel_agent::command::run(&argv, Duration::from_secs(60)).expect("git");
+    assert_eq!(ended.code, Some(0), "git {words:?}: {}", ended.last_words());
+}
