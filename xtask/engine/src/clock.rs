@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
-pub use crate::sys::monotonic_ns as now;
+pub use crate::sys::{monotonic_ns as now, tsc_khz};
 
 /// Nanoseconds of a duration; saturates after 584 years.
 pub fn nanos(duration: Duration) -> u64 {

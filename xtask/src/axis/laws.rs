@@ -31,6 +31,7 @@ fn site(cell: Cell, family: Family) -> Site {
         cmdline: vec!["preempt=full".to_owned()],
         config: None,
         accelerator: Accelerator::Tcg { reason: "a law needs no guest".to_owned() },
+        tsc_khz: Some(2_500_000),
     };
     Site {
         powers: Powers::Root,

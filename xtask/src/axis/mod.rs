@@ -147,6 +147,8 @@ pub struct Guest {
     pub config: Option<kernel::ConfigFile>,
     /// What executes its instructions.
     pub accelerator: virtualization::accelerator::Accelerator,
+    /// How fast the time-stamp counter of an emulated guest counts, in kHz: as that of the host's CPU does.
+    pub tsc_khz: Option<u64>,
 }
 
 /// Addresses of a boot's two ends, out of a range that is reserved for benchmarks (RFC 2544, RFC 5180).

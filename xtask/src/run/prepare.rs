@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use evenkeel_agent::clock;
 use evenkeel_agent::command;
 use evenkeel_agent::entry::NAME as AGENT;
 use evenkeel_agent::interpret::{self, Slots, Undone};
@@ -26,6 +27,7 @@ use crate::artifact::rootfs::{Entry, RootFs, Source};
 use crate::axis::kernel::lock::Lock;
 use crate::axis::names::{FOLDER, RunTag};
 use crate::axis::tuning::Profile;
+use crate::axis::virtualization::accelerator::Accelerator;
 use crate::axis::{Addresses, Artifacts, Guest, Powers, Site, kernel, make, steps, virtualization};
 use crate::fingerprint;
 use crate::matrix::{Cell, Matrix, RUNNING};
@@ -210,7 +212,8 @@ pub fn imagined(cell: &Cell, host: &Host, matrix: &Matrix) -> anyhow::Result<Sit
         initramfs: PathBuf::from("INITRAMFS"),
         cmdline: matrix.kernels.get(&*cell.kernel).map(|k| k.cmdline.clone()).unwrap_or_default(),
         config: None,
-        accelerator: virtualization::accelerator::Accelerator::Tcg { reason: String::new() },
+        accelerator: Accelerator::Tcg { reason: String::new() },
+        tsc_khz: None,
     };
     Ok(Site {
         cell: cell.clone(),
@@ -286,6 +289,7 @@ fn guest(
         initramfs,
         cmdline: source.map(|source| source.cmdline.clone()).unwrap_or_default(),
         config,
+        tsc_khz: matches!(accelerator, Accelerator::Tcg { .. }).then(clock::tsc_khz).flatten(),
         accelerator,
     };
     Ok((guest, found.version))

@@ -27,6 +27,8 @@ pub struct Qemu {
     modules: &'static [&'static str],
     /// Additions to the kernel's command line.
     cmdline: &'static [&'static str],
+    /// Whether it has nothing by which an emulated guest could find out how fast its processor's clock counts.
+    must_be_told_clock: bool,
 }
 
 /// A PC.
@@ -38,10 +40,12 @@ pub const Q35: Qemu = Qemu {
     card: ",romfile=",
     modules: &["virtio_pci", "virtio_net", "virtio_console"],
     cmdline: &[],
+    must_be_told_clock: false,
 };
 
 /// The least that boots a Linux. It has no clock but the processor's, so the kernel must not judge that by its own ticks, as it
-/// does on an emulated processor: with those for a clock, its timers would be as coarse.
+/// does on an emulated processor: with those for a clock, its timers would be as coarse. Nor could it measure that clock's speed where the
+/// host is busy: the one timer beside it needs an undisturbed look, and a kernel that fails at it waits for ticks that never come.
 pub const MICROVM: Qemu = Qemu {
     name: "microvm",
     about: "a virtual machine without a bus, with the few devices that a Linux needs; emulated, and marked so, where KVM does not boot a guest",
@@ -50,6 +54,7 @@ pub const MICROVM: Qemu = Qemu {
     card: "",
     modules: &["virtio_mmio", "virtio_net", "virtio_console"],
     cmdline: &["tsc=reliable"],
+    must_be_told_clock: true,
 };
 
 /// The guest's hardware address, by which its init finds the link.
@@ -159,7 +164,11 @@ impl Qemu {
         };
         let mut cmdline = CMDLINE.to_owned();
         let of_kernel = guest.into_iter().flat_map(|guest| &guest.cmdline).map(String::as_str);
-        let of_machine = self.cmdline.iter().copied();
+        let clock = guest
+            .and_then(|guest| guest.tsc_khz)
+            .filter(|_| self.must_be_told_clock)
+            .map(|khz| format!("tsc_early_khz={khz}"));
+        let of_machine = self.cmdline.iter().copied().chain(clock.as_deref());
         for word in of_machine.chain(of_kernel).chain(site.profile.guest_words()) {
             cmdline.push(' ');
             cmdline.push_str(word);
