@@ -94,7 +94,7 @@ fn axes(virtualization: &[&str], network: &[&str], tuning: &str, load: &str) -> 
     )
 }
 
-const OWN: [&str; 3] = ["tcp-rr", "tcp-rr-paced", "tcp-stream"];
+const OWN: [&str; 4] = ["tcp-rr", "tcp-rr-paced", "tcp-crr", "tcp-stream"];
 
 /// Checks one measured boot of tuning `isolated` and load `noisy` with our own workloads. `hops` are those of its path.
 fn check(record: &Record, hops: &[&str]) {
@@ -109,7 +109,7 @@ fn check(record: &Record, hops: &[&str]) {
     assert!(noise.softirqs > 0, "{}: {noise:?}", record.cell);
     let by_name: BTreeMap<&str, &Samples> =
         record.workloads.iter().map(|w| (w.workload.as_str(), &w.samples)).collect();
-    for name in ["tcp-rr", "tcp-rr-paced"] {
+    for name in ["tcp-rr", "tcp-rr-paced", "tcp-crr"] {
         check_transactions(name, by_name[name]);
     }
     let closed = by_name["tcp-rr-paced"].closed_view.as_ref().unwrap();
@@ -370,7 +370,7 @@ fn real_paths_carry_version_six_of_the_protocol() {
 
 #[test]
 fn real_tools_measure_beside_our_own_workloads_in_every_virtualization() {
-    let workloads = ["netperf-tcp-rr", "netperf-tcp-stream", "iperf3-tcp"];
+    let workloads = ["netperf-tcp-rr", "netperf-tcp-crr", "netperf-tcp-stream", "iperf3-tcp"];
     let virtualization = ["netns", "runc", "docker", "qemu"];
     let read = bench(&axes(&virtualization, &["bridge"], "isolated", "idle"), "ipv4", &workloads);
     assert_eq!(read.records.len(), virtualization.len());

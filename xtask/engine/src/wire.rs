@@ -264,6 +264,15 @@ pub enum Shape {
         /// Bytes of an answer.
         response: u32,
     },
+    /// Connect, request, answer, the server's end, next connection, as fast as answers come.
+    TcpCrr {
+        /// Bytes of a request.
+        request: u32,
+        /// Bytes of an answer.
+        response: u32,
+        /// Where the server listens for these connections; 0 lets its kernel choose.
+        port: u16,
+    },
     /// Requests at fixed intended times, whatever the answers do; latency counts from the intended time.
     TcpRrPaced {
         /// Bytes of a request.

@@ -76,7 +76,7 @@ pub const KINDS: [(&str, &str, &str); 9] = [
 ];
 
 /// Workloads whose requests our own server answers.
-const ANSWERED: [&str; 3] = ["tcp-rr", "tcp-rr-paced", "udp-rr"];
+const ANSWERED: [&str; 4] = ["tcp-rr", "tcp-rr-paced", "tcp-crr", "udp-rr"];
 
 impl FromStr for Fault {
     type Err = String;

@@ -251,16 +251,16 @@ mod tests {
         assert_eq!(
             launch.serve,
             Ask::Daemon {
-                argv: argv(&["/command/1f/echo/server", "--listen", "198.18.0.2:5205"]),
+                argv: argv(&["/command/1f/echo/server", "--listen", "198.18.0.2:5206"]),
                 folder: Some("/command/1f".into()),
-                port: 5205,
+                port: 5206,
                 within: GRACE,
             }
         );
         assert_eq!(
             launch.drive,
             Ask::Exec {
-                argv: argv(&["echo-client", "198.18.1.1", "5205", "1"]),
+                argv: argv(&["echo-client", "198.18.1.1", "5206", "1"]),
                 folder: Some("/cache/1f".into()),
                 within: Duration::from_secs(7),
             }

@@ -15,7 +15,7 @@ use crate::doctor::NeedName;
 use crate::matrix::Measure;
 
 /// iperf3's port.
-const PORT: u16 = *PORTS.end();
+const PORT: u16 = *PORTS.start() + 3;
 
 /// The workload.
 #[derive(Clone, Copy, Debug)]

@@ -93,11 +93,13 @@ pub trait Workload: Sync {
 pub const ALL: &[&dyn Workload] = &[
     &BuiltIn::Rr,
     &BuiltIn::RrPaced,
+    &BuiltIn::Crr,
     &BuiltIn::Stream,
     &BuiltIn::UdpRr,
     &BuiltIn::UdpStream,
     &BuiltIn::Icmp,
     &netperf::Netperf::Rr,
+    &netperf::Netperf::Crr,
     &netperf::Netperf::Stream,
     &netperf::Netperf::UdpRr,
     &netperf::Netperf::UdpStream,
@@ -122,11 +124,15 @@ pub const GRACE: Duration = Duration::from_secs(20);
 /// The port of our own server.
 const OWN_PORT: u16 = *PORTS.start();
 
+/// The port of our own server for connections of one transaction each.
+const CALLS_PORT: u16 = *PORTS.start() + 4;
+
 /// The workloads of the agent itself.
 #[derive(Clone, Copy, Debug)]
 enum BuiltIn {
     Rr,
     RrPaced,
+    Crr,
     Stream,
     UdpRr,
     UdpStream,
@@ -138,6 +144,7 @@ impl Workload for BuiltIn {
         match self {
             BuiltIn::Rr => "tcp-rr",
             BuiltIn::RrPaced => "tcp-rr-paced",
+            BuiltIn::Crr => "tcp-crr",
             BuiltIn::Stream => "tcp-stream",
             BuiltIn::UdpRr => "udp-rr",
             BuiltIn::UdpStream => "udp-stream",
@@ -150,6 +157,9 @@ impl Workload for BuiltIn {
             BuiltIn::Rr => "latency of one-byte transactions over TCP, one at a time (closed loop)",
             BuiltIn::RrPaced => {
                 "latency of one-byte transactions sent at fixed times, counted from the intended time (open loop)"
+            }
+            BuiltIn::Crr => {
+                "latency of TCP connections of one one-byte transaction each, made and ended one at a time (closed loop)"
             }
             BuiltIn::Stream => "bandwidth of one TCP connection, counted by the receiver",
             BuiltIn::UdpRr => {
@@ -183,6 +193,7 @@ impl Workload for BuiltIn {
         let shape = match self {
             BuiltIn::Rr => Shape::TcpRr { request: 1, response: 1 },
             BuiltIn::RrPaced => Shape::TcpRrPaced { request: 1, response: 1, rate: measure.rate },
+            BuiltIn::Crr => Shape::TcpCrr { request: 1, response: 1, port: CALLS_PORT },
             BuiltIn::Stream => Shape::TcpStream,
             BuiltIn::UdpRr => Shape::UdpRr { request: 1, response: 1 },
             BuiltIn::UdpStream => {
@@ -207,6 +218,8 @@ impl Workload for BuiltIn {
     fn crossed(&self, samples: &Samples) -> Crossed {
         let packets = match self {
             BuiltIn::Rr | BuiltIn::UdpRr | BuiltIn::Icmp => samples.crossed_operations,
+            // Each way one that opens the connection and one that carries the byte, at least.
+            BuiltIn::Crr => 2 * samples.crossed_operations,
             // Requests that are late together may share a packet; bulk data is not counted in packets.
             BuiltIn::RrPaced | BuiltIn::Stream | BuiltIn::UdpStream => 0,
         };

@@ -1,4 +1,4 @@
-//! netperf's RR and STREAM tests over TCP and UDP, as a cross-check in the same cell (netperf 2.7, omni output selection).
+//! netperf's RR, CRR and STREAM tests over TCP and UDP, as a cross-check in the same cell (netperf 2.7, omni output selection).
 
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ const DATA: u16 = *PORTS.start() + 2;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Netperf {
     Rr,
+    Crr,
     Stream,
     UdpRr,
     UdpStream,
@@ -30,6 +31,7 @@ impl Workload for Netperf {
     fn name(&self) -> &str {
         match self {
             Netperf::Rr => "netperf-tcp-rr",
+            Netperf::Crr => "netperf-tcp-crr",
             Netperf::Stream => "netperf-tcp-stream",
             Netperf::UdpRr => "netperf-udp-rr",
             Netperf::UdpStream => "netperf-udp-stream",
@@ -39,6 +41,9 @@ impl Workload for Netperf {
     fn about(&self) -> &str {
         match self {
             Netperf::Rr => "netperf's TCP_RR (`-r 1,1`): transactions a second",
+            Netperf::Crr => {
+                "netperf's TCP_CRR (`-r 1,1`): connections of one transaction each a second"
+            }
             Netperf::Stream => "netperf's TCP_STREAM: bandwidth of one connection",
             Netperf::UdpRr => {
                 "netperf's UDP_RR (`-r 1,1`): transactions a second; it waits for ever for what is lost"
@@ -65,6 +70,7 @@ impl Workload for Netperf {
         let serve = line(&["netserver", "-D", family, "-L", &listen, "-p", &control]);
         let test = match self {
             Netperf::Rr => "TCP_RR",
+            Netperf::Crr => "TCP_CRR",
             Netperf::Stream => "TCP_STREAM",
             Netperf::UdpRr => "UDP_RR",
             Netperf::UdpStream => "UDP_STREAM",
@@ -74,7 +80,7 @@ impl Workload for Netperf {
             "--", "-P", &data,
         ]);
         match self {
-            Netperf::Rr | Netperf::UdpRr => drive.extend(line(&["-r", "1,1"])),
+            Netperf::Rr | Netperf::Crr | Netperf::UdpRr => drive.extend(line(&["-r", "1,1"])),
             Netperf::Stream => {}
             Netperf::UdpStream => {
                 // Without `-R 1` it asks the kernel not to route its datagrams.
@@ -84,7 +90,7 @@ impl Workload for Netperf {
         drive.extend(line(&[
             "-k",
             match self {
-                Netperf::Rr | Netperf::UdpRr => RR_OUTPUT,
+                Netperf::Rr | Netperf::Crr | Netperf::UdpRr => RR_OUTPUT,
                 Netperf::Stream => "THROUGHPUT,THROUGHPUT_UNITS,ELAPSED_TIME",
                 Netperf::UdpStream => UDP_STREAM_OUTPUT,
             },
@@ -112,7 +118,7 @@ impl Workload for Netperf {
         // What the sender's kernel took of datagrams says nothing about what arrived.
         let name = match self {
             Netperf::UdpStream => "REMOTE_RECV_THROUGHPUT",
-            Netperf::Rr | Netperf::Stream | Netperf::UdpRr => "THROUGHPUT",
+            Netperf::Rr | Netperf::Crr | Netperf::Stream | Netperf::UdpRr => "THROUGHPUT",
         };
         let throughput = rate("netperf", name, value(name), &text)?;
         let elapsed = rate("netperf", "ELAPSED_TIME", value("ELAPSED_TIME"), &text)?;
@@ -135,7 +141,7 @@ impl Workload for Netperf {
                     ..samples
                 }
             }
-            Netperf::Rr | Netperf::UdpRr => {
+            Netperf::Rr | Netperf::Crr | Netperf::UdpRr => {
                 single(Unit::TransactionsPerSecond, throughput, elapsed, text)
             }
             // netperf's unit is 10^6 bits a second.

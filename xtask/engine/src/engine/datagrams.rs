@@ -1,28 +1,15 @@
 //! The server's side of datagrams: a socket on the port of the connection that announced them, and as long as that lasts.
-//!
-//! The connection carries the header, the greeting and the account, none of which may be lost. Its end ends the
-//! socket: nothing that is said in datagrams has to arrive for that.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use nix::sys::socket;
+use anyhow::{Context, Result};
 
 use super::Late;
+use super::beside::{self, PATIENCE};
 use super::header::{Header, MAGIC, Mode};
 use super::stream::{self, Account};
-use crate::{sys, wait};
-
-/// How long one call of a client on its socket may wait before it looks whether anything still stands.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
-
-/// How long the port of a client that has ended may take to be free.
-const FREED: Duration = Duration::from_secs(10);
 
 /// A client's socket, for datagrams to `server` and from nobody else. Its calls give up after [`PATIENCE`].
 ///
@@ -53,68 +40,30 @@ pub(crate) fn patient(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> 
 /// # Errors
 /// The port is in use for datagrams of another client, or those of the connection.
 pub(crate) fn serve(mut stream: &TcpStream, header: &Header, late: Option<&Late>) -> Result<()> {
-    let udp = bind(stream.local_addr()?)?;
+    let address = stream.local_addr()?;
+    let udp =
+        beside::bind(&format!("the port for datagrams of {address}"), || UdpSocket::bind(address))?;
     let client = stream.peer_addr()?.ip();
     stream.write_all(&MAGIC)?;
     let ended = AtomicBool::new(false);
-    let counted = thread::scope(|scope| {
-        let (udp, ended) = (&udp, &ended);
-        let works = move || {
-            // A kernel before 5.9 cannot: then the table stays shared, and the work is a little slower.
-            sys::keep_only(&[udp.as_fd(), stream.as_fd()]).ok();
-            let arrivals = Arrivals { udp, client, ended };
-            match header.mode {
-                Mode::AnswerDatagrams { request, response } => match late {
-                    None => arrivals.answer(request, response, || ()).map(|()| None),
-                    Some(late) => {
-                        let mut replies = late.connection();
-                        arrivals.answer(request, response, || replies.hold()).map(|()| None)
-                    }
-                },
-                Mode::CountDatagrams { datagram } => {
-                    arrivals.count(stream, header, datagram).map(Some)
-                }
-                Mode::Answer { .. } | Mode::Count | Mode::Sink => Ok(None),
+    let arrivals = Arrivals { udp: &udp, client, ended: &ended };
+    let counted = beside::run(stream, header.longest_held(), &udp, &ended, || match header.mode {
+        Mode::AnswerDatagrams { request, response } => match late {
+            None => arrivals.answer(request, response, || ()).map(|()| None),
+            Some(late) => {
+                let mut replies = late.connection();
+                arrivals.answer(request, response, || replies.hold()).map(|()| None)
             }
-        };
-        let worker = thread::Builder::new().name("ek-serve".into()).spawn_scoped(scope, works);
-        if worker.is_ok() {
-            until_its_end(stream, header.longest_held());
-        }
-        ended.store(true, Ordering::SeqCst);
-        // Ends the worker's wait, also where the kernel calls it an error because no datagram has come yet.
-        socket::shutdown(udp.as_raw_fd(), socket::Shutdown::Both).ok();
-        worker?.join().map_err(|_| anyhow!("the thread of the datagrams panicked"))
-    })??;
+        },
+        Mode::CountDatagrams { datagram } => arrivals.count(stream, header, datagram).map(Some),
+        Mode::Answer { .. } | Mode::AnswerConnections { .. } | Mode::Count | Mode::Sink => Ok(None),
+    })?;
     // The port is free before the client is told: its next job may come at once.
     drop(udp);
     if let Some(account) = counted {
         stream::tell(stream, &account)?;
     }
     Ok(())
-}
-
-/// A socket on the port. A client that has just ended may come back for its next job before a slow machine has freed the port of
-/// the last one.
-fn bind(address: SocketAddr) -> Result<UdpSocket> {
-    wait::until(&format!("the port for datagrams of {address}"), FREED, || {
-        match UdpSocket::bind(address) {
-            Ok(udp) => Ok(Some(udp)),
-            Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    })
-}
-
-/// Waits until the client has ended, for `longest` at most. It says nothing more until then.
-fn until_its_end(mut stream: &TcpStream, longest: Duration) {
-    let mut byte = [0];
-    if stream.set_read_timeout(Some(longest)).is_ok() {
-        // Whatever it is that ends the wait, the datagrams end with it.
-        while matches!(stream.read(&mut byte), Err(error) if error.kind() == ErrorKind::Interrupted)
-        {
-        }
-    }
 }
 
 /// The datagrams of one client.

@@ -1,6 +1,6 @@
 //! A closed loop over datagrams, which may get lost: request, answer, next request.
 //!
-//! A request that gets no answer within [`super::datagrams::PATIENCE`] is given up and the next one is sent. If its answer comes
+//! A request that gets no answer within [`super::beside::PATIENCE`] is given up and the next one is sent. If its answer comes
 //! after all, it was not lost but late: it counts, with its true latency, so that no stall hides as a loss. What
 //! stays without an answer is lost, and is no latency.
 

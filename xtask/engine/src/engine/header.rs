@@ -51,6 +51,15 @@ pub(crate) enum Mode {
     },
     /// The server takes what comes until the client ends, as load.
     Sink,
+    /// As [`Mode::Answer`], each request in a connection of its own, which the server closes.
+    AnswerConnections {
+        /// Bytes of a request.
+        request: u32,
+        /// Bytes of an answer.
+        response: u32,
+        /// Where the server listens for them; 0 lets its kernel choose. It tells which after its greeting.
+        port: u16,
+    },
 }
 
 /// The header of a measuring connection. Valid by construction.
@@ -71,7 +80,8 @@ impl Header {
     /// A payload of nothing, of more than 1 MiB, or of more than a datagram holds; a grace of more than a day.
     pub(crate) fn new(mode: Mode, slices: Slices, grace: Duration) -> Result<Header> {
         let (payloads, most) = match mode {
-            Mode::Answer { request, response } => {
+            Mode::Answer { request, response }
+            | Mode::AnswerConnections { request, response, .. } => {
                 (vec![("request", request), ("response", response)], MOST_PAYLOAD)
             }
             Mode::AnswerDatagrams { request, response } => {
@@ -100,14 +110,15 @@ impl Header {
 
     /// The header as it is sent: magic, then integers in little-endian order.
     pub(crate) fn encode(&self) -> [u8; LENGTH] {
-        let (mode, request, response) = match self.mode {
-            Mode::Answer { request, response } => (1_u32, request, response),
-            Mode::Count => (2, 0, 0),
-            Mode::AnswerDatagrams { request, response } => (3, request, response),
-            Mode::CountDatagrams { datagram } => (4, datagram, 0),
-            Mode::Sink => (5, 0, 0),
+        let (mode, request, response, port) = match self.mode {
+            Mode::Answer { request, response } => (1_u32, request, response, 0),
+            Mode::Count => (2, 0, 0, 0),
+            Mode::AnswerDatagrams { request, response } => (3, request, response, 0),
+            Mode::CountDatagrams { datagram } => (4, datagram, 0, 0),
+            Mode::Sink => (5, 0, 0, 0),
+            Mode::AnswerConnections { request, response, port } => (6, request, response, port),
         };
-        let words = [VERSION, mode, request, response, self.slices.windows, 0];
+        let words = [VERSION, mode, request, response, self.slices.windows, port.into()];
         let times = [self.slices.warmup_ns, self.slices.window_ns, clock::nanos(self.grace)];
         let bytes = MAGIC
             .into_iter()
@@ -145,6 +156,11 @@ impl Header {
             3 => Mode::AnswerDatagrams { request: word(2)?, response: word(3)? },
             4 => Mode::CountDatagrams { datagram: word(2)? },
             5 => Mode::Sink,
+            6 => Mode::AnswerConnections {
+                request: word(2)?,
+                response: word(3)?,
+                port: u16::try_from(word(5)?).context("no such port")?,
+            },
             mode => bail!("no such mode: {mode}"),
         };
         let slices = Slices::new(time(0)?, time(1)?, word(4)?)?;
@@ -160,7 +176,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_survives_the_wire(
-            request in 1..=MOST_DATAGRAM, response in 1..=MOST_DATAGRAM, which in 0usize..5,
+            request in 1..=MOST_DATAGRAM, response in 1..=MOST_DATAGRAM, which in 0usize..6,
+            port in any::<u16>(),
             warmup in 0u64..1_000_000_000, window in 1u64..1_000_000_000, windows in 1u32..1_000, grace in 0u64..1_000_000_000_000,
         ) {
             let mode = [
@@ -169,6 +186,7 @@ mod tests {
                 Mode::AnswerDatagrams { request, response },
                 Mode::CountDatagrams { datagram: request },
                 Mode::Sink,
+                Mode::AnswerConnections { request, response, port },
             ][which];
             let slices = Slices::new(warmup, window, windows).unwrap();
             let header = Header::new(mode, slices, Duration::from_nanos(grace)).unwrap();

@@ -6,8 +6,10 @@
 //! [`drive`] does one job against it and returns its samples. Nothing here decides where a
 //! thread runs: threads inherit placement and policy from the thread that calls.
 
+mod beside;
 mod client;
 mod cost;
+mod crr;
 mod datagrams;
 mod distribution;
 mod exchange;
@@ -49,6 +51,7 @@ use crate::wire::{Job, Shape};
 pub fn drive(job: &Job) -> Result<Samples> {
     let name = match job.shape {
         Shape::TcpRr { .. } => "tcp-rr",
+        Shape::TcpCrr { .. } => "tcp-crr",
         Shape::TcpRrPaced { .. } => "tcp-rr-paced",
         Shape::TcpStream => "tcp-stream",
         Shape::UdpRr { .. } => "udp-rr",
@@ -58,6 +61,7 @@ pub fn drive(job: &Job) -> Result<Samples> {
     let server = SocketAddr::new(job.address, job.port);
     match job.shape {
         Shape::TcpRr { request, response } => rr::drive(job, request, response),
+        Shape::TcpCrr { request, response, port } => crr::drive(job, request, response, port),
         Shape::TcpRrPaced { request, response, rate } => paced::drive(job, request, response, rate),
         Shape::TcpStream => stream::drive(job),
         Shape::UdpRr { request, response } => udp_rr::drive(job, request, response),

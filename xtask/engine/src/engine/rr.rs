@@ -19,27 +19,35 @@ pub(crate) fn drive(job: &Job, request: u32, response: u32) -> Result<Samples> {
     let header = Header::new(Mode::Answer { request, response }, slices, job.grace)?;
     let recorder = Recorder::new(slices, u64::from(request) + u64::from(response))?;
     client::with_session(job, &header, move |session| {
-        measure(session, slices.warmup_ns, request, response, recorder)
+        let mut asker = Asker {
+            stream: session.stream,
+            request: vec![0; request as usize],
+            response: vec![0; response as usize],
+        };
+        measure(session, slices.warmup_ns, recorder, |number| asker.ask(number))
     })
 }
 
-fn measure(
+/// Does transactions one after the other through warm-up and windows. `ask` does the one of this number.
+///
+/// # Errors
+/// Those of `ask`, and a loop in which nothing was measured.
+pub(crate) fn measure(
     session: &Session<'_>,
     warmup_ns: u64,
-    request: u32,
-    response: u32,
     mut recorder: Recorder,
+    mut ask: impl FnMut(u64) -> io::Result<()>,
 ) -> Result<Samples> {
-    let mut asker = Asker {
-        stream: session.stream,
-        request: vec![0; request as usize],
-        response: vec![0; response as usize],
-        transactions: 0,
+    let mut transactions = 0;
+    let mut ask = || {
+        ask(transactions)?;
+        transactions += 1;
+        Ok::<_, io::Error>(())
     };
 
     let warm_at = clock::now() + warmup_ns;
     let mut started = loop {
-        asker.ask().map_err(|error| session.failure(Phase::WarmUp, error))?;
+        ask().map_err(|error| session.failure(Phase::WarmUp, error))?;
         let now = clock::now();
         if now >= warm_at {
             break now;
@@ -49,7 +57,7 @@ fn measure(
     recorder.begin(started);
     let ends_ns = recorder.ends_ns();
     let ended = loop {
-        asker.ask().map_err(|error| session.failure(Phase::Measuring, error))?;
+        ask().map_err(|error| session.failure(Phase::Measuring, error))?;
         let ended = clock::now();
         let paused = recorder.record(ended, ended - started);
         if ended >= ends_ns {
@@ -57,25 +65,23 @@ fn measure(
         }
         started = if paused { clock::now() } else { ended };
     };
-    recorder.finish(ended, asker.transactions, None)
+    recorder.finish(ended, transactions, None)
 }
 
-/// Does transactions and counts them. The first byte numbers them, so that an answer too many is noticed.
+/// Does transactions. The first byte numbers them, so that an answer too many is noticed.
 struct Asker<'a> {
     stream: &'a TcpStream,
     request: Vec<u8>,
     response: Vec<u8>,
-    transactions: u64,
 }
 
 impl Asker<'_> {
     #[inline]
-    fn ask(&mut self) -> io::Result<()> {
-        let number = self.transactions as u8;
+    fn ask(&mut self, number: u64) -> io::Result<()> {
+        let number = number as u8;
         self.request[0] = number;
         self.stream.write_all(&self.request)?;
         self.stream.read_exact(&mut self.response)?;
-        self.transactions += 1;
         if self.response[0] == number { Ok(()) } else { Err(wrong_answer()) }
     }
 }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::sys::socket;
 
 use super::header::{Header, LENGTH, MAGIC, Mode};
-use super::{Late, datagrams, rr, stream, watchdog};
+use super::{Late, crr, datagrams, rr, stream, watchdog};
 use crate::clock;
 
 /// Connections at a time; more are closed at once.
@@ -184,6 +184,9 @@ fn serve(stream: &TcpStream, late: Option<&Late>) -> Result<()> {
         Mode::Sink => apart(&|| stream::sink(stream)),
         Mode::AnswerDatagrams { .. } | Mode::CountDatagrams { .. } => {
             datagrams::serve(stream, &header, late)
+        }
+        Mode::AnswerConnections { request, response, port } => {
+            crr::serve(stream, &header, (request, response, port), late)
         }
     }
 }

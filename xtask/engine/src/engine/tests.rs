@@ -74,6 +74,103 @@ fn rr_adds_up_over_both_families() {
     }
 }
 
+const CRR: Shape = Shape::TcpCrr { request: 1, response: 1, port: 0 };
+
+#[test]
+fn crr_adds_up_over_both_families() {
+    for address in [V4, V6] {
+        let server = Server::start(address, 0).unwrap();
+        for (request, response) in [(1, 1), (300, 70_000)] {
+            let shape = Shape::TcpCrr { request, response, port: 0 };
+            let samples = drive(&job(address, server.port(), shape)).unwrap();
+            assert_adds_up(&samples, u64::from(request + response));
+        }
+    }
+}
+
+/// A client that measures for long makes more connections than it has ports: those of the past must not keep it from new ones.
+#[test]
+fn what_is_left_of_connections_is_at_the_servers_side() {
+    let server = Server::start(V4, 0).unwrap();
+    let left_by = |port: u16| {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let ours = format!(":{port:04X}");
+        // Local address, remote address, and the state: 06 is TIME_WAIT.
+        let sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let left = sockets.filter(|words| words.get(3) == Some(&"06"));
+        let (mut at_server, mut at_client) = (0_u64, 0_u64);
+        for words in left {
+            at_server += u64::from(words[1].ends_with(&ours));
+            at_client += u64::from(words[2].ends_with(&ours));
+        }
+        (at_server, at_client)
+    };
+    // Asked for by number, which nobody else has: it is known afterwards.
+    let free = TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap().port();
+    let shape = Shape::TcpCrr { request: 1, response: 1, port: free };
+    let samples = drive(&job(V4, server.port(), shape)).unwrap();
+    let (at_server, at_client) = left_by(free);
+    assert_eq!(at_client, 0, "{at_server} at the server");
+    assert!(at_server > 0 && at_server <= samples.crossed_operations);
+}
+
+/// A server that tells where it takes connections, and does `act` with each.
+fn calls(act: impl Fn(TcpStream) + Send + 'static) -> (u16, JoinHandle<()>) {
+    let taken = TcpListener::bind((V4, 0)).unwrap();
+    taken.set_nonblocking(true).unwrap();
+    server(move |mut stream| {
+        stream.write_all(&taken.local_addr().unwrap().port().to_le_bytes()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        loop {
+            if let Ok((call, _)) = taken.accept() {
+                call.set_nonblocking(false).unwrap();
+                act(call);
+            }
+            match stream.read(&mut [0]) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                _ => break,
+            }
+        }
+    })
+}
+
+#[test]
+fn connections_that_end_early_or_late_or_answer_rubbish_are_errors() {
+    let answer = |call: &mut TcpStream, wrong: u8| {
+        let mut byte = [0];
+        call.read_exact(&mut byte).unwrap();
+        call.write_all(&[byte[0] ^ wrong]).unwrap();
+    };
+    let long = |port| Job { warmup: Duration::from_secs(60), ..job(V4, port, CRR) };
+    let (port, serves) = calls(drop);
+    let early = error(&long(port));
+    assert!(early.contains("closed the connection during warm-up"), "{early}");
+    serves.join().unwrap();
+
+    let (port, serves) = calls(move |mut call| answer(&mut call, 0x55));
+    let wrong = error(&long(port));
+    assert!(wrong.contains("does not belong to its request"), "{wrong}");
+    serves.join().unwrap();
+
+    let (port, serves) = calls(move |mut call| {
+        answer(&mut call, 0);
+        call.write_all(b"and more").ok();
+    });
+    let more = error(&long(port));
+    assert!(more.contains("does not belong to its request"), "{more}");
+    serves.join().unwrap();
+
+    // One that answers and never ends its connections.
+    let kept = std::sync::Mutex::new(Vec::new());
+    let (port, serves) = calls(move |mut call| {
+        answer(&mut call, 0);
+        kept.lock().unwrap().push(call);
+    });
+    let silent = error(&Job { grace: Duration::from_millis(300), ..job(V4, port, CRR) });
+    assert!(silent.contains("the server or the path is stuck"), "{silent}");
+    serves.join().unwrap();
+}
+
 #[test]
 fn paced_sends_what_was_intended_over_both_families() {
     for address in [V4, V6] {
@@ -249,7 +346,7 @@ fn an_answer_that_is_late_is_a_latency_and_no_loss() {
     serves.join().unwrap();
     let loss = samples.loss.unwrap();
     assert_eq!(samples.moments.count, loss.sent - loss.lost);
-    assert!(samples.max >= super::datagrams::PATIENCE.as_nanos() as f64, "{samples:?}");
+    assert!(samples.max >= super::beside::PATIENCE.as_nanos() as f64, "{samples:?}");
 }
 
 #[test]
@@ -273,8 +370,8 @@ fn datagrams_that_answer_rubbish_or_nothing_are_errors() {
 }
 
 #[test]
-fn a_server_of_datagrams_that_is_dropped_ends_its_clients() {
-    for shape in [UDP_RR, UDP_STREAM] {
+fn a_server_with_another_socket_that_is_dropped_ends_its_clients() {
+    for shape in [UDP_RR, UDP_STREAM, CRR] {
         let server = Server::start(V4, 0).unwrap();
         let port = server.port();
         let client = thread::spawn(move || drive(&Job { windows: 10_000, ..job(V4, port, shape) }));
@@ -318,7 +415,7 @@ fn a_flow_whose_server_ends_says_so() {
 fn jobs_share_a_server() {
     let server = Server::start(V4, 0).unwrap();
     let port = server.port();
-    let jobs = [RR, PACED, Shape::TcpStream, UDP_RR]
+    let jobs = [RR, PACED, CRR, CRR, Shape::TcpStream, UDP_RR]
         .map(|shape| thread::spawn(move || drive(&job(V4, port, shape))));
     for job in jobs {
         job.join().unwrap().unwrap();
@@ -502,6 +599,7 @@ fn jobs_that_make_no_sense_are_refused() {
         Job { grace: Duration::MAX, ..sane.clone() },
         Job { shape: Shape::TcpRr { request: 0, response: 1 }, ..sane.clone() },
         Job { shape: Shape::TcpRr { request: 1, response: u32::MAX }, ..sane.clone() },
+        Job { shape: Shape::TcpCrr { request: 1, response: 0, port: 0 }, ..sane.clone() },
         Job { shape: Shape::UdpRr { request: 1, response: 65_508 }, ..sane.clone() },
         Job { shape: Shape::UdpStream { datagram: 0, fragments: false }, ..sane.clone() },
         Job { shape: Shape::Icmp { payload: 0 }, ..sane.clone() },

@@ -12,7 +12,7 @@ use super::nearest::nearest;
 const MOST_PROBLEMS: usize = 50;
 
 /// Known names are listed in the help where there are no more than this.
-const MOST_LISTED: usize = 12;
+const MOST_LISTED: usize = 16;
 
 /// Columns of a source line that are shown; the rest is cut.
 const SHOWN_COLUMNS: usize = 160;

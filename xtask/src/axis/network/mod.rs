@@ -25,9 +25,9 @@ mod veth;
 /// How long a link of ours may take to forward: it takes milliseconds.
 const READY: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Ports of the measuring servers: ours, netperf's control and data, iperf3's; those of the user's programs are the next ones. Published over TCP and UDP where the path
-/// translates addresses.
-pub const PORTS: std::ops::RangeInclusive<u16> = 5200..=5203;
+/// Ports of the measuring servers: ours, netperf's control and data, iperf3's, ours for connections of one transaction; those of the user's
+/// programs are the next ones. Published over TCP and UDP where the path translates addresses.
+pub const PORTS: std::ops::RangeInclusive<u16> = 5200..=5204;
 
 /// [`PORTS`], and one more for each of the user's programs that is measured.
 pub fn ports(site: &Site) -> std::ops::RangeInclusive<u16> {

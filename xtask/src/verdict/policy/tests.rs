@@ -85,7 +85,7 @@ fn errors_name_the_place_and_the_nearest_right_name() {
       |
     8 | workloads = ["tcp_rr"]
       |              ^^^^^^^^
-      = help: did you mean `tcp-rr`? known: tcp-rr, tcp-rr-paced, tcp-stream, udp-rr, udp-stream, icmp, netperf-tcp-rr, netperf-tcp-stream, netperf-udp-rr, netperf-udp-stream, iperf3-tcp, ping
+      = help: did you mean `tcp-rr`? known: tcp-rr, tcp-rr-paced, tcp-crr, tcp-stream, udp-rr, udp-stream, icmp, netperf-tcp-rr, netperf-tcp-crr, netperf-tcp-stream, netperf-udp-rr, netperf-udp-stream, iperf3-tcp, ping
     "#);
     insta::assert_snapshot!(errors("schema = 2\n[errors]\nfamily = \"1 %\"\nscreen = nan\n[test]\npermutations = 1.5\n"), @r#"
     policy.toml:1:10: unknown schema 2
