@@ -165,7 +165,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("", &["Usage:", "bench"]),
     ("bnech", &["unrecognized subcommand 'bnech'", "bench"]),
     ("plan --nope", &["--nope"]),
-    ("plan defualt", &["no matrix `defualt`", "did you mean `default`?", "known: default, knobs, preempt, smoke, thesis"]),
+    ("plan defualt", &["no matrix `defualt`", "did you mean `default`?", "known: containers, default, knobs, preempt, smoke, thesis, virtual-machines"]),
     ("bench defualt --out NONE", &["no matrix `defualt`", "did you mean `default`?"]),
     ("plan default smoke", &["unexpected argument 'smoke'"]),
     ("plan --boots 0", &["'0'", "--boots", "1 to 10000"]),

@@ -11,12 +11,14 @@ use super::problem::{quoted, suggestion};
 const FOLDER: &str = "matrices";
 
 /// Matrices that travel with the binary: (name, text).
-pub const EMBEDDED: [(&str, &str); 5] = [
+pub const EMBEDDED: [(&str, &str); 7] = [
+    ("containers", include_str!("../../../../matrices/containers.toml")),
     ("default", include_str!("../../../../matrices/default.toml")),
     ("knobs", include_str!("../../../../matrices/knobs.toml")),
     ("preempt", include_str!("../../../../matrices/preempt.toml")),
     ("smoke", include_str!("../../../../matrices/smoke.toml")),
     ("thesis", include_str!("../../../../matrices/thesis.toml")),
+    ("virtual-machines", include_str!("../../../../matrices/virtual-machines.toml")),
 ];
 
 /// No matrix is larger than this: a million cells need some megabytes of kernel tables.
@@ -163,7 +165,7 @@ mod tests {
     fn an_unknown_name_tells_the_nearest_and_all() {
         let here = tempfile::tempdir().unwrap();
         let error = find_in(here.path(), "defualt").unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"no matrix `defualt`: neither a file nor a name; did you mean `default`? known: default, knobs, preempt, smoke, thesis");
+        insta::assert_snapshot!(error, @"no matrix `defualt`: neither a file nor a name; did you mean `default`? known: containers, default, knobs, preempt, smoke, thesis, virtual-machines");
         let error = find_in(here.path(), "matrices/defualt.toml").unwrap_err().to_string();
         assert!(error.contains("did you mean `default`?"), "{error}");
         for odd in ["", "no/such.toml", "a\0b", "\u{1b}[2J"] {
