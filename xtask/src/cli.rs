@@ -36,15 +36,20 @@ impl Cli {
     /// The command line as it was typed. Help calls the program as it was started: `cargo xtask` in a checkout, else by the name of its file.
     pub fn of_this_process() -> Cli {
         let name = called(std::env::args_os().next().as_deref());
-        let command = renamed(<Cli as clap::CommandFactory>::command(), &name);
-        let command = command.display_name(name.clone()).bin_name(name);
+        let command = Cli::of_a_program(&name);
         <Cli as clap::FromArgMatches>::from_arg_matches(&command.get_matches())
             .unwrap_or_else(|error| error.exit())
+    }
+
+    /// The definition of the command line of a program that is called so.
+    pub fn of_a_program(name: &str) -> clap::Command {
+        let command = renamed(<Cli as clap::CommandFactory>::command(), name);
+        command.display_name(name.to_owned()).bin_name(name.to_owned())
     }
 }
 
 /// The program's name in a checkout, as all texts of help have it.
-const IN_CHECKOUT: &str = "cargo xtask";
+pub(crate) const IN_CHECKOUT: &str = "cargo xtask";
 
 /// What a user calls the program that was started by this path.
 pub fn called(path: Option<&std::ffi::OsStr>) -> String {
@@ -103,7 +108,8 @@ Example:
 Exit codes: 0 nothing was flagged; 1 a regression in a run that measured both sides interleaved, or a cell that only the candidate fails
 altogether; 2 wrong input; 3 inconclusive, where --require-conclusive asks, or flagged in a run that drifted.
 
-Two runs that were measured one after the other inform: what they say has its verdict, but the exit code is 0.
+Two runs that were measured one after the other inform: their figures have verdicts and fail nothing. A cell that fails altogether, and
+--require-conclusive, count as ever.
 
 Examples:
   cargo xtask compare out/before out/after              two runs
@@ -182,6 +188,18 @@ Examples:
   sudo cargo xtask restore
   sudo cargo xtask restore --end-holder RUNNER_NAME=bench-1      in a runner's hook: what a cancelled job left running ends before")]
     Restore(Restore),
+    /// Print the completions of a shell.
+    #[command(after_help = "Examples:
+  cargo xtask completions bash | sudo tee /usr/share/bash-completion/completions/evenkeel
+  cargo xtask completions zsh > ~/.zfunc/_evenkeel
+
+They are those of the installed program, by the name of its file; of one in a checkout, of `evenkeel`.")]
+    Completions(Completions),
+    /// Print the manual page, or write it and those of all commands.
+    #[command(after_help = "Examples:
+  cargo xtask man > evenkeel.1 && man ./evenkeel.1
+  sudo cargo xtask man --out /usr/local/share/man/man1")]
+    Man(Man),
     /// Measure how fast the tool itself is: the table of its speeds, as ratios from one run.
     Benchmark(Benchmark),
     /// Run every check of the project.
@@ -198,6 +216,22 @@ Examples:
     /// An agent on standard input and output.
     #[command(hide = true)]
     Agent,
+}
+
+/// `completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// Of which shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Args, Debug)]
+pub struct Man {
+    /// A folder, for a page of each command.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// `doctor`.

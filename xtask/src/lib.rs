@@ -20,6 +20,7 @@ pub mod fingerprint;
 pub mod fleet;
 pub mod history;
 pub mod init;
+pub mod manual;
 pub mod publish;
 pub mod record;
 pub mod report;

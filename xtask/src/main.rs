@@ -6,7 +6,9 @@ use xtask::cli::{Cli, Command, History};
 use xtask::command::{self, Exit};
 use xtask::run::progress::Detail;
 use xtask::wrong::WrongInput;
-use xtask::{benchmark, calibrate, check, exchange, fleet, history, init, publish, streams};
+use xtask::{
+    benchmark, calibrate, check, exchange, fleet, history, init, manual, publish, streams,
+};
 
 fn main() -> ExitCode {
     // An older kernel passes them on, which only concerns what outlives us.
@@ -49,6 +51,8 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Init(told) => init::init(told),
         Command::Restore(told) => command::restore(told),
         Command::Benchmark(told) => benchmark::benchmark(told, detail),
+        Command::Completions(told) => manual::completions(told),
+        Command::Man(told) => manual::man(told),
         Command::Test(told) => check::test(told),
         Command::Boot(told) => command::boot(told),
         Command::Lab => command::lab(),
