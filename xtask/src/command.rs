@@ -77,13 +77,7 @@ pub fn install(cache: &Cache, cells: For<'_>) -> anyhow::Result<()> {
         },
         fetch: &|| kernel::running(cache).map(|found| vec![found.provenance]),
     };
-    let outcome = provision::provision(cells, &kernels, &mut |line| say(line))?;
-    if let provision::Outcome::Changed { refused } = outcome {
-        for line in refused {
-            say(format_args!("could not be had: {line}"));
-        }
-    }
-    Ok(())
+    provision::provision(cells, &kernels, &mut |line| say(line)).map(drop)
 }
 
 /// `plan`.
@@ -272,12 +266,7 @@ fn measure(told: &cli::Bench, detail: Detail) -> anyhow::Result<Exit> {
         Order { text, matrix, options, base, revision, out, resume, quick, lab, budget, calibrates }
     };
     if told.provision {
-        let base = order.base.as_ref().map(|(base, _)| &base.matrix);
-        let named = std::iter::once(&order.matrix).chain(base).flat_map(|matrix| {
-            [Axis::Virtualization, Axis::Network].map(|axis| matrix.names_on(axis))
-        });
-        let kinds: Vec<&str> = named.flatten().collect();
-        install(&Cache::open()?, For::Kinds(&kinds))?;
+        install(&Cache::open()?, For::Named(&named(&order)))?;
     }
     let end = run::run(&order, &state, display(detail).as_mut())?;
     if end != End::Interrupted {
@@ -458,6 +447,28 @@ pub fn boot(told: &cli::Boot) -> anyhow::Result<Exit> {
 pub fn lab() -> anyhow::Result<Exit> {
     lab::serve(std::io::stdin(), std::io::stdout())?;
     Ok(Exit::Fine)
+}
+
+/// Names of the kinds and workloads that are to be measured.
+fn named(order: &Order) -> Vec<&str> {
+    let base = order.base.as_ref().map(|(base, _)| &base.matrix);
+    let mut names = std::collections::BTreeSet::new();
+    for matrix in std::iter::once(&order.matrix).chain(base) {
+        let all = || (0..matrix.cells.len()).collect();
+        // A filter that names nothing is told where the cells are planned.
+        let only = order.options.only.as_ref();
+        let cells: Vec<usize> =
+            only.map_or_else(all, |only| only.select(&matrix.cells).unwrap_or_default());
+        for cell in cells.into_iter().map(|at| &matrix.cells[at]) {
+            names.extend([Axis::Virtualization, Axis::Network].map(|axis| cell.on(axis)));
+        }
+        names.extend(matrix.measure.workloads.iter().map(String::as_str));
+    }
+    if order.lab {
+        // A machine, and in it an engine.
+        names.extend(["qemu", "docker"]);
+    }
+    names.into_iter().collect()
 }
 
 fn options(told: &cli::Selection, lab: bool) -> Options {

@@ -12,7 +12,7 @@ mod apt;
 mod packages;
 mod sources;
 
-use packages::{PACKAGES, Package};
+use packages::{DOCKER, GUESTS, PACKAGES, Package};
 use sources::{Extra, LineEdit};
 
 pub(super) use apt::component_here;
@@ -41,22 +41,27 @@ pub enum Outcome {
 /// What to provision for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum For<'a> {
-    /// Every kind of cell that there is.
+    /// Everything that there is.
     All,
-    /// Cells of these kinds alone, by their names on whatever axis, and what all cells may want.
-    Kinds(&'a [&'a str]),
+    /// Cells of these kinds with these workloads alone, by their names, and what every cell wants.
+    Named(&'a [&'a str]),
 }
 
 impl For<'_> {
     fn wants(self, package: &Package) -> bool {
-        match (self, package.kind) {
-            (For::All, _) | (_, None) => true,
-            (For::Kinds(kinds), Some(kind)) => kinds.contains(&kind),
+        package.wanted_by.is_empty() || self.names(package.wanted_by)
+    }
+
+    /// Whether it is for any of these.
+    fn names(self, any: &[&str]) -> bool {
+        match self {
+            For::All => true,
+            For::Named(names) => any.iter().any(|name| names.contains(name)),
         }
     }
 }
 
-/// Installs what is missing on this host, and starts the Docker engine if none answers; it keeps running.
+/// Installs what is missing on this host for these cells, and starts the Docker engine if they want one and none answers; it keeps running.
 ///
 /// `say` gets a line of what will change or was done. Without root it fails before any change, with the exact
 /// commands. Without apt, packages are named for the user to install, and the rest goes on.
@@ -66,7 +71,8 @@ pub fn provision(
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Outcome> {
     let mut system = apt::Apt::new();
-    let mut changes = Changes::needed(&mut system, cells, (kernels.planned)());
+    let planned = if cells.names(GUESTS) { (kernels.planned)() } else { Vec::new() };
+    let mut changes = Changes::needed(&mut system, cells, planned);
     if changes.is_empty() {
         say("nothing to do");
         return Ok(Outcome::Nothing);
@@ -343,7 +349,7 @@ impl Changes {
     fn needed(system: &mut dyn System, cells: For<'_>, kernels: Vec<String>) -> Changes {
         Changes {
             packages: Packages::needed(system, cells),
-            engine: !system.engine_answers(),
+            engine: cells.names(&[DOCKER]) && !system.engine_answers(),
             kernels,
         }
     }

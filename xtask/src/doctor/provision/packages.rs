@@ -8,90 +8,102 @@ pub(super) struct Package {
     /// The programs for which it is wanted. It is wanted only while one of them is missing: another package
     /// (a vendor's Docker) may bring them as well.
     pub(super) programs: &'static [&'static str],
-    /// The kind of cell that alone wants it, where not all may: a matrix that does not name the kind does not bring it, as some start services.
-    pub(super) kind: Option<&'static str>,
+    /// The kinds of cells and the workloads that want it; none where every cell does. A matrix that names none of them does not bring it.
+    pub(super) wanted_by: &'static [&'static str],
     /// Whether it lies outside of the distribution's free part.
     pub(super) is_non_free: bool,
     /// Its name on Fedora, openSUSE, Arch and Alpine; nothing where there is none.
     pub(super) elsewhere: [&'static str; 4],
 }
 
+/// The kind that wants a Docker engine.
+pub(super) const DOCKER: &str = "docker";
+
+/// The kinds that want a machine, and a kernel for it.
+pub(super) const GUESTS: &[&str] = &["qemu", "microvm"];
+
 /// All of them.
 pub(super) const PACKAGES: &[Package] = &[
     Package {
         name: "iproute2",
         programs: &["ip"],
-        kind: None,
+        wanted_by: &[],
         is_non_free: false,
         elsewhere: ["iproute", "iproute2", "iproute2", "iproute2"],
     },
     Package {
         name: "nftables",
         programs: &["nft"],
-        kind: None,
+        wanted_by: &[],
         is_non_free: false,
         elsewhere: ["nftables"; 4],
     },
     Package {
         name: "runc",
         programs: &["runc"],
-        kind: None,
+        wanted_by: &["runc", "podman"],
         is_non_free: false,
         elsewhere: ["runc"; 4],
     },
     Package {
         name: "docker.io",
         programs: &["docker", "dockerd"],
-        kind: None,
+        wanted_by: &[DOCKER],
         is_non_free: false,
         elsewhere: ["moby-engine", "docker", "docker", "docker"],
     },
     Package {
         name: "podman",
         programs: &["podman"],
-        kind: Some("podman"),
+        wanted_by: &["podman"],
         is_non_free: false,
         elsewhere: ["podman"; 4],
     },
     Package {
         name: "systemd-container",
         programs: &["systemd-nspawn"],
-        kind: Some("nspawn"),
+        wanted_by: &["nspawn"],
         is_non_free: false,
         elsewhere: ["systemd-container", "systemd-container", "systemd", ""],
     },
     Package {
         name: "qemu-system-x86",
         programs: &["qemu-system-x86_64"],
-        kind: None,
+        wanted_by: GUESTS,
         is_non_free: false,
         elsewhere: ["qemu-system-x86", "qemu-x86", "qemu-system-x86", "qemu-system-x86_64"],
     },
     Package {
         name: "openvswitch-switch",
         programs: &["ovs-vswitchd"],
-        kind: Some("ovs"),
+        wanted_by: &["ovs"],
         is_non_free: false,
         elsewhere: ["openvswitch"; 4],
     },
     Package {
         name: "iperf3",
         programs: &["iperf3"],
-        kind: None,
+        wanted_by: &["iperf3-tcp"],
         is_non_free: false,
         elsewhere: ["iperf3", "iperf", "iperf3", "iperf3"],
     },
     Package {
         name: "iputils-ping",
         programs: &["ping"],
-        kind: None,
+        wanted_by: &["ping"],
         is_non_free: false,
         elsewhere: ["iputils", "iputils", "iputils", "iputils-ping"],
     },
     Package {
         name: "netperf",
         programs: &["netperf", "netserver"],
-        kind: None,
+        wanted_by: &[
+            "netperf-tcp-rr",
+            "netperf-tcp-crr",
+            "netperf-tcp-stream",
+            "netperf-udp-rr",
+            "netperf-udp-stream",
+        ],
         is_non_free: true,
         elsewhere: ["netperf"; 4],
     },

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::doctor::NeedName;
 
 /// A host in memory. `sources` are the packages that its lists have; the component adds netperf.
 #[derive(Default)]
@@ -143,23 +144,58 @@ fn run(system: &mut Fake, fetched: &RefCell<bool>) -> (Vec<String>, Vec<String>)
 }
 
 #[test]
-fn a_matrix_does_not_bring_what_only_other_kinds_want() {
-    let named = |kinds: &[&str]| -> Vec<&str> {
-        let wanted = Packages::needed(&mut fresh(), For::Kinds(kinds)).wanted;
-        wanted.iter().map(|wanted| wanted.package.name).collect()
+fn a_matrix_brings_what_its_cells_want_and_no_more() {
+    let named = |names: &[&str]| -> (Vec<&str>, bool) {
+        let changes = Changes::needed(&mut fresh(), For::Named(names), vec![]);
+        let wanted = changes.packages.wanted.iter().map(|wanted| wanted.package.name);
+        (wanted.collect(), changes.engine)
     };
-    let [plain, ovs] = [named(&["docker", "bridge"]), named(&["runc", "ovs"])];
-    assert!(plain.contains(&"docker.io") && plain.contains(&"runc"), "{plain:?}");
-    for rare in ["podman", "systemd-container", "openvswitch-switch"] {
-        assert!(!plain.contains(&rare), "{plain:?}");
-    }
-    assert!(ovs.contains(&"openvswitch-switch") && !ovs.contains(&"podman"), "{ovs:?}");
-    // A kind of a package is one that there is.
-    let kinds: Vec<&str> = PACKAGES.iter().filter_map(|package| package.kind).collect();
+    let netns = named(&["netns", "bridge", "tcp-rr"]);
+    assert_eq!(netns, (vec!["iproute2", "nftables"], false));
+    let docker = named(&["docker", "bridge", "tcp-rr"]);
+    assert_eq!(docker, (vec!["iproute2", "nftables", "docker.io"], true));
+    let (guests, engine) = named(&["microvm", "ovs", "ping", "netperf-udp-rr"]);
+    assert!(!engine);
+    assert_eq!(guests[2..], ["qemu-system-x86", "openvswitch-switch", "iputils-ping", "netperf"]);
+}
+
+/// One that nobody names would never be brought.
+#[test]
+fn whoever_wants_a_package_exists() {
     let virtualization = crate::axis::virtualization::ALL.iter().map(|kind| kind.name());
     let network = crate::axis::network::ALL.iter().map(|kind| kind.name());
-    let all: Vec<&str> = virtualization.chain(network).collect();
-    assert!(kinds.iter().all(|kind| all.contains(kind)), "{kinds:?}");
+    let workload = crate::workload::ALL.iter().map(|workload| workload.name());
+    let all: Vec<&str> = virtualization.chain(network).chain(workload).collect();
+    for package in PACKAGES {
+        let unknown = package.wanted_by.iter().find(|name| !all.contains(name));
+        assert_eq!(unknown, None, "{}", package.name);
+    }
+    assert_eq!(GUESTS, crate::axis::virtualization::guests());
+    // A kind that wants a package's program wants the package.
+    let needs = [
+        (NeedName::Runc, "runc"),
+        (NeedName::DockerClient, "docker.io"),
+        (NeedName::Podman, "podman"),
+        (NeedName::Nspawn, "systemd-container"),
+        (NeedName::Qemu, "qemu-system-x86"),
+    ];
+    for (need, name) in needs {
+        let package = PACKAGES.iter().find(|package| package.name == name).unwrap();
+        let all = crate::axis::virtualization::ALL;
+        let kinds = all.iter().filter(|kind| kind.needs().contains(&need));
+        let forgotten =
+            kinds.map(|kind| kind.name()).find(|kind| !package.wanted_by.contains(kind));
+        assert_eq!(forgotten, None, "{name}");
+    }
+    // And whatever runs a program of the host's finds that it is brought for it.
+    let tools = crate::workload::ALL.iter().filter(|workload| !workload.programs().is_empty());
+    for workload in tools {
+        let brought =
+            PACKAGES.iter().filter(|package| package.wanted_by.contains(&workload.name()));
+        let programs: Vec<&str> = brought.flat_map(|package| package.programs).copied().collect();
+        let lacks = workload.programs().iter().find(|program| !programs.contains(program));
+        assert_eq!(lacks, None, "{}", workload.name());
+    }
 }
 
 #[test]
