@@ -87,6 +87,8 @@ pub struct Watch<'a> {
     pub within: Duration,
     /// Once set, the program is asked to end (SIGTERM); it still has until the deadline.
     pub stop: Option<&'a AtomicBool>,
+    /// Whether what the program leaves of its group is killed also when it ends by itself.
+    pub alone: bool,
     /// Whether our own death asks the program to end (SIGTERM) instead of killing it.
     pub may_outlive: bool,
     /// Gets what it prints to standard error, as it comes.
@@ -103,6 +105,7 @@ impl Watch<'_> {
             keep: KEPT,
             within,
             stop: None,
+            alone: false,
             may_outlive: false,
             heard: None,
         }
@@ -296,7 +299,7 @@ fn prepare<S: AsRef<str>>(
         PathBuf::from(name)
     } else {
         which(name).with_context(|| {
-            format!("program `{name}` is not installed: run `cargo xtask doctor --provision`")
+            format!("program `{name}` is not installed: install it, or run `cargo xtask doctor --provision`, which brings what this tool itself wants")
         })?
     };
     let mut command = new_command(program);
@@ -395,6 +398,9 @@ fn drain(
             heard(&ended.stderr[before..]);
         }
         if gone {
+            if watch.alone {
+                kill_rest_of_group(child);
+            }
             return Ok(Some(child.wait()?));
         }
     }
@@ -449,15 +455,20 @@ fn ask_to_end(child: &Child) -> anyhow::Result<()> {
 
 /// Kills the process group of a child that was started by [`watch`] and not yet waited for, so its id cannot have been reused.
 fn kill_group(child: &mut Child) {
+    kill_rest_of_group(child);
+    if let Err(error) = child.wait() {
+        eprintln!("evenkeel: failed to wait for process {}: {error}", child.id());
+    }
+}
+
+/// The same, without waiting for the child itself.
+fn kill_rest_of_group(child: &Child) {
     let group = nix::unistd::Pid::from_raw(child.id() as i32);
     // The group is gone already if the child ended between deadline and kill: that is what we want.
     if let Err(error) = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL)
         && error != nix::errno::Errno::ESRCH
     {
         eprintln!("evenkeel: failed to kill process group {group}: {error}");
-    }
-    if let Err(error) = child.wait() {
-        eprintln!("evenkeel: failed to wait for process {group}: {error}");
     }
 }
 
@@ -501,11 +512,42 @@ mod tests {
         assert!(text.contains("failed with code 2: no such thing"), "{text}");
     }
 
+    /// Runs what leaves a child that holds a pipe open, and waits until nobody does.
+    fn left_nothing(watch: impl FnOnce(&str) -> Ended) -> Ended {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let name = fifo.to_str().unwrap().to_owned();
+        // It has an end for as long as somebody writes, and its beginning once somebody does.
+        let reads = std::thread::spawn(move || std::fs::read_to_string(fifo).unwrap());
+        let ended = watch(&format!("(echo held; exec sleep 1000) > {name} &"));
+        assert_eq!(reads.join().unwrap(), "held\n");
+        ended
+    }
+
     #[test]
     fn a_hanging_program_and_its_children_are_killed() {
-        let ended =
-            run(&["sh", "-c", "sleep 1000 & sleep 1000"], Duration::from_millis(50)).unwrap();
+        let ended = left_nothing(|child| {
+            let line = format!("{child} sleep 1000");
+            run(&["sh", "-c", &line], Duration::from_millis(300)).unwrap()
+        });
         assert!(ended.timed_out);
+    }
+
+    #[test]
+    fn a_program_that_runs_alone_leaves_no_children_however_it_ends() {
+        // The child holds its pipe before its parent goes on.
+        let until_held =
+            "while [ -z \"$(ls -l /proc/$!/fd 2>/dev/null | grep fifo)\" ]; do :; done;";
+        let alone = |line: &str, stop: Option<&AtomicBool>| {
+            watch(Watch { alone: true, stop, ..Watch::within(SOON) }, &["sh", "-c", line]).unwrap()
+        };
+        let ended = left_nothing(|child| alone(&format!("{child} {until_held} exit 3"), None));
+        assert_eq!((ended.code, ended.timed_out), (Some(3), false));
+        let stop = AtomicBool::new(true);
+        let ended =
+            left_nothing(|child| alone(&format!("{child} {until_held} sleep 1000"), Some(&stop)));
+        assert_eq!((ended.code, ended.timed_out), (None, false));
     }
 
     #[test]

@@ -87,7 +87,7 @@ struct Programs(Mutex<Vec<Child>>);
 
 impl Runner for Programs {
     fn run(&self, argv: &[String], folder: Option<&Path>, within: Duration) -> anyhow::Result<Ran> {
-        let watch = Watch { folder, keep: MOST_OUTPUT, ..Watch::within(within) };
+        let watch = Watch { folder, keep: MOST_OUTPUT, alone: true, ..Watch::within(within) };
         let ended = command::watch(watch, argv)?;
         let text = |bytes: &[u8], most: usize| plain(&bytes[..bytes.len().min(most)]);
         Ok(Ran {
@@ -111,13 +111,19 @@ impl Runner for Programs {
         let mut words = words()?;
         let shared = words.try_clone().context("failed to share a file in memory")?;
         let mut child = command::serve(argv, folder, shared)?;
-        wait::until(&format!("`{}` to listen on port {port}", argv.join(" ")), within, || {
+        let what = format!("`{}` to listen on port {port}", argv.join(" "));
+        let ready = wait::until(&what, within, || {
             if let Some(status) = child.try_wait()? {
                 let said = said(&mut words)?;
                 bail!("`{}` ended at once: {status}: {said}", argv.join(" "));
             }
             Ok(listens(port)?.then_some(()))
-        })?;
+        });
+        if let Err(why) = ready {
+            // What comes up late would run beside the next workloads.
+            child.kill().and_then(|()| child.wait()).context("failed to end a server")?;
+            return Err(why);
+        }
         let mut running = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         running.push(child);
         Ok(())
@@ -182,7 +188,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         assert!(listens(port).unwrap());
         drop(listener);
-        assert!(!listens(port).unwrap());
+        // A child that another test has just started holds it until it runs its program.
+        let gone = || Ok((!listens(port)?).then_some(()));
+        crate::wait::until("the listener to be gone", Duration::from_secs(60), gone).unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         assert!(listens(port).unwrap());

@@ -30,7 +30,7 @@ pub fn bundle(programs: &[PathBuf]) -> anyhow::Result<RootFs> {
 /// # Errors
 /// It is missing, or neither ELF file nor script; or something that it needs is missing on this host.
 pub fn bring(root: &mut RootFs, program: &Path) -> anyhow::Result<()> {
-    put(root, program)?;
+    put_program(root, program)?;
     let of_program = || format!("cannot bundle `{}`", program.display());
     let bytes = std::fs::read(program).with_context(of_program)?;
     if !is_script(&bytes) {
@@ -50,7 +50,7 @@ pub fn bring_needed(root: &mut RootFs, file: &Path, own: &Path) -> anyhow::Resul
     if is_script(&bytes) {
         // One that is a script in turn ends here, and not where scripts name each other.
         return interpreters(&bytes).with_context(of_program)?.iter().try_for_each(|program| {
-            put(root, program)?;
+            put_program(root, program)?;
             bring_libraries(root, program, own)
         });
     }
@@ -71,6 +71,22 @@ fn bring_libraries(root: &mut RootFs, file: &Path, own: &Path) -> anyhow::Result
     }
     Ok(())
 }
+
+/// Puts a program at its own path, and where that is no folder in which programs are looked up in another root, also below its name where they are.
+fn put_program(root: &mut RootFs, program: &Path) -> anyhow::Result<()> {
+    put(root, program)?;
+    let folder = program.parent().and_then(Path::to_str).unwrap_or_default();
+    let (Some(name), Some(target)) = (program.file_name(), program.to_str()) else { return Ok(()) };
+    let found = Path::new(LOOKED_UP[0]).join(name);
+    let is_taken = || root.entries().any(|(path, _)| Path::new("/").join(path) == found);
+    if !LOOKED_UP.contains(&folder) && !is_taken() {
+        root.put(&found, Entry::Link(target.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// Folders of programs that all roots have on their `PATH`.
+const LOOKED_UP: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
 fn put(root: &mut RootFs, path: &Path) -> anyhow::Result<()> {
     root.put(path, Entry::File(Source::Host(path.to_owned()), 0o755))
@@ -148,7 +164,22 @@ mod tests {
         let root = bundle(std::slice::from_ref(&own)).unwrap();
         let mut expected = RootFs::base();
         expected.put(&own, Entry::File(Source::Host(own.clone()), 0o755)).unwrap();
+        // Where it is looked up by its name.
+        let found = Path::new("/usr/bin").join(own.file_name().unwrap());
+        expected.put(&found, Entry::Link(own.to_str().unwrap().to_owned())).unwrap();
         assert_eq!(root, expected);
+    }
+
+    #[test]
+    fn a_program_of_an_unusual_folder_is_also_where_programs_are_looked_up() {
+        let place = tempfile::tempdir().unwrap();
+        let program = place.path().join("tool");
+        std::fs::write(&program, "#!/bin/sh\n").unwrap();
+        let root = bundle(std::slice::from_ref(&program)).unwrap();
+        let link = root.entries().find(|(path, _)| *path == "usr/bin/tool").map(|(_, it)| it);
+        assert_eq!(link, Some(&Entry::Link(program.to_str().unwrap().to_owned())));
+        // The shell lies where it is looked for.
+        assert!(root.entries().all(|(path, _)| path != "usr/bin/sh"));
     }
 
     #[test]

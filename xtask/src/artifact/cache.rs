@@ -2,8 +2,11 @@
 //! once; whoever finishes first wins, and the other uses that.
 
 use std::fs;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use nix::fcntl::{Flock, FlockArg};
@@ -61,15 +64,24 @@ impl Cache {
         name: &str,
         fill: impl FnOnce(&Path) -> anyhow::Result<()>,
     ) -> anyhow::Result<PathBuf> {
+        let is_made_often = MADE_OFTEN.iter().any(|kept| name.starts_with(kept));
         if let Some(path) = self.get(name) {
+            if is_made_often {
+                touch(&path)?;
+            }
             return Ok(path);
         }
         let path = self.root.join(name);
         let in_cache = || format!("failed to write `{}`", path.display());
         let parent = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).with_context(in_cache)?;
+        // Copies of a user's files keep nobody's permissions: what others may not read must not be read here.
+        let mode = if is_made_often { 0o700 } else { 0o755 };
+        DirBuilder::new().recursive(true).mode(mode).create(parent).with_context(in_cache)?;
         let only_one = lock(parent)?;
         sweep(parent)?;
+        if is_made_often {
+            prune(parent)?;
+        }
         let unfinished = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempdir_in(parent)
@@ -88,6 +100,20 @@ impl Cache {
             done => done.with_context(in_cache)?,
         }
         Ok(path)
+    }
+
+    /// Removes an entry, if it is there.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub fn remove(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.root.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("failed to remove `{}`", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A remembered value; nothing if it was never remembered or cannot be read any more.
@@ -112,6 +138,12 @@ impl Cache {
     }
 }
 
+/// Folders of what is made anew with every change, and may hold copies of a user's files.
+const MADE_OFTEN: [&str; 3] = ["commands/", "containers/", "initramfs/"];
+
+/// For how long what is made often is kept after it was last asked for.
+const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
 /// How the name of a folder begins that is being filled.
 const UNFINISHED: &str = ".unfinished-";
 
@@ -134,6 +166,28 @@ fn sweep(parent: &Path) -> anyhow::Result<()> {
         // One that is renamed or removed at this moment is not left behind.
         let Ok(file) = fs::File::open(&path) else { continue };
         if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("failed to remove `{}`", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// An entry was asked for now.
+fn touch(path: &Path) -> anyhow::Result<()> {
+    fs::File::open(path)
+        .and_then(|folder| folder.set_modified(SystemTime::now()))
+        .with_context(|| format!("failed to date `{}`", path.display()))
+}
+
+/// Removes what nobody has asked for since long: or a runner that measures every commit would fill its disk. The caller holds `parent`.
+fn prune(parent: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(parent)?.flatten() {
+        // What is gone meanwhile has no date, and one from the future has no age.
+        let asked = entry.metadata().and_then(|found| found.modified());
+        let age = asked.ok().and_then(|asked| asked.elapsed().ok()).unwrap_or_default();
+        if age > KEPT {
+            let path = entry.path();
             fs::remove_dir_all(&path)
                 .with_context(|| format!("failed to remove `{}`", path.display()))?;
         }
@@ -179,6 +233,23 @@ mod tests {
         let second = cache.folder("a/b", |_| panic!("it is there")).unwrap();
         assert_eq!(first, second);
         assert_eq!(fs::read_to_string(second.join("x")).unwrap(), "1");
+    }
+
+    #[test]
+    fn what_is_made_often_goes_when_nobody_has_asked_for_it_for_long() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::at(place.path()).unwrap();
+        let make = |name: &str| cache.folder(name, |at| Ok(fs::write(at.join("x"), "")?)).unwrap();
+        let long_ago = SystemTime::now() - KEPT - Duration::from_secs(60);
+        let all = ["commands/old", "commands/asked", "kernels/old"].map(make);
+        for path in &all {
+            fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        make("commands/asked");
+        make("commands/new");
+        make("kernels/new");
+        assert_eq!(names(&place.path().join("commands")), ["asked", "new"]);
+        assert_eq!(names(&place.path().join("kernels")), ["new", "old"]);
     }
 
     #[test]

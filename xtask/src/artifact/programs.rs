@@ -67,7 +67,16 @@ impl Programs {
             }
         }
         let digest = copy.root.digest()?;
-        let folder = cache.folder(&name(&digest), |folder| copy.root.write_folder(folder))?;
+        let name = name(&digest);
+        // Programs run in it: what one has left there, or changed, is nobody's else.
+        if cache.get(&name).is_some_and(|found| !holds(&found, &digest)) {
+            cache.remove(&name)?;
+        }
+        let folder = cache.folder(&name, |folder| copy.root.write_folder(folder))?;
+        ensure!(
+            holds(&folder, &digest),
+            "the files that [command] names changed while they were copied: let nothing write them meanwhile"
+        );
         Programs::at(commands, folder, digest)
     }
 
@@ -75,6 +84,9 @@ impl Programs {
     pub fn kept(commands: Vec<Command>, digest: &str, cache: &Cache) -> Option<Programs> {
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         let folder = is_digest.then(|| cache.get(&name(digest))).flatten()?;
+        if !holds(&folder, digest) {
+            return None;
+        }
         Programs::at(commands, folder, digest.to_owned()).ok()
     }
 
@@ -202,6 +214,20 @@ fn plain(path: &Path) -> impl Iterator<Item = std::path::Component<'_>> {
     path.components().filter(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
+/// Whether a copy still is what it is named by.
+fn holds(folder: &Path, digest: &str) -> bool {
+    let found = || -> anyhow::Result<String> {
+        let mut root = RootFs::empty();
+        for file in files_of(folder)? {
+            let at = Path::new("/").join(file.strip_prefix(folder)?);
+            let mode = fs::symlink_metadata(&file)?.permissions().mode() & 0o777;
+            root.put(&at, Entry::File(Source::Host(file), mode))?;
+        }
+        root.digest()
+    };
+    found().is_ok_and(|found| found == digest)
+}
+
 /// All files below a folder of ours.
 fn files_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
@@ -274,6 +300,25 @@ mod tests {
         for none in ["", "../commands", &"0".repeat(64)] {
             assert_eq!(Programs::kept(vec![of.clone()], none, &cache), None);
         }
+    }
+
+    #[test]
+    fn what_programs_left_in_a_copy_or_changed_is_not_in_the_next_run() {
+        let (_place, tree, cache) = tree();
+        let of = command(&["bench/server", "{port}"], &["bench/data"]);
+        let one = Programs::keep(vec![of.clone()], &tree, &cache).unwrap();
+        let left = one.folder.join("bench/data/cache.db");
+        fs::write(&left, "of the last boot").unwrap();
+        assert_eq!(Programs::kept(vec![of.clone()], &one.digest, &cache), None);
+        assert_eq!(Programs::keep(vec![of.clone()], &tree, &cache).unwrap(), one);
+        assert!(!left.exists());
+        fs::write(one.folder.join("bench/server"), "#!/bin/sh\nexit 7\n").unwrap();
+        assert_eq!(Programs::keep(vec![of], &tree, &cache).unwrap(), one);
+        let server = fs::read_to_string(one.folder.join("bench/server")).unwrap();
+        assert_eq!(server, "#!/bin/sh\n");
+        // Copies have lost the permissions of what they are of.
+        let above = fs::metadata(one.folder.parent().unwrap()).unwrap();
+        assert_eq!(above.permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

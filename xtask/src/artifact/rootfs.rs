@@ -115,6 +115,21 @@ impl RootFs {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
+    /// Bytes of all files.
+    ///
+    /// # Errors
+    /// If a file of the host is not there.
+    pub fn bytes(&self) -> anyhow::Result<u64> {
+        let of = |entry: &Entry| match entry {
+            Entry::File(Source::Host(host), _) => Ok(std::fs::metadata(host)
+                .with_context(|| format!("failed to look at `{}`", host.display()))?
+                .len()),
+            Entry::File(Source::Bytes(bytes), _) => Ok(bytes.len() as u64),
+            Entry::Folder(_) | Entry::Link(_) | Entry::Device(..) => Ok(0),
+        };
+        self.entries.values().map(of).sum()
+    }
+
     /// Names the whole tree by its contents: SHA-256 in hexadecimal.
     ///
     /// # Errors

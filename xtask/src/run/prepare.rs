@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use evenkeel_agent::clock;
 use evenkeel_agent::command;
 use evenkeel_agent::entry::NAME as AGENT;
@@ -27,6 +27,7 @@ use crate::artifact::rootfs::{Entry, RootFs, Source};
 use crate::axis::kernel::lock::Lock;
 use crate::axis::names::{FOLDER, RunTag};
 use crate::axis::tuning::Profile;
+use crate::axis::virtualization::GUEST_MEMORY_MB;
 use crate::axis::virtualization::accelerator::Accelerator;
 use crate::axis::{Addresses, Artifacts, Guest, Powers, Site, kernel, make, steps, virtualization};
 use crate::fingerprint;
@@ -274,6 +275,15 @@ fn guest(
     agent: &Path,
     root: RootFs,
 ) -> anyhow::Result<(Guest, String)> {
+    let most = u64::from(GUEST_MEMORY_MB) << 20 >> 2;
+    let bytes = root.bytes()?;
+    ensure!(
+        bytes <= most,
+        "programs and files of {} MiB do not fit a guest's memory of {} MiB, which holds them twice while they are unpacked: name less in \
+         `files` and `programs` of [command], or leave guests out",
+        bytes >> 20,
+        GUEST_MEMORY_MB
+    );
     let source = matrix.kernels.get(name);
     let found = match source {
         Some(source) => kernel::resolve(cache, lock, source)?,

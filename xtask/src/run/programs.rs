@@ -126,7 +126,9 @@ fn build(
             })?;
             *program = file.to_string_lossy().into_owned();
         }
-        let watch = Watch { folder: Some(tree), stop: Some(stop), ..Watch::within(BUILT) };
+        // A server that a build leaves would run beside the boots.
+        let watch =
+            Watch { folder: Some(tree), stop: Some(stop), alone: true, ..Watch::within(BUILT) };
         let ended = command::watch(watch, &argv)
             .with_context(|| format!("[command.{}] cannot be built", of.name()))?;
         if ended.code != Some(0) {

@@ -87,6 +87,21 @@ fn a_workload_that_fails_takes_only_itself_and_fails_the_build() {
     assert_eq!(verdicts.end(false), End::Regressed);
 }
 
+/// What a program prints may always take ten milliseconds: an endless line of stalls would be told of it.
+#[test]
+fn a_users_program_has_no_stalls() {
+    let runs = both().map(|(run, mut records)| {
+        for record in &mut records {
+            record.workloads[0].workload = "command-own".into();
+        }
+        (run, records)
+    });
+    let verdicts = compared(&runs);
+    assert!(of(&verdicts, Aspect::Stall).is_empty());
+    assert!(!of(&verdicts, Aspect::Tail).is_empty());
+    assert!(!of(&compared(&both()), Aspect::Stall).is_empty());
+}
+
 #[test]
 fn boots_that_fail_more_often_regressed_where_chance_cannot_be_it() {
     let fail = |count: u32| {
