@@ -81,12 +81,15 @@ impl Series {
             involuntary_switches: delta(&|reading| reading.involuntary_switches),
             migrations: optional(&|reading| reading.migrations),
             frequency_khz: self.frequency(from_ns, to_ns),
+            recorded_ns: None,
         }
     }
 
     /// The noise of the whole series.
     pub fn total(&self) -> Noise {
-        self.between(0, u64::MAX)
+        let at = |reading: Option<&Reading>| reading.map_or(0, |reading| reading.at_ns);
+        let recorded_ns = at(self.readings.last()).saturating_sub(at(self.readings.first()));
+        Noise { recorded_ns: Some(recorded_ns), ..self.between(0, u64::MAX) }
     }
 
     /// Writes into each window of `samples` what disturbed this host meanwhile. The samples' client
@@ -231,7 +234,7 @@ mod tests {
         assert_eq!(noise.frequency_khz, Some(1_200));
         assert_eq!(series.between(0, 100).steal_ns, 0);
         assert_eq!(series.between(300, 9_999).steal_ns, 0);
-        assert_eq!(series.total().steal_ns, 20);
+        assert_eq!((series.total().steal_ns, series.total().recorded_ns), (20, Some(300)));
         assert_eq!(
             series.between(110, 120).frequency_khz,
             Some(1_150),

@@ -82,6 +82,9 @@ pub struct Noise {
     pub migrations: Option<u64>,
     /// Mean frequency of the CPUs in kHz; absent where it is not visible.
     pub frequency_khz: Option<u64>,
+    /// Of a whole boot, the time over which all this was counted, nanoseconds; a window has a length of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_ns: Option<u64>,
 }
 
 /// What a closed loop would have reported of an open-loop run (coordinated omission).

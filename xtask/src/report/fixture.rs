@@ -228,6 +228,7 @@ fn record(cell: &Cell, boot: u32, position: u32, workloads: Vec<Measured>) -> Re
             involuntary_switches: if cell.tuning == "stock" { 8_412 } else { 3 },
             migrations: Some(u64::from(cell.tuning == "stock") * 210),
             frequency_khz: None,
+            recorded_ns: None,
         }),
         evidence: evidence(cell),
         workloads,

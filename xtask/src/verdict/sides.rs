@@ -354,9 +354,11 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Time stolen by a hypervisor, all CPUs together, a second measured; `None` where it is not known.
+/// Time stolen by a hypervisor, all CPUs together, a second in which it was counted; `None` where it is not known.
 pub fn stolen_share(record: &Record) -> Option<f64> {
-    let measured: u64 = record.workloads.iter().map(|w| w.samples.measured_ns).sum();
-    let steal = record.noise?.steal_ns;
-    (measured > 0).then(|| steal as f64 / measured as f64)
+    let noise = record.noise?;
+    // Older records do not say, and then it is about what was measured.
+    let measured = || record.workloads.iter().map(|w| w.samples.measured_ns).sum();
+    let over = noise.recorded_ns.unwrap_or_else(measured);
+    (over > 0).then(|| noise.steal_ns as f64 / over as f64)
 }

@@ -282,6 +282,7 @@ pub(super) fn noise(records: &[&Record], most: usize) -> Vec<NoiseRow> {
                     involuntary_switches,
                     migrations,
                     frequency_khz,
+                    recorded_ns: _,
                 },
             )| {
                 NoiseRow {
