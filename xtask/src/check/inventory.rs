@@ -18,7 +18,7 @@ mod processes;
 const SOON: Duration = Duration::from_secs(20);
 
 /// How long what is cleaned up in the background (namespaces, links of engines, cgroups) may take.
-pub const SETTLES: Duration = Duration::from_secs(20);
+pub const SETTLES: Duration = Duration::from_secs(60);
 
 /// What kind of thing is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,6 +180,8 @@ impl Inventory {
         }
         for argv in lists {
             let ended = command::run(argv, SOON)?;
+            // Nothing is known then, and an empty list would say that nothing is there.
+            anyhow::ensure!(!ended.timed_out, "`{}` did not answer in time", argv.join(" "));
             if ended.code == Some(0) {
                 for line in String::from_utf8_lossy(&ended.stdout).lines() {
                     self.put(Kind::Container, line, "");

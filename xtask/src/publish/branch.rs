@@ -87,15 +87,22 @@ impl Branch {
         let words =
             String::from_utf8_lossy(&pushed.stdout) + String::from_utf8_lossy(&pushed.stderr);
         // Moved meanwhile, or another push holds it at this moment.
-        if ["stale info", "fetch first", "cannot lock ref", "already exists"]
-            .iter()
-            .any(|why| words.contains(why))
-        {
+        if MOVED.iter().any(|why| words.contains(why)) {
             return Ok(None);
         }
         bail!("git push: {}", pushed.last_words())
     }
 }
+
+/// How versions of git say that a branch moved, or is being moved, since it was read.
+const MOVED: [&str; 6] = [
+    "stale info",
+    "fetch first",
+    "cannot lock ref",
+    "already exists",
+    "incorrect old value",
+    "failed to update ref",
+];
 
 impl Sink for Branch {
     fn name(&self) -> &'static str {

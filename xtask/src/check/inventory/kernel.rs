@@ -19,6 +19,7 @@ const SETTINGS: &[&str] = &[
 /// Values among them that move by themselves.
 const MOVING: &[&str] = &[
     "/random/",
+    "/kernel/tainted",
     "/ns_last_pid",
     "/pty/nr",
     "/nf_conntrack_count",
