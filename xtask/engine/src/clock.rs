@@ -8,7 +8,14 @@ use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
-pub use crate::sys::{monotonic_ns as now, tsc_khz};
+pub use crate::sys::monotonic_ns as now;
+
+/// How fast this CPU's time-stamp counter counts, in kHz; `None` where it has none. Measured once in a process, so that all that it tells
+/// guests is one.
+pub fn tsc_khz() -> Option<u64> {
+    static FOUND: std::sync::OnceLock<Option<u64>> = std::sync::OnceLock::new();
+    *FOUND.get_or_init(crate::sys::tsc_khz)
+}
 
 /// Nanoseconds of a duration; saturates after 584 years.
 pub fn nanos(duration: Duration) -> u64 {

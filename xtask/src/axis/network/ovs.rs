@@ -30,7 +30,11 @@ ovsdb-server -vconsole:warn -vsyslog:off --remote=punix:$d/db.sock --unixctl=$d/
 $ask --no-wait init -- set Open_vSwitch . other_config:userspace-tso-enable=true
 ovs-vswitchd -vconsole:warn -vsyslog:off unix:$d/db.sock --unixctl=$d/switch.ctl &
 $ask add-br $bridge -- set bridge $bridge datapath_type=netdev
-for port; do $ask add-port $bridge $port; done
+for port; do
+  $ask add-port $bridge $port
+  error=$($ask get interface $port error)
+  [ "$error" = '[]' ] || { echo "port $port: $error" >&2; exit 1; }
+done
 : >$d/ready
 wait"#;
 
