@@ -512,42 +512,65 @@ mod tests {
         assert!(text.contains("failed with code 2: no such thing"), "{text}");
     }
 
-    /// Runs what leaves a child that holds a pipe open, and waits until nobody does.
-    fn left_nothing(watch: impl FnOnce(&str) -> Ended) -> Ended {
+    /// Runs what leaves a child that holds a pipe open, and waits until nobody does. Answers whether the child came that far.
+    fn left_nothing(watch: impl FnOnce(&str) -> Ended) -> (Ended, bool) {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let name = fifo.to_str().unwrap().to_owned();
-        // It has an end for as long as somebody writes, and its beginning once somebody does.
-        let reads = std::thread::spawn(move || std::fs::read_to_string(fifo).unwrap());
-        let ended = watch(&format!("(echo held; exec sleep 1000) > {name} &"));
-        assert_eq!(reads.join().unwrap(), "held\n");
-        ended
+        // Opened first, so that the child need not wait for a reader.
+        let mut reads = std::fs::File::options();
+        let mut reads =
+            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut reads, libc::O_NONBLOCK)
+                .read(true)
+                .open(&fifo)
+                .unwrap();
+        let ended = watch(&format!("(echo held; exec sleep 1000) > {} &", fifo.display()));
+        let mut said = Vec::new();
+        crate::wait::until(
+            "the pipe to be held by nobody",
+            Duration::from_secs(60),
+            || match reads.read_to_end(&mut said) {
+                Ok(_) => Ok(Some(())),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+        )
+        .unwrap();
+        (ended, said == b"held\n")
     }
 
     #[test]
     fn a_hanging_program_and_its_children_are_killed() {
-        let ended = left_nothing(|child| {
-            let line = format!("{child} sleep 1000");
-            run(&["sh", "-c", &line], Duration::from_millis(300)).unwrap()
-        });
-        assert!(ended.timed_out);
+        // A slow machine starts the child after the first deadline.
+        for milliseconds in [50, 500, 5_000, 50_000] {
+            let (ended, held) = left_nothing(|child| {
+                let line = format!("{child} sleep 1000");
+                run(&["sh", "-c", &line], Duration::from_millis(milliseconds)).unwrap()
+            });
+            assert!(ended.timed_out);
+            if held {
+                return;
+            }
+        }
+        panic!("the child never started");
     }
 
     #[test]
     fn a_program_that_runs_alone_leaves_no_children_however_it_ends() {
         // The child holds its pipe before its parent goes on.
-        let until_held =
-            "while [ -z \"$(ls -l /proc/$!/fd 2>/dev/null | grep fifo)\" ]; do :; done;";
+        let until_held = "until ls -l /proc/$!/fd | grep -q fifo; do :; done;";
         let alone = |line: &str, stop: Option<&AtomicBool>| {
-            watch(Watch { alone: true, stop, ..Watch::within(SOON) }, &["sh", "-c", line]).unwrap()
+            let watch_it = Watch { alone: true, stop, ..Watch::within(Duration::from_secs(60)) };
+            watch(watch_it, &["sh", "-c", line]).unwrap()
         };
-        let ended = left_nothing(|child| alone(&format!("{child} {until_held} exit 3"), None));
-        assert_eq!((ended.code, ended.timed_out), (Some(3), false));
+        let (ended, held) =
+            left_nothing(|child| alone(&format!("{child} {until_held} exit 3"), None));
+        assert_eq!((ended.code, ended.timed_out, held), (Some(3), false, true));
+        // Who is asked to end need not ask what it has started.
         let stop = AtomicBool::new(true);
-        let ended =
+        let (ended, _) =
             left_nothing(|child| alone(&format!("{child} {until_held} sleep 1000"), Some(&stop)));
-        assert_eq!((ended.code, ended.timed_out), (None, false));
+        assert!(!ended.timed_out, "{ended:?}");
     }
 
     #[test]
