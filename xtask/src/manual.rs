@@ -67,7 +67,7 @@ fn definition(name: &str) -> clap::Command {
     let bare = whole.get_about().map_or(bare.clone(), |about| bare.about(about.clone()));
     let bare = whole.get_after_help().map_or(bare.clone(), |help| bare.after_help(help.clone()));
     let bare = whole.get_version().map_or(bare.clone(), |version| bare.version(version.to_owned()));
-    bare.args(whole.get_arguments().cloned()).subcommands(shown)
+    bare.disable_help_subcommand(true).args(whole.get_arguments().cloned()).subcommands(shown)
 }
 
 #[cfg(test)]

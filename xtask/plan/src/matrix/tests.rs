@@ -176,7 +176,8 @@ expect = { version = "6.12", preempt = "full" }
 
 #[test]
 fn the_default_shows_the_defaults() {
-    let default = good(EMBEDDED[0].1);
+    let (_, text) = EMBEDDED.into_iter().find(|(name, _)| *name == "default").unwrap();
+    let default = good(text);
     assert_eq!(default.measure, Measure::default());
     assert_eq!(default.cells.len(), 11);
     assert_eq!(pairs(&default.cells, &default.contrasts[0]).len(), 5);
