@@ -5,6 +5,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use crate::clock;
+
 /// `CLOCK_MONOTONIC` in nanoseconds, read through the vdso: no system call.
 #[inline]
 pub fn monotonic_ns() -> u64 {
@@ -21,9 +23,10 @@ pub fn monotonic_ns() -> u64 {
 /// How fast this CPU's time-stamp counter counts, in kHz, by the clock that no daemon corrects; takes 50 ms and is right to a few millionths.
 /// `None` where a CPU has no such counter.
 pub fn tsc_khz() -> Option<u64> {
-    const APART: std::time::Duration = std::time::Duration::from_millis(50);
+    // A speed is what passes in a time: this is no wait for anything.
+    const APART_NS: u64 = 50_000_000;
     let (first, from) = tsc_and_ns()?;
-    std::thread::sleep(APART);
+    clock::sleep_until(clock::now() + APART_NS).ok()?;
     let (last, to) = tsc_and_ns()?;
     let (ticks, ns) = (u128::from(last.checked_sub(first)?), u128::from(to.checked_sub(from)?));
     u64::try_from((ticks * 1_000_000).checked_div(ns)?).ok().filter(|khz| *khz > 0)

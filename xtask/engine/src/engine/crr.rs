@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
@@ -76,9 +76,7 @@ impl<S: Fn() -> io::Result<()>> Caller<S> {
             SocketAddr::V6(_) => AddressFamily::Inet6,
         };
         let opened = socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-        let patience = TimeVal::microseconds(PATIENCE.as_micros() as i64);
-        socket::setsockopt(&opened, sockopt::SendTimeout, &patience)?;
-        socket::setsockopt(&opened, sockopt::ReceiveTimeout, &patience)?;
+        bound_waits(&opened)?;
         let server = SockaddrStorage::from(self.server);
         loop {
             match socket::connect(opened.as_raw_fd(), &server) {
@@ -109,10 +107,7 @@ pub(crate) fn serve(
         TcpListener::bind(address)
     })?;
     // Those that it accepts have the same patience.
-    let patience = TimeVal::microseconds(PATIENCE.as_micros() as i64);
-    socket::setsockopt(&listener, sockopt::ReceiveTimeout, &patience)
-        .and_then(|()| socket::setsockopt(&listener, sockopt::SendTimeout, &patience))
-        .context("failed to bound the waits of a listener")?;
+    bound_waits(&listener).context("failed to bound the waits of a listener")?;
     let port = listener.local_addr()?.port();
     stream.write_all(&[&MAGIC[..], &port.to_le_bytes()].concat())?;
     let ended = AtomicBool::new(false);
@@ -161,11 +156,19 @@ impl Calls<'_> {
             if receive(&stream, &mut request, stands).is_ok() {
                 response[0] = request[0];
                 before_reply();
+                // As above: what does not arrive is told at the other end.
                 send(&stream, &response, stands).ok();
             }
         }
         Ok(())
     }
+}
+
+/// Calls on this socket give up after [`PATIENCE`].
+fn bound_waits(socket: &impl AsFd) -> nix::Result<()> {
+    let patience = TimeVal::microseconds(PATIENCE.as_micros() as i64);
+    socket::setsockopt(socket, sockopt::SendTimeout, &patience)?;
+    socket::setsockopt(socket, sockopt::ReceiveTimeout, &patience)
 }
 
 /// Errors of an accepting socket that say nothing about the next connection.
